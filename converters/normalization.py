@@ -1,0 +1,234 @@
+"""Data-based weight normalisation: how strongly each layer's input acts, so that firing rates follow activations.
+
+With ``lam[l]`` the scale of layer l's activations over calibration data, and ``lam[0] = 1`` for inputs in [0, 1], the
+function-preserving rescaling is ``W[l] * lam[l-1] / lam[l]`` and ``b[l] / lam[l]``. The weights themselves stay as
+they are; the factor becomes the layer's `gain`.
+
+Sources: Diehl et al. 2015 (IJCNN, "Fast-classifying, high-accuracy spiking deep networks through weight and threshold
+balancing"); Rueckauer et al. 2017 (Frontiers in Neuroscience 11:682, percentiles and biases); Tadros et al. 2022
+(Nature Communications 13:7742) with its released code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from neurosleep.converters.path import LinearStage, linear_stages
+from neurosleep.sims.errors import InputError
+
+OutputActivation = Literal["relu", "softmax"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Scale of every layer's activations over some data; all that normalisation needs to know of the data.
+
+    Attributes
+    ----------
+    scales
+        One number per linear layer: the maximum or percentile of what the layer sends on (after ReLU and, where
+        dropout scales in testing, after that; the last layer after its output activation).
+    percentile
+        Which percentile `scales` are, 100 for the maximum.
+    """
+
+    scales: tuple[float, ...]
+    percentile: float = 100.0
+
+    def merged(self, other: "Calibration") -> "Calibration":
+        """Return the larger of both scales, layer by layer."""
+        if (self.percentile, len(self.scales)) != (other.percentile, len(other.scales)):
+            raise InputError(
+                f"calibrations of percentile {self.percentile} over {len(self.scales)} layers and of percentile "
+                f"{other.percentile} over {len(other.scales)} layers cannot be merged"
+            )
+        return Calibration(tuple(map(max, self.scales, other.scales)), self.percentile)
+
+
+def _check_percentile(percentile: float) -> None:
+    if not 0 < percentile <= 100:
+        raise InputError(f"percentile must be above 0 and at most 100, got {percentile!r}")
+
+
+class Normalization(Protocol):
+    """A way to choose gains."""
+
+    @property
+    def percentile(self) -> float:
+        """Which percentile of the activations is needed; 100 for the maximum."""
+        ...
+
+    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+        """Return, for every layer, the gain of its input and what its bias is divided by."""
+        ...
+
+
+@dataclass(frozen=True)
+class PercentileNormalization:
+    """Function-preserving: ``gain[l] = lam[l-1] / lam[l]``, ``lam`` a percentile of the activations.
+
+    (Rueckauer et al. 2017, section 2.2.1 and 2.2.2.)
+
+    Parameters
+    ----------
+    percentile
+        Above 0 and at most 100; below 100 it ignores outliers.
+    """
+
+    percentile: float = 99.9
+
+    def __post_init__(self) -> None:
+        _check_percentile(self.percentile)
+
+    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+        """Return the gains and the divisors of the biases."""
+        sent_on = [1.0, *calibration.scales]
+        test_scales = [stage.input_scale for stage in stages[1:]] + [1.0]
+        own = [lam / s for lam, s in zip(calibration.scales, test_scales, strict=True)]
+        gains = [below / lam for below, lam in zip(sent_on, own, strict=False)]
+        gains[0] *= stages[0].input_scale
+        return gains, own
+
+
+@dataclass(frozen=True)
+class MaxNormalization(PercentileNormalization):
+    """Function-preserving with ``lam`` the maximum of the activations: `PercentileNormalization` at 100."""
+
+    percentile: float = 100.0
+
+
+@dataclass(frozen=True)
+class WeightAndActivationNormalization:
+    """``scale[l]`` is the larger of layer l's largest weight and largest activation (Diehl et al. 2015, Algorithm 1).
+
+    Parameters
+    ----------
+    chain
+        "scale": ``gain[l] = scale[l-1] / scale[l]``, as in Diehl et al. 2015, function-preserving. "applied":
+        ``gain[l] = applied[l-1] / scale[l]`` with ``applied[l] = 1 / gain[l]``, as in the released SRC code. Its
+        gains do not preserve the function from the third layer of weights on, nor with dropout that scales in
+        testing.
+    """
+
+    chain: Literal["scale", "applied"] = "applied"
+    percentile: float = 100.0
+
+    def __post_init__(self) -> None:
+        if self.chain not in ("scale", "applied"):
+            raise InputError(
+                f"chain must be 'scale' (Diehl et al. 2015) or 'applied' (released SRC code), got {self.chain!r}"
+            )
+        _check_percentile(self.percentile)
+
+    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+        """Return the gains and the divisors of the biases."""
+        kept = self.chain == "scale"
+        test_scales = [stage.input_scale if kept else 1.0 for stage in stages] + [1.0]
+        gains, divisors, previous = [], [], test_scales[0]
+        for stage, activation, test_scale in zip(stages, calibration.scales, test_scales[1:], strict=True):
+            scale = max(float(stage.module.weight.detach().max()), activation / test_scale)
+            gains.append(previous / scale)
+            divisors.append(scale)
+            previous = scale * test_scale if kept else scale / previous
+        return gains, divisors
+
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "max": MaxNormalization(),
+    "percentile": PercentileNormalization(),
+    "diehl": WeightAndActivationNormalization(chain="scale"),
+    "released": WeightAndActivationNormalization(chain="applied"),
+}
+NormalizationName = Literal["max", "percentile", "diehl", "released"]
+
+
+def resolve_normalization(normalization: Normalization | NormalizationName) -> Normalization:
+    """Return the normalisation of a name, or the object itself."""
+    if not isinstance(normalization, str):
+        return normalization
+    if normalization not in NORMALIZATIONS:
+        raise InputError(
+            f"normalization must be one of {', '.join(NORMALIZATIONS)} or an object, got {normalization!r}"
+        )
+    return NORMALIZATIONS[normalization]
+
+
+def calibrate(
+    model: nn.Module,
+    inputs: torch.Tensor | ArrayLike,
+    *,
+    percentile: float = 100.0,
+    output: OutputActivation = "relu",
+    batch_size: int = 1000,
+) -> Calibration:
+    """Measure the scale of every layer's activations, as in testing.
+
+    Parameters
+    ----------
+    model
+        A module whose path is supported by `to_spiking`.
+    inputs
+        (n, ...) calibration data, n at least 1.
+    percentile
+        100 for the maximum; otherwise all activations are held in memory at once.
+    output
+        What the last layer's values pass through before they are measured: "relu", or "softmax" as the released Patches
+        script does.
+    batch_size
+        Inputs per pass.
+
+    Raises
+    ------
+    InputError
+        If the inputs are empty, not finite, or of another width than the network.
+    ConversionError
+        If the model's path is not supported.
+    """
+    _check_percentile(percentile)
+    if output not in ("relu", "softmax"):
+        raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
+    stages = linear_stages(model)
+    x = checked_inputs(stages, inputs)
+    batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
+    if percentile == 100:
+        scales = np.max([[sent.max() for sent in batch] for batch in batches], axis=0)
+    else:
+        layers = zip(*batches, strict=True)
+        scales = np.array(
+            [np.percentile(np.concatenate([sent.ravel() for sent in layer]), percentile) for layer in layers]
+        )
+    return Calibration(tuple(scales.tolist()), percentile)
+
+
+def checked_inputs(stages: Sequence[LinearStage], inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
+    """Return the inputs as (n, n_inputs) on the model's device and in its precision, or raise `InputError`."""
+    weight = stages[0].module.weight
+    x = torch.as_tensor(inputs).to(weight.device, weight.dtype)
+    if x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
+        raise InputError(
+            f"inputs must be (n, {weight.shape[1]}) with n at least 1, or images of that many pixels, "
+            f"got {tuple(x.shape)}"
+        )
+    x = x.flatten(1)
+    if not torch.isfinite(x).all():
+        raise InputError(f"inputs contain {int((~torch.isfinite(x)).sum())} values that are not finite")
+    return x
+
+
+@torch.no_grad()
+def _activations(stages: Sequence[LinearStage], x: torch.Tensor, output: OutputActivation) -> list[np.ndarray]:
+    """Return what each layer sends on, (n, n_post) a layer."""
+    sent = []
+    for index, stage in enumerate(stages):
+        z = nn.functional.linear(x if index else x * stage.input_scale, stage.module.weight, stage.module.bias)
+        if index + 1 < len(stages):
+            x = z.relu() * stages[index + 1].input_scale
+        else:
+            x = z.softmax(1) if output == "softmax" else z.relu()
+        sent.append(x.cpu().numpy())
+    return sent

@@ -1,0 +1,112 @@
+"""A trained ReLU network becomes a spiking one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from neurosleep.converters.normalization import (
+    Calibration,
+    Normalization,
+    NormalizationName,
+    calibrate,
+    resolve_normalization,
+)
+from neurosleep.converters.path import LinearStage, linear_stages
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+
+
+def to_spiking(
+    model: nn.Module,
+    calibration: Calibration | torch.Tensor | ArrayLike,
+    *,
+    normalization: Normalization | NormalizationName = "max",
+    thresholds: float | Sequence[float] = 1.0,
+    gain_scale: float = 1.0,
+    decay: float = 1.0,
+    inhibition: float = 0.0,
+    dt: float = 0.001,
+) -> SpikingNetwork:
+    """Convert a trained ReLU network to a spiking network of Heaviside neurons.
+
+    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1, lines 1 to 3.)
+
+    Weights are copied as they are; normalisation goes into each layer's gain, so that writing the weights back undoes
+    the conversion exactly.
+
+    Parameters
+    ----------
+    model
+        A module whose forward is a chain of Linear, ReLU, Dropout and Flatten; nested modules and functional ReLU
+        included.
+    calibration
+        Data (n, ...) over which activations are measured, or a `Calibration` measured before.
+    normalization
+        "max", "percentile" (99.9), "diehl", "released", or an object of `neurosleep.converters.normalization`.
+    thresholds
+        Firing threshold of all layers or one for each (beta in the released code).
+    gain_scale
+        What every gain is multiplied by (alpha_scale in the released code).
+    decay, inhibition, dt
+        See `SpikingLayer` and `SpikingNetwork`.
+
+    Returns
+    -------
+    SpikingNetwork in the precision of the model (float32 or float64).
+
+    Raises
+    ------
+    ConversionError
+        If something on the model's path is not supported, or its weights are not float32 or float64.
+    InputError
+        If calibration or parameters do not fit the model.
+    """
+    rule = resolve_normalization(normalization)
+    stages = linear_stages(model)
+    if not isinstance(calibration, Calibration):
+        calibration = calibrate(model, calibration, percentile=rule.percentile)
+    _check_calibration(stages, calibration, rule)
+    beta = [float(thresholds)] * len(stages) if isinstance(thresholds, int | float) else [float(x) for x in thresholds]
+    if len(beta) != len(stages):
+        raise InputError(
+            f"thresholds must be one number or one for each of the {len(stages)} linear layers, got {len(beta)}"
+        )
+    gains, divisors = rule.gains(stages, calibration)
+    layers = [
+        SpikingLayer(
+            weights=np.ascontiguousarray(_array(stage, "weight").T),
+            gain=gain * gain_scale,
+            threshold=threshold,
+            decay=decay,
+            inhibition=inhibition,
+            bias=None if stage.module.bias is None else _array(stage, "bias") / divisor * gain_scale,
+            name=stage.name,
+        )
+        for stage, gain, divisor, threshold in zip(stages, gains, divisors, beta, strict=True)
+    ]
+    return SpikingNetwork(tuple(layers), dt)
+
+
+def _array(stage: LinearStage, what: str) -> np.ndarray:
+    return np.array(getattr(stage.module, what).detach().cpu().numpy())
+
+
+def _check_calibration(stages: Sequence[LinearStage], calibration: Calibration, rule: Normalization) -> None:
+    if len(calibration.scales) != len(stages):
+        raise InputError(
+            f"the calibration has {len(calibration.scales)} layers, but the model has {len(stages)} linear layers"
+        )
+    if calibration.percentile != rule.percentile:
+        raise InputError(
+            f"the calibration measured percentile {calibration.percentile}, but the normalization needs "
+            f"{rule.percentile}: calibrate (or remember) with percentile={rule.percentile}"
+        )
+    for stage, scale in zip(stages, calibration.scales, strict=True):
+        if not (np.isfinite(scale) and scale > 0):
+            raise InputError(
+                f"layer {stage.name!r} has activation scale {scale} over the calibration data: a silent layer "
+                "cannot be normalised; calibrate with more data, a higher percentile, or train the network first"
+            )

@@ -1,0 +1,140 @@
+"""Read and write IDX files, the format of MNIST.
+
+An IDX file is two zero bytes, one byte for the type of the values, one byte for the number of dimensions, the
+size of every dimension as a big-endian uint32, and then the values, last dimension fastest. Only unsigned
+bytes (type 0x08) occur in MNIST and its kin, so only they are read and written here. A file may be gzipped or
+plain.
+
+Format: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+"""
+
+import contextlib
+import gzip
+import hashlib
+import math
+import os
+import secrets
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosleep.sims.errors import InputError
+
+UNSIGNED_BYTE = 0x08
+GZIP_MAGIC = b"\x1f\x8b"
+REPLACE = "Replace it by a good copy; if it is in the cache, delete it to have it downloaded again."
+
+
+class DataError(InputError):
+    """A data file is missing, damaged, not the one that was expected, or cannot be fetched."""
+
+
+def read(path: str | os.PathLike[str], ndim: int, md5: str | None = None) -> NDArray[np.uint8]:
+    """Read one IDX file of unsigned bytes.
+
+    Parameters
+    ----------
+    path
+        The file, gzipped or plain; its first bytes tell which, not its name.
+    ndim
+        Number of dimensions the file must have: 3 for images, 1 for labels.
+    md5
+        Checksum that the *uncompressed* file must have, so that a file gzipped anew still passes. None: not
+        checked.
+
+    Returns
+    -------
+    numpy.ndarray
+        The values, uint8, of the shape the file declares; writable.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, its gzip stream is damaged or cut short, its header is not that of an IDX
+        file of `ndim` dimensions of unsigned bytes, its length is not what the header declares, or its
+        checksum differs.
+    """
+    path = Path(path)
+    content = _content(path)
+    header_size = 4 + 4 * ndim
+    if len(content) < header_size:
+        raise _unexpected(path, f"an IDX header of {header_size} bytes", f"{len(content)} bytes in all")
+    if content[:2] != b"\0\0":
+        raise _unexpected(path, "an IDX file, which begins with the bytes 00 00", content[:2].hex(" "))
+    if content[2] != UNSIGNED_BYTE:
+        raise _unexpected(path, f"unsigned bytes (IDX type 0x{UNSIGNED_BYTE:02x})", f"IDX type 0x{content[2]:02x}")
+    if content[3] != ndim:
+        raise _unexpected(path, f"{ndim} dimension(s)", str(content[3]))
+    shape = struct.unpack_from(f">{ndim}I", content, offset=4)
+    size = header_size + math.prod(shape)
+    if len(content) != size:
+        raise _unexpected(path, f"{size} bytes for the declared shape {shape}", f"{len(content)} bytes")
+    if md5 is not None:
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise _unexpected(path, f"the published file (md5 {md5} when uncompressed)", f"md5 {found}")
+    # A copy, because an array on top of `bytes` is read-only, and torch.from_numpy warns of such.
+    return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape).copy()
+
+
+def write(path: str | os.PathLike[str], values: NDArray[Any]) -> None:
+    """Write one IDX file of unsigned bytes; gzipped (level 9) if the name ends in ``.gz``.
+
+    The file appears whole or not at all: a temporary file beside it is renamed at the end. The gzip header
+    holds neither a name nor a time, so equal values give equal files.
+
+    Parameters
+    ----------
+    path
+        The file to write; its folder is made if need be. A file already there is replaced.
+    values
+        uint8 array of one dimension or more.
+
+    Raises
+    ------
+    DataError
+        `values` cannot be an IDX file of unsigned bytes, or the file cannot be written.
+    """
+    path = Path(path)
+    if values.dtype != np.uint8 or values.ndim == 0 or max(values.shape) >= 2**32:
+        expected = "a uint8 array of at least one dimension, each below 2**32, to write"
+        raise _unexpected(path, expected, f"{values.dtype} of shape {values.shape}", "Convert the array first.")
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, UNSIGNED_BYTE, values.ndim, *values.shape)
+    content = header + values.tobytes()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as zipped:
+                    zipped.write(content)
+            else:
+                file.write(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unexpected(path, "to write this file", str(error), "Check the folder and its permissions.") from error
+    finally:
+        with contextlib.suppress(OSError):  # after a success there is none
+            temporary.unlink()
+
+
+def _content(path: Path) -> bytes:
+    """Whole file, uncompressed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unexpected(path, "a readable file", error.strerror or str(error), "Check the path.") from error
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _unexpected(path, "a whole gzip file", f"a damaged one ({error})") from error
+
+
+def _unexpected(path: Path, expected: str, found: str, mend: str = REPLACE) -> DataError:
+    return DataError(f"{path}: expected {expected}; found {found}. {mend}")

@@ -1,0 +1,5 @@
+"""`python -m neurosleep` is `neurosleep`."""
+
+from neurosleep.cli import main
+
+main()

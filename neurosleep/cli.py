@@ -1,0 +1,260 @@
+"""The command line: `neurosleep demo | list | run | report | spikes`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from neurosleep import __version__
+from neurosleep.sims.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from neurosleep.sims.spikereader import Epoch, SpikeReader
+
+DEMO_SETTINGS = ("dataset=mnist-small", "images_per_task=2000", "epochs=5", "joint_epochs=5")
+
+
+def main() -> None:
+    """Run the command line; wrong input ends with exit code 2 and one line on stderr."""
+    try:
+        sys.exit(cli.main(standalone_mode=False, prog_name="neurosleep"))
+    except click.UsageError as error:
+        command = "neurosleep" if error.ctx is None else error.ctx.command_path
+        _fail(f"{error.format_message()} See `{command} --help`.", 2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (InputError, BackendError) as error:
+        _fail(str(error), 2)
+    except click.Abort:
+        _fail("stopped", 130)
+    except OSError as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"neurosleep: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="neurosleep")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Put trained neural networks to sleep, spike by spike, and see what they remember.
+
+    Start with `neurosleep demo`: a network learns handwritten digits two at a time, forgets them, sleeps after each
+    task, and remembers. It needs nothing but this package and takes about a minute.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+_seeds = click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Independent runs: seeds 0 to N-1 [default: the published number].",
+)
+_workers = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Runs at the same time [default: one per core]."
+)
+_device = click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where torch trains."
+)
+
+
+@cli.command(short_help="Show sleep at work on real digits, in about a minute.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), metavar="N", default=4, show_default=True, help="Independent runs."
+)
+@_workers
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("neurosleep-demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
+def demo(seeds: int, workers: int | None, out: Path) -> None:
+    """Show sleep at work on 12,000 real digits that ship with the package; no network needed.
+
+    Five tasks of two digits each, learned one after the other: without sleep, with sleep after each task, and all at
+    once. Same as `neurosleep run src-mnist` with fewer images.
+    """
+    _run("src-mnist", DEMO_SETTINGS, seeds, workers, "cpu", None, out)
+
+
+@cli.command(name="list", short_help="List the simulations.")
+def list_experiments() -> None:
+    """List the simulations that `neurosleep run` knows."""
+    from neurosleep.experiments import EXPERIMENTS
+
+    width = max(map(len, EXPERIMENTS))
+    for name, experiment in EXPERIMENTS.items():
+        click.echo(f"{name:{width}}  {experiment.summary}")
+
+
+@cli.command(
+    short_help="Run a simulation of a paper.",
+    epilog="""\b
+    For example, a quick look with other parameters (--show-config shows them all):
+      neurosleep run src-mnist --seeds 1 --set dataset=mnist-small --set epochs=5""",
+)
+@click.argument("name")
+@_seeds
+@_workers
+@_device
+@click.option(
+    "--data-dir",
+    type=click.Path(),
+    help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/NAME].")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a parameter; may be given several times."
+)
+@click.option("--show-config", is_flag=True, help="Print the parameters and their values, and stop.")
+def run(
+    name: str,
+    seeds: int | None,
+    workers: int | None,
+    device: str,
+    data_dir: str | None,
+    out: Path | None,
+    settings: tuple[str, ...],
+    show_config: bool,
+) -> None:
+    """Run the simulation NAME (see `neurosleep list`) with the published parameters.
+
+    Everything goes into one folder: config.toml, results.json, figures, and spikes.h5 with every spike of the first
+    seed. A run that was stopped goes on when the same command is given again; finished seeds are never repeated.
+    """
+    if show_config:
+        _show_config(name, settings)
+    else:
+        _run(name, settings, seeds, workers, device, data_dir, out or Path("runs") / name)
+
+
+@cli.command(short_help="Put results into one HTML page.")
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write report.html for the results in FOLDER: table, figures and configuration in one page."""
+    from neurosleep.report import table, write_report
+
+    written, rows = write_report(folder)
+    click.echo(f"{table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
+
+
+@cli.command(short_help="Tell what is in a file of spikes, and draw it.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--raster", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
+@click.option("--epoch", type=click.IntRange(min=1), default=1, show_default=True, help="Which epoch (night) to draw.")
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First step to draw.")
+@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="How many steps to draw.")
+def spikes(file: Path, raster: Path | None, epoch: int, start: int, steps: int) -> None:
+    """Tell what is in a spike log FILE: populations, epochs, spikes and rates."""
+    from neurosleep.report import table
+    from neurosleep.sims.spikereader import SpikeReader
+
+    try:
+        with SpikeReader(file) as reader:
+            if raster is not None:
+                _draw_raster(reader, raster, epoch, start, steps)
+            state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
+            click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
+            click.echo(table([_epoch_row(reader, span) for span in reader.epochs]) if reader.epochs else "no epochs")
+    except InputError:
+        raise
+    except Exception as error:  # whatever HDF5 and what reads it make of damaged bytes
+        raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    if raster is not None:
+        click.echo(f"\ndrawn into {raster}")
+
+
+def _epoch_row(reader: "SpikeReader", epoch: "Epoch") -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": epoch.name, "steps": f"{epoch.stop - epoch.start:,}"}
+    seconds = (epoch.stop - epoch.start) * reader.dt
+    for population, size in reader.populations.items():
+        count = int(reader.spike_counts(population, epoch.start, epoch.stop).sum())
+        row[population] = f"{count:,}"
+        row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
+    return row
+
+
+def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, steps: int) -> None:
+    from matplotlib.figure import Figure
+
+    from neurosleep import plots
+
+    figure = Figure((9, 6), layout="constrained")
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in kinds:
+        raise InputError(f"--raster takes a file name that ends in .png, .pdf or .svg, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"--raster: there is no folder {path.parent}; make it first")
+    if epoch > len(reader.epochs):
+        raise InputError(f"--epoch: {reader.path} has {len(reader.epochs)} epochs, got {epoch}")
+    length = reader.epochs[epoch - 1].stop - reader.epochs[epoch - 1].start
+    if start >= length:
+        raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
+    plots.panels_raster(figure, reader, epoch - 1, start, steps)
+    figure.savefig(path, dpi=150)
+
+
+def _experiment(name: str) -> Any:
+    from neurosleep.experiments import EXPERIMENTS
+
+    if name not in EXPERIMENTS:
+        raise InputError(f"there is no simulation {name!r}; there are: {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def _show_config(name: str, settings: tuple[str, ...]) -> None:
+    from dataclasses import asdict
+
+    from neurosleep.experiments import config
+
+    click.echo(config.to_toml(asdict(config.build(_experiment(name).config_type, settings))), nl=False)
+
+
+def _run(
+    name: str,
+    settings: tuple[str, ...],
+    seeds: int | None,
+    workers: int | None,
+    device: str,
+    data_dir: str | None,
+    out: Path,
+) -> None:
+    try:
+        from neurosleep.experiments import config
+        from neurosleep.experiments.runner import run_experiment
+        from neurosleep.report import table, write_report
+
+        experiment = _experiment(name)
+        outcome = run_experiment(
+            experiment,
+            config.build(experiment.config_type, settings),
+            out,
+            seeds=seeds or experiment.seeds,
+            workers=workers or os.cpu_count() or 1,
+            device=device,
+            data_dir=data_dir,
+        )
+        if outcome.finished:
+            written, rows = write_report(out)
+            click.echo(table(rows))
+            click.echo(f"\nsleep took {outcome.sleep_seconds:.1f} s in a run (median of {outcome.finished})")
+            click.echo(f"results in {out}: {', '.join(path.name for path in written)}")
+    except KeyboardInterrupt:
+        _fail(f"stopped; what was finished is kept in {out}, and the same command goes on from there", 130)
+    if outcome.failed:
+        _fail(
+            f"{len(outcome.failed)} of {outcome.wanted} runs failed, see {out / 'runs'} for the whole story; "
+            "the same command tries them again",
+            1,
+        )

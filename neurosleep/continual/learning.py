@@ -1,0 +1,175 @@
+"""Learning a stream of tasks: sequentially, jointly, or with sleep after each task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from neurosleep.continual.stream import Stream
+from neurosleep.memory import Memory
+from neurosleep.night import Precision, SleepRecord, Stage, sleep
+from neurosleep.sims.simulate import Backend
+from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.training import Trainer, predict
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Accuracy on every task of the stream, learned or not, after one training ("T1") or one night ("S1").
+
+    Attributes
+    ----------
+    name
+        "T" (training) or "S" (sleep) and the number of tasks learned.
+    task
+        Number of tasks learned, 1 for the first.
+    task_accuracies
+        Share of each task's test inputs classified right, from 0 to 1, in the stream's order.
+    accuracy
+        The same over all test inputs together.
+    """
+
+    name: str
+    task: int
+    task_accuracies: list[float]
+    accuracy: float
+
+
+@dataclass
+class History:
+    """What a network knew along a stream, and its nights."""
+
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    nights: list[SleepRecord] = field(default_factory=list)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all test inputs classified right at the end, from 0 to 1."""
+        return self.checkpoints[-1].accuracy
+
+    def accuracy_matrix(self) -> NDArray[np.float64]:
+        """Return R (tasks, tasks): accuracy on task j after training, and sleeping where there was sleep, on task i."""
+        last = {point.task: point.task_accuracies for point in self.checkpoints}
+        return np.array(list(last.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers, strings, lists and dicts."""
+        return {
+            "accuracy": self.accuracy,
+            "checkpoints": [vars(point) for point in self.checkpoints],
+            "accuracy_matrix": self.accuracy_matrix().tolist(),
+            "nights": [night.to_dict() for night in self.nights],
+        }
+
+
+@dataclass(frozen=True)
+class Nights:
+    """Sleep after each task of a stream.
+
+    Parameters
+    ----------
+    stages
+        Given the number of tasks learned so far (1 for the first), the stages of that night in order.
+    memory
+        What the network keeps of its past; filled while it learns.
+    backend, precision
+        Of the simulation, as in `sleep`.
+    log
+        An open spike log for all nights, or None.
+    on_progress
+        Called with the number of steps just slept.
+    """
+
+    stages: Callable[[int], list[Stage]]
+    memory: Memory
+    backend: Backend = "cpu"
+    precision: Precision | None = None
+    log: SpikeLog | None = None
+    on_progress: Callable[[int], None] | None = None
+
+
+def learn(
+    model: nn.Module,
+    stream: Stream,
+    trainer: Trainer,
+    *,
+    nights: Nights | None = None,
+    seed: int = 0,
+    on_epoch: Callable[[], None] | None = None,
+    on_checkpoint: Callable[[Checkpoint, nn.Module], None] | None = None,
+) -> History:
+    """Learn the tasks of a stream one after the other, in place.
+
+    Without `nights` this is the `sequential` lower bound; with nights of `SpontaneousReplay` it is `src`. The
+    optimizer, and so its momentum, lives through all tasks and nights, as in the released code.
+
+    Parameters
+    ----------
+    model, stream
+        A classifier of all classes of the stream, on the stream's device.
+    trainer
+        How each task is trained.
+    nights
+        Sleep after each task, or None.
+    seed
+        Fixes the order of inputs, dropout and every night.
+    on_epoch, on_checkpoint
+        Called after every epoch, and with the accuracies and the model after every training and every night.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = trainer.optimizer(model)
+        history = History()
+
+        def look(kind: str, task: int) -> None:
+            history.checkpoints.append(evaluate(model, stream, f"{kind}{task}", task))
+            if on_checkpoint is not None:
+                on_checkpoint(history.checkpoints[-1], model)
+
+        for number, task in enumerate(stream.tasks, start=1):
+            trainer.train(model, task.inputs, task.labels, optimizer=optimizer, generator=generator, on_epoch=on_epoch)
+            look("T", number)
+            if nights is not None:
+                nights.memory.observe(model, task.inputs)
+                for index, stage in enumerate(nights.stages(number)):
+                    record = sleep(
+                        model,
+                        nights.memory,
+                        stage,
+                        seed=night_seed(seed, number, index),
+                        log=nights.log,
+                        backend=nights.backend,
+                        precision=nights.precision,
+                        on_progress=nights.on_progress,
+                    )
+                    history.nights.append(record)
+                look("S", number)
+    return history
+
+
+def learn_jointly(
+    model: nn.Module, stream: Stream, trainer: Trainer, *, seed: int = 0, on_epoch: Callable[[], None] | None = None
+) -> History:
+    """Learn all tasks at once, in place: the `joint` upper bound."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        trainer.train(model, stream.joint_inputs, stream.joint_labels, generator=generator, on_epoch=on_epoch)
+    return History([evaluate(model, stream, "T1", 1)])
+
+
+def evaluate(model: nn.Module, stream: Stream, name: str = "now", task: int = 0) -> Checkpoint:
+    """Measure the accuracy on the test data of every task, and of all together (every test input counts the same)."""
+    right = [int((predict(model, task.test_inputs) == task.test_labels).sum()) for task in stream.tasks]
+    sizes = [len(task.test_labels) for task in stream.tasks]
+    return Checkpoint(name, task, [r / n for r, n in zip(right, sizes, strict=True)], sum(right) / sum(sizes))
+
+
+def night_seed(seed: int, task: int, stage: int) -> int:
+    """Return the seed of one stage of one night, independent of all others."""
+    return int(np.random.SeedSequence([seed, task, stage]).generate_state(1, np.uint64)[0])

@@ -1,0 +1,130 @@
+"""What a network may keep of its past: the mean input and the calibration maxima, never an input itself."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from neurosleep.converters import Calibration, calibrate
+from neurosleep.converters.normalization import OutputActivation, checked_inputs
+from neurosleep.converters.path import linear_stages
+from neurosleep.sims.errors import InputError
+
+_FORMAT = 1
+
+
+class Memory:
+    """Mean input and activation scales of everything seen: a fixed number of values however much was seen.
+
+    This is all that Sleep Replay Consolidation keeps of old tasks (Tadros et al. 2022, Results and Algorithm 1).
+
+    Parameters
+    ----------
+    percentile
+        Which percentile of the activations to keep as their scale, 100 for the maximum; must be what the sleep stage's
+        normalisation needs.
+    output
+        What the last layer's values pass through before they are measured, "relu" or "softmax".
+    scales
+        "all": the largest scale ever observed, layer by layer (maxima of the network as it was then stay in). "last":
+        only those of the last `observe`, as the paper's text has it.
+
+    Attributes
+    ----------
+    count
+        Number of inputs seen.
+    mean_input
+        (n_inputs,) float64, or None before anything was seen.
+    calibration
+        Scales per layer, or None before anything was seen.
+    """
+
+    def __init__(
+        self, *, percentile: float = 100.0, output: OutputActivation = "relu", scales: Literal["all", "last"] = "all"
+    ) -> None:
+        if scales not in ("last", "all"):
+            raise InputError(f"scales must be 'last' or 'all', got {scales!r}")
+        self.percentile = percentile
+        self.output: OutputActivation = output
+        self.scales = scales
+        self.count = 0
+        self.mean_input: NDArray[np.float64] | None = None
+        self.calibration: Calibration | None = None
+
+    def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
+        """Take in what was just learned: update the mean input, and measure the model's activations on it.
+
+        Parameters
+        ----------
+        model
+            The network as it is after training on `inputs`.
+        inputs
+            (n, ...) with as many values each as the network has inputs.
+        """
+        x = checked_inputs(linear_stages(model), inputs)
+        if self.mean_input is not None and x.shape[1] != len(self.mean_input):
+            raise InputError(
+                f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {x.shape[1]}"
+            )
+        measured = calibrate(model, x, percentile=self.percentile, output=self.output)
+        if self.calibration is not None and self.scales == "all":
+            measured = self.calibration.merged(measured)
+        total = self.count + len(x)
+        mean = x.to(torch.float64).mean(0).cpu().numpy()
+        before = np.zeros_like(mean) if self.mean_input is None else self.mean_input
+        self.mean_input = before + (mean - before) * (len(x) / total)
+        self.count, self.calibration = total, measured
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the memory to a ``.npz`` file, whole or not at all."""
+        if self.mean_input is None or self.calibration is None:
+            raise InputError("this memory has seen nothing yet, so there is nothing to save")
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    format=_FORMAT,
+                    percentile=self.percentile,
+                    output=self.output,
+                    scales=self.scales,
+                    count=self.count,
+                    mean_input=self.mean_input,
+                    calibration=np.array(self.calibration.scales),
+                )
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Memory":
+        """Read a memory that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, damaged or not a memory.
+        """
+        try:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                values: dict[str, Any] = {key: file[key] for key in file.files}
+            if values["format"] != _FORMAT:
+                raise InputError(f"{path}: memory format {values['format']} is not known, expected {_FORMAT}")
+            memory = cls(**{key: values[key].item() for key in ("percentile", "output", "scales")})
+            memory.count = int(values["count"])
+            memory.mean_input = values["mean_input"]
+            memory.calibration = Calibration(tuple(values["calibration"].tolist()), memory.percentile)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{path} is not a memory written by Memory.save ({type(error).__name__}: {error})"
+            ) from error
+        return memory

@@ -1,0 +1,266 @@
+"""`sleep`: a trained network falls asleep, replays, rewires itself and wakes up."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from neurosleep.converters import Calibration, Normalization, to_spiking, write_back
+from neurosleep.converters.normalization import NormalizationName
+from neurosleep.converters.path import linear_stages
+from neurosleep.memory import Memory
+from neurosleep.sims.downscaling import MagnitudePruning
+from neurosleep.sims.drive import Drive
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import SpikingNetwork
+from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.simulate import Backend, simulate
+from neurosleep.sims.spikelog import SpikeLog
+
+
+@dataclass(frozen=True)
+class SpontaneousReplay:
+    """The sleep of Sleep Replay Consolidation: noise drives the network, and local plasticity changes it.
+
+    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1.)
+
+    Parameters
+    ----------
+    steps
+        Length in steps of `dt` seconds.
+    drive
+        What makes the input neurons fire.
+    plasticity
+        How weights change; None to only watch.
+    thresholds
+        Firing threshold of all layers, or one for each (beta in the released code).
+    gain_scale
+        What every layer's gain is multiplied by after normalisation (alpha_scale in the released code).
+    normalization
+        "released", "diehl", "max", "percentile", or an object; see `neurosleep.converters.normalization`.
+    decay
+        Share of the membrane potential left after a step. Algorithm 1 as printed has no leak (1.0), the released code
+        0.999.
+    inhibition
+        Share of a layer's mean input taken from each of its neurons.
+    dt
+        Seconds per step.
+    """
+
+    steps: int
+    drive: Drive
+    plasticity: PlasticityRule | None
+    thresholds: float | Sequence[float] = 1.0
+    gain_scale: float = 1.0
+    normalization: Normalization | NormalizationName = "released"
+    decay: float = 0.999
+    inhibition: float = 0.0
+    dt: float = 0.001
+    name: str = "spontaneous-replay"
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"steps must be at least 0, got {self.steps}")
+
+
+Precision = Literal["float32", "float64"]
+Stage = SpontaneousReplay | MagnitudePruning
+
+
+@dataclass(frozen=True)
+class WeightChange:
+    """What a stage of sleep did to the weights of one layer."""
+
+    layer: str
+    size: int
+    potentiated: int
+    depressed: int
+    mean_before: float
+    mean_after: float
+    mean_absolute_change: float
+    largest_change: float
+
+
+@dataclass(frozen=True)
+class SleepRecord:
+    """What happened in one stage of sleep.
+
+    Attributes
+    ----------
+    stage
+        Name of the stage.
+    steps, dt
+        Steps simulated and seconds of sleep per step.
+    seed, backend, precision
+        With the model and the memory they fix the night.
+    seconds
+        Time the stage took on this machine.
+    spikes
+        Spikes of each population.
+    rates
+        Mean firing rate of each population in Hz (0 for a stage without steps).
+    weight_changes
+        One entry a layer of weights.
+    """
+
+    stage: str
+    steps: int
+    dt: float
+    seed: int
+    backend: str
+    precision: str
+    seconds: float
+    spikes: dict[str, int] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    weight_changes: list[WeightChange] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain numbers, strings, lists and dicts."""
+        return asdict(self)
+
+
+def sleep(
+    model: nn.Module,
+    memory: Memory | None,
+    stage: Stage,
+    *,
+    seed: int = 0,
+    log: SpikeLog | str | os.PathLike[str] | None = None,
+    backend: Backend = "cpu",
+    precision: Precision | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> SleepRecord:
+    """Put a trained torch network to sleep for one stage; its weights are changed in place.
+
+    The network is converted (`to_spiking`), simulated, and its weights are written back. Should anything fail or be
+    interrupted before the end, the model stays as it was.
+
+    Parameters
+    ----------
+    model
+        A chain of Linear, ReLU, Dropout and Flatten.
+    memory
+        What is remembered of everything seen. `MagnitudePruning` needs none.
+    stage
+        `SpontaneousReplay` or `MagnitudePruning`.
+    seed
+        Fixes every random number of the night.
+    log
+        Where every spike goes: a path of a new file, or an open `SpikeLog`, to which this stage is appended.
+    backend
+        "cpu", or "reference" for the slow specification.
+    precision
+        Precision of the simulation; the model's own if None.
+    on_progress
+        Called with the number of steps just done.
+
+    Returns
+    -------
+    SleepRecord
+
+    Raises
+    ------
+    ConversionError
+        If the model cannot be converted.
+    InputError
+        If memory, stage and model do not fit together.
+    """
+    begin = time.perf_counter()
+    if isinstance(stage, MagnitudePruning):
+        before = to_spiking(model, Calibration((1.0,) * len(linear_stages(model))))
+        after = before.with_weights([stage.apply(layer.weights) for layer in before.layers])
+        name, steps, spikes = "magnitude-pruning", 0, dict.fromkeys(before.populations, 0)
+    else:
+        name, steps = stage.name, stage.steps
+        before = _fall_asleep(model, memory, stage)
+        if precision is not None:
+            before = before.astype(precision)
+        with _open_log(log, before, stage, seed) as sink:
+            result = simulate(
+                before,
+                stage.drive,
+                stage.plasticity,
+                steps,
+                mean_input=None if memory is None else memory.mean_input,
+                seed=seed,
+                backend=backend,
+                log=sink,
+                on_progress=on_progress,
+            )
+        after = result.network
+        totals = (int(counts.sum()) for counts in result.spike_counts)
+        spikes = dict(zip(before.populations, totals, strict=True))
+    write_back(after, model)
+    duration = steps * before.dt
+    return SleepRecord(
+        stage=name,
+        steps=steps,
+        dt=before.dt,
+        seed=seed,
+        backend=backend,
+        precision=str(before.dtype),
+        seconds=time.perf_counter() - begin,
+        spikes=spikes,
+        rates={p: n / before.populations[p] / duration if duration else 0.0 for p, n in spikes.items()},
+        weight_changes=_weight_changes(before, after),
+    )
+
+
+def _fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousReplay) -> SpikingNetwork:
+    if memory is None or memory.calibration is None:
+        raise InputError(
+            f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
+        )
+    return to_spiking(
+        model,
+        memory.calibration,
+        normalization=stage.normalization,
+        thresholds=stage.thresholds,
+        gain_scale=stage.gain_scale,
+        decay=stage.decay,
+        inhibition=stage.inhibition,
+        dt=stage.dt,
+    )
+
+
+@contextmanager
+def _open_log(
+    log: SpikeLog | str | os.PathLike[str] | None, network: SpikingNetwork, stage: SpontaneousReplay, seed: int
+) -> Iterator[SpikeLog | None]:
+    """Give the log of this stage, with its epoch begun; a log that was opened here is closed here."""
+    if log is None:
+        yield None
+        return
+    if isinstance(log, SpikeLog):
+        log.begin_epoch(stage.name, seed=seed)
+        yield log
+        log.end_epoch()
+        return
+    with SpikeLog(log, network.populations, dt=network.dt, seed=seed, config={"stage": repr(stage)}) as own:
+        own.begin_epoch(stage.name, seed=seed)
+        yield own
+        own.end_epoch()
+
+
+def _weight_changes(before: SpikingNetwork, after: SpikingNetwork) -> list[WeightChange]:
+    changes = []
+    for old, new in zip(before.layers, after.layers, strict=True):
+        difference = new.weights.astype(np.float64) - old.weights
+        changes.append(
+            WeightChange(
+                layer=old.name,
+                size=difference.size,
+                potentiated=int(np.count_nonzero(difference > 0)),
+                depressed=int(np.count_nonzero(difference < 0)),
+                mean_before=float(old.weights.mean(dtype=np.float64)),
+                mean_after=float(new.weights.mean(dtype=np.float64)),
+                mean_absolute_change=float(np.abs(difference).mean()),
+                largest_change=float(np.abs(difference).max()),
+            )
+        )
+    return changes

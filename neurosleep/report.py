@@ -1,0 +1,70 @@
+"""Results for people: a table in the terminal, and one self-contained HTML page."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from neurosleep.experiments import EXPERIMENTS
+from neurosleep.experiments import config as configuration
+from neurosleep.experiments.folder import RunFolder, reading, write_text
+from neurosleep.sims.errors import InputError
+
+
+def number(value: str | int | float | None) -> str:
+    """Write a table's value: floats with one decimal, a missing one (None or nan) as a dash."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows with the same keys as lines of aligned text, the first column to the left."""
+    lines = [list(rows[0]), *([number(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            word.rjust(width) if i else word.ljust(width)
+            for i, (word, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+    """Draw the figures of a run's folder again, and write them with its table into ``report.html``.
+
+    Returns
+    -------
+    The page and the figures, and the rows of the table.
+
+    Raises
+    ------
+    InputError
+        If the folder has no results, or no finished run, or they are damaged.
+    """
+    run_folder = RunFolder(folder)
+    results = run_folder.read_results()
+    name = results.experiment
+    if name not in EXPERIMENTS:
+        raise InputError(
+            f"{folder} holds results of {name!r}, which this version does not know; known: {', '.join(EXPERIMENTS)}"
+        )
+    if not results.runs:
+        raise InputError(f"{folder} holds no finished run: start the same command again to finish it")
+    experiment = EXPERIMENTS[name]
+    with reading(run_folder.results):
+        config = configuration.convert(experiment.config_type, results.parameters)
+        rows = experiment.summarize(config, results.runs)
+        figures = experiment.draw(config, results.runs, folder)
+    environment = Environment(loader=PackageLoader("neurosleep"), autoescape=True, trim_blocks=True)
+    environment.filters["number"] = number
+    page = environment.get_template("report.html").render(
+        results=results,
+        rows=rows,
+        figures=[{"name": path.stem, "data": base64.b64encode(path.read_bytes()).decode()} for path in figures],
+        configuration=configuration.to_toml({"experiment": name, "parameters": results.parameters}),
+    )
+    write_text(folder / "report.html", page)
+    return [folder / "report.html", *figures], rows

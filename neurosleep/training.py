@@ -1,0 +1,148 @@
+"""Awake training: stochastic gradient descent on labelled data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from neurosleep.sims.errors import InputError, NeurosleepError
+
+LossName = Literal["squared-error", "cross-entropy"]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def squared_error(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Squared error of rectified outputs against one-hot labels, with the gradient of the released SRC code.
+
+    That code rectifies the outputs, but passes the error ``relu(z) - y`` back as if it had not. This is the gradient of
+    ``relu(z)**2 / 2 - y * z + y**2 / 2``, which is ``(z - y)**2 / 2`` wherever z is not negative. Summed over outputs,
+    averaged over the batch.
+
+    Parameters
+    ----------
+    outputs
+        (n, n_classes) values of the last layer, before any rectification.
+    labels
+        (n,) class indices.
+    """
+    target = functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    return (outputs.relu().square() / 2 - target * outputs + target / 2).sum(1).mean()
+
+
+LOSSES: dict[str, Loss] = {"squared-error": squared_error, "cross-entropy": functional.cross_entropy}
+
+
+def resolve_loss(name: LossName) -> Loss:
+    """Return the loss of a name: "squared-error" as released, "cross-entropy" as printed in the paper."""
+    if name not in LOSSES:
+        raise InputError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
+    return LOSSES[name]
+
+
+class DivergenceError(NeurosleepError, ArithmeticError):
+    """Training left weights that are not finite."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a network is trained on one task.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        Passes over the task's data and inputs per step. A last, smaller batch is used too.
+    learning_rate, momentum
+        Of plain SGD; momentum carries over from task to task (and through sleep) where the optimizer does.
+    loss
+        "squared-error" (released code) or "cross-entropy" (paper).
+    """
+
+    epochs: int = 2
+    batch_size: int = 100
+    learning_rate: float = 0.1
+    momentum: float = 0.5
+    loss: LossName = "squared-error"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 1:
+            raise InputError(
+                f"epochs must be at least 0 and batch_size at least 1, got {self.epochs} and {self.batch_size}"
+            )
+        if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
+            raise InputError(
+                "learning_rate must be positive and momentum from 0 to below 1, "
+                f"got {self.learning_rate} and {self.momentum}"
+            )
+        resolve_loss(self.loss)
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return a fresh optimizer for a model."""
+        return torch.optim.SGD(model.parameters(), lr=self.learning_rate, momentum=self.momentum)
+
+    def train(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        generator: torch.Generator | None = None,
+        on_epoch: Callable[[], None] | None = None,
+    ) -> None:
+        """Train a model in place.
+
+        Parameters
+        ----------
+        model
+            Any classifier.
+        inputs, labels
+            (n, ...) and (n,) on the model's device.
+        optimizer
+            Keep one across tasks to keep its momentum; fresh if None.
+        generator
+            CPU generator of the order of the inputs; the global one if None.
+        on_epoch
+            Called after every epoch.
+
+        Raises
+        ------
+        InputError
+            If there are no inputs, or not as many labels.
+        DivergenceError
+            If weights are no longer finite after an epoch.
+        """
+        if len(inputs) != len(labels) or len(inputs) == 0:
+            raise InputError(
+                f"inputs and labels must be as many, and at least one, got {len(inputs)} and {len(labels)}"
+            )
+        loss = resolve_loss(self.loss)
+        optimizer = optimizer or self.optimizer(model)
+        model.train()
+        for epoch in range(1, self.epochs + 1):
+            order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+            for batch in torch.split(order, self.batch_size):
+                optimizer.zero_grad()
+                torch.autograd.backward(loss(model(inputs[batch]), labels[batch]))
+                optimizer.step()
+            if not all(torch.isfinite(p).all() for p in model.parameters()):
+                raise DivergenceError(
+                    f"training diverged in epoch {epoch} of {self.epochs}: weights are no longer finite; try a "
+                    f"learning_rate below {self.learning_rate}, or, after sleep, gentler plasticity (inc, dec)"
+                )
+            if on_epoch is not None:
+                on_epoch()
+        model.eval()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 2000) -> torch.Tensor:
+    """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        return torch.cat([model(batch).argmax(1) for batch in torch.split(inputs, batch_size)])
+    finally:
+        model.train(was_training)

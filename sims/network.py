@@ -1,0 +1,182 @@
+"""A spiking network as plain arrays, and its state during a night."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosleep.sims.errors import InputError
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class SpikingLayer:
+    """Heaviside neurons and the weights into them.
+
+    In every step, with presynaptic spikes ``s`` (0 or 1)::
+
+        impulse = gain * (s @ weights)
+        v       = decay * v + impulse - inhibition * mean(impulse) + bias
+        spike   = v >= threshold,   then v = 0 where it spiked
+
+    (Tadros et al. 2022, Algorithm 1, lines 14 to 16; leak, inhibition and the tie ``>=`` as in the released code.)
+
+    Parameters
+    ----------
+    weights
+        (n_pre, n_post) float32 or float64, pre-major: row i holds the outgoing weights of presynaptic neuron i.
+    gain
+        What every input is multiplied by: the weight normalisation (alpha in the released code). Not negative.
+    threshold
+        Firing threshold, positive (beta in the released code).
+    decay
+        Share of the membrane potential that is left after a step, above 0 and at most 1.
+    inhibition
+        Share of the mean input that is taken from every neuron (W_inh in the released code), at least 0.
+    bias
+        (n_post,) constant current per step, or None.
+    name
+        Where the weights come from, for example the path of the torch module.
+    """
+
+    weights: Floats
+    gain: float = 1.0
+    threshold: float = 1.0
+    decay: float = 0.999
+    inhibition: float = 0.0
+    bias: Floats | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"layer {self.name!r}" if self.name else "a spiking layer"
+        w = self.weights
+        if not isinstance(w, np.ndarray) or w.ndim != 2 or w.dtype not in (np.float32, np.float64) or 0 in w.shape:
+            got = f"{w.dtype} of shape {w.shape}" if isinstance(w, np.ndarray) else type(w).__name__
+            raise InputError(
+                f"{where}: weights must be a float32 or float64 array (n_pre, n_post), none of them 0, got {got}"
+            )
+        if not np.isfinite(w).all():
+            raise InputError(f"{where}: {np.count_nonzero(~np.isfinite(w))} of {w.size} weights are not finite")
+        for what, value, low, ok in (
+            ("gain", self.gain, "at least 0", self.gain >= 0),
+            ("threshold", self.threshold, "positive", self.threshold > 0),
+            ("decay", self.decay, "above 0 and at most 1", 0 < self.decay <= 1),
+            ("inhibition", self.inhibition, "at least 0", self.inhibition >= 0),
+        ):
+            if not (np.isfinite(value) and ok):
+                raise InputError(f"{where}: {what} must be finite and {low}, got {value!r}")
+        if self.bias is not None and (self.bias.shape != (w.shape[1],) or not np.isfinite(self.bias).all()):
+            raise InputError(f"{where}: bias must be ({w.shape[1]},) finite numbers, got shape {self.bias.shape}")
+
+    @property
+    def n_pre(self) -> int:
+        """Number of presynaptic neurons."""
+        return int(self.weights.shape[0])
+
+    @property
+    def n_post(self) -> int:
+        """Number of neurons in this layer."""
+        return int(self.weights.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class SpikingNetwork:
+    """A chain of spiking layers, driven from below; spikes pass through all of them within one step.
+
+    Parameters
+    ----------
+    layers
+        From the first hidden layer to the output, each as wide in front as the one before it is at its end.
+    dt
+        Length of a step in seconds.
+    """
+
+    layers: tuple[SpikingLayer, ...]
+    dt: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise InputError("a spiking network needs at least one layer of weights")
+        for below, above in zip(self.layers, self.layers[1:], strict=False):
+            if below.n_post != above.n_pre:
+                raise InputError(
+                    f"layer {above.name!r} takes {above.n_pre} inputs, "
+                    f"but layer {below.name!r} below it has {below.n_post} neurons"
+                )
+        if len({layer.weights.dtype for layer in self.layers}) > 1:
+            raise InputError(f"all weights must have one dtype, got {[str(x.weights.dtype) for x in self.layers]}")
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise InputError(f"dt must be a positive number of seconds, got {self.dt!r}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons per population, input first."""
+        return (self.layers[0].n_pre, *(layer.n_post for layer in self.layers))
+
+    @property
+    def populations(self) -> dict[str, int]:
+        """Population name to number of neurons, input first: input, hidden1, hidden2, ..., output."""
+        return population_sizes(self.sizes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Precision of the weights and so of the simulation."""
+        return self.layers[0].weights.dtype
+
+    def astype(self, dtype: Any) -> "SpikingNetwork":
+        """Return the network with weights and biases in another precision."""
+        return self._map(lambda layer: layer.weights.astype(dtype))
+
+    def with_weights(self, weights: list[Floats]) -> "SpikingNetwork":
+        """Return the network with other weights, one (n_pre, n_post) array a layer."""
+        arrays = iter(weights)
+        return self._map(lambda _: next(arrays))
+
+    def _map(self, new_weights: Any) -> "SpikingNetwork":
+        def change(layer: SpikingLayer) -> SpikingLayer:
+            weights = new_weights(layer)
+            bias = None if layer.bias is None else layer.bias.astype(weights.dtype)
+            return replace(layer, weights=weights, bias=bias)
+
+        return replace(self, layers=tuple(change(layer) for layer in self.layers))
+
+
+def population_sizes(sizes: Sequence[int]) -> dict[str, int]:
+    """Name the populations of a chain of layers: input, hidden1, hidden2, ..., output."""
+    hidden = [f"hidden{i}" for i in range(1, len(sizes) - 1)]
+    return dict(zip(["input", *hidden, "output"], sizes, strict=True))
+
+
+@dataclass(eq=False)
+class SimulationState:
+    """Where a night stands between two steps; continuing from it gives the identical night.
+
+    Attributes
+    ----------
+    step
+        Steps done since the night began.
+    membranes
+        Membrane potential of every layer, (n_post,), as it was at `membrane_steps`.
+    membrane_steps
+        Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
+    """
+
+    step: int
+    membranes: list[Floats]
+    membrane_steps: list[int] = field(default_factory=list)
+
+    @classmethod
+    def asleep(cls, network: SpikingNetwork) -> "SimulationState":
+        """Return the state at the first step: all membranes at 0."""
+        membranes: list[Floats] = [np.zeros(layer.n_post, dtype=network.dtype) for layer in network.layers]
+        return cls(0, membranes, [0] * len(membranes))
+
+    def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:
+        """Return the membrane potential of every layer after the last step, all leak applied."""
+        return [
+            v if layer.bias is not None else v * v.dtype.type(layer.decay ** (self.step - last))
+            for layer, v, last in zip(network.layers, self.membranes, self.membrane_steps, strict=True)
+        ]

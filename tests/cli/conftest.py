@@ -1,0 +1,105 @@
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import neurosleep
+
+HERE = Path(__file__).parent
+TINY = (
+    *("run", "src-mnist", "--set", "dataset=mnist-small", "--set", "images_per_task=100", "--set", "hidden=[30]"),
+    *("--set", "thresholds=[14.5, 38.0]", "--set", "epochs=1", "--set", "joint=false"),
+    *("--set", "sleep_steps=300", "--set", "sleep_steps_more=0"),
+)
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Runs a command line in this process, with the experiment `stub` in its list."""
+    monkeypatch.syspath_prepend(HERE)
+    import stub
+
+    from neurosleep.cli import main
+    from neurosleep.experiments import EXPERIMENTS
+
+    monkeypatch.setitem(EXPERIMENTS, "stub", stub.Stub())
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["neurosleep", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Result(end.value.code or 0, *capfd.readouterr())
+
+    return run
+
+
+def start_process(*words, stub=False, stderr=subprocess.PIPE, **environment):
+    paths = [str(HERE), str(Path(neurosleep.__file__).parent.parent)]  # the very neurosleep that is tested here
+    module = "stub" if stub else "neurosleep.cli"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from {module} import main; main()", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def start():
+    """Starts a command line in a process group of its own; what a test leaves running is killed."""
+    processes = []
+
+    def start(*words, **options):
+        processes.append(start_process(*words, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):  # workers may outlive their parent where a test fails
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Words of a command line for a real run that is over in a second or two."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a real run of three seeds, made in two worker processes."""
+    out = tmp_path_factory.mktemp("tiny") / "out"
+    process = start_process(*TINY, "--seeds", 3, "--workers", 2, "--out", out)
+    _, errors = process.communicate(timeout=300)
+    assert (process.returncode, errors) == (0, "")
+    return out
+
+
+@pytest.fixture
+def assert_refused():
+    """Bad input ends with code 2 and one line that tells what is wrong."""
+
+    def check(result, *told):
+        assert result.code == 2
+        assert result.out == ""
+        assert result.err.count("\n") == 1
+        assert result.err.startswith("neurosleep: ")
+        for words in told:
+            assert words in result.err
+
+    return check

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neurosleep import InputError, Memory
+from neurosleep.converters import calibrate
+from neurosleep.networks import relu_network
+
+X = np.random.default_rng(0).random((90, 12), dtype=np.float32)
+
+
+def network(seed: int = 0) -> torch.nn.Sequential:
+    return relu_network((12, 8, 3), init=0.5, generator=torch.Generator().manual_seed(seed))
+
+
+def test_mean_is_that_of_everything_seen() -> None:
+    memory, model = Memory(), network()
+    for part in np.split(X, [10, 11, 60]):
+        memory.observe(model, part)
+    assert memory.count == 90
+    np.testing.assert_allclose(memory.mean_input, X.astype(np.float64).mean(0), rtol=1e-12)
+    assert memory.calibration == calibrate(model, X)
+
+
+def test_scales_of_all_or_of_the_last() -> None:
+    large = network()
+    small = network()
+    with torch.no_grad():
+        for p in small.parameters():
+            p *= 0.5
+    for scales, expected in (("all", large), ("last", small)):
+        memory = Memory(scales=scales)
+        memory.observe(large, X)
+        memory.observe(small, X)
+        assert memory.calibration == calibrate(expected, X)
+
+
+def test_holds_a_fixed_number_of_values_and_no_inputs() -> None:
+    memory, model = Memory(), network()
+    held = []
+    for part in np.split(X, 9):
+        memory.observe(model, part)
+        held.append(
+            sum(
+                np.asarray(getattr(value, "scales", value)).size
+                for value in vars(memory).values()
+                if not isinstance(value, str)
+            )
+        )
+    assert set(held) == {12 + 2 + 2}  # mean input, maxima, percentile and count
+
+
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    memory = Memory(percentile=99.0, output="softmax", scales="last")
+    memory.observe(network(), X)
+    memory.save(tmp_path / "memory.npz")
+    loaded = Memory.load(tmp_path / "memory.npz")
+    assert vars(loaded).keys() == vars(memory).keys()
+    for key, value in vars(memory).items():
+        np.testing.assert_array_equal(getattr(loaded, key), value) if key == "mean_input" else None
+        assert key == "mean_input" or getattr(loaded, key) == value
+    loaded.observe(network(), X)
+    assert loaded.count == 180
+    assert [p.name for p in tmp_path.iterdir()] == ["memory.npz"]
+
+
+def test_saving_leaves_the_old_file_if_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    with pytest.raises(InputError, match="seen nothing"):
+        memory.save(tmp_path / "m.npz")
+    memory.observe(network(), X)
+    memory.save(tmp_path / "m.npz")
+    before = (tmp_path / "m.npz").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space"):
+        memory.save(tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", "truncated", "other", "pickle", "newer"])
+def test_damaged_files(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "memory.npz"
+    memory = Memory()
+    memory.observe(network(), X)
+    memory.save(path)
+    match content:
+        case bytes():
+            path.write_bytes(content)
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-200])
+        case "other":
+            np.savez(path, weights=X)
+        case "pickle":
+            np.savez(path, format=1, mean_input=np.array([{"an": "object"}], dtype=object))
+        case "newer":
+            np.savez(path, format=2)
+    with pytest.raises(InputError, match=r"memory.npz"):
+        Memory.load(path)
+    with pytest.raises(InputError, match=r"nowhere\.npz"):
+        Memory.load(tmp_path / "nowhere.npz")
+
+
+def test_wrong_inputs() -> None:
+    memory = Memory()
+    memory.observe(network(), X)
+    with pytest.raises(InputError, match=r"inputs must be \(n, 12\)"):
+        memory.observe(network(), X[:, :5])
+    with pytest.raises(InputError, match="mean of 12 inputs, but got inputs of 5"):
+        memory.observe(relu_network((5, 3), init=0.5), X[:, :5])
+    with pytest.raises(InputError, match="not finite"):
+        memory.observe(network(), X * np.nan)
+    with pytest.raises(InputError, match="'last' or 'all'"):
+        Memory(scales="some")
+    assert memory.count == 90

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import neurosleep as ns
+from neurosleep.networks import relu_network
+from neurosleep.sims import simulate as simulation
+
+X = np.random.default_rng(1).random((60, 16), dtype=np.float32)
+
+
+def asleep() -> tuple[nn.Module, ns.Memory]:
+    model = relu_network((16, 12, 5), init=0.5, generator=torch.Generator().manual_seed(0))
+    memory = ns.Memory()
+    memory.observe(model, X)
+    return model, memory
+
+
+def stage(**how: object) -> ns.SpontaneousReplay:
+    arguments: dict[str, object] = {
+        "steps": 400,
+        "drive": ns.MeanRate(200.0),
+        "plasticity": ns.GatedHebbian(0.02, 0.004),
+        "gain_scale": 2.0,
+    }
+    return ns.SpontaneousReplay(**{**arguments, **how})  # type: ignore[arg-type]
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def test_record_and_log_tell_what_happened(tmp_path: Path) -> None:
+    model, memory = asleep()
+    before = weights(model)
+    record = ns.sleep(model, memory, stage(plasticity=ns.Hebbian(0.02, 0.004)), seed=3, log=tmp_path / "night.h5")
+    assert record.spikes["output"] > 0
+    with ns.SpikeReader(tmp_path / "night.h5") as log:
+        assert log.complete
+        assert {p: log.counts(p) for p in log.populations} == record.spikes
+        assert [(e.name, e.start, e.stop, e.seed) for e in log.epochs] == [("spontaneous-replay", 0, 400, 3)]
+        assert log.rates("hidden1").mean() == pytest.approx(record.rates["hidden1"])
+    assert (record.steps, record.seed, record.backend, record.precision) == (400, 3, "cpu", "float32")
+    for old, p, change in zip(before, model.parameters(), record.weight_changes, strict=True):
+        difference = (p.detach() - old).double().numpy()
+        assert change.potentiated == (difference > 0).sum() > 0
+        assert change.depressed == (difference < 0).sum() > 0
+        assert change.largest_change == pytest.approx(np.abs(difference).max())
+        assert change.mean_after - change.mean_before == pytest.approx(difference.mean(), abs=1e-7)
+    assert record.seconds > 0
+    assert ns.SleepRecord(**{**record.to_dict(), "weight_changes": record.weight_changes}) == record
+
+
+def test_same_seed_same_night_with_and_without_log(tmp_path: Path) -> None:
+    nights = []
+    for log, seed in ((None, 3), (tmp_path / "a.h5", 3), (None, 4)):
+        model, memory = asleep()
+        record = ns.sleep(model, memory, stage(), seed=seed, log=log)
+        nights.append((weights(model), record.spikes))
+    assert nights[0][1] == nights[1][1]
+    assert all(torch.equal(a, b) for a, b in zip(nights[0][0], nights[1][0], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(nights[0][0], nights[2][0], strict=True))
+
+
+def test_backends_and_precisions_give_the_same_spikes() -> None:
+    spikes = []
+    for backend, precision in (("cpu", "float64"), ("reference", "float64"), ("cpu", None)):
+        model, memory = asleep()
+        spikes.append(ns.sleep(model, memory, stage(), backend=backend, precision=precision).spikes)  # type: ignore[arg-type]
+    assert spikes[0] == spikes[1]
+    assert spikes[0]["input"] == spikes[2]["input"]
+
+
+def test_stages_follow_each_other_in_one_log(tmp_path: Path) -> None:
+    model, memory = asleep()
+    with ns.SpikeLog(tmp_path / "nights.h5", {"input": 16, "hidden1": 12, "output": 5}, dt=0.001) as log:
+        first = ns.sleep(model, memory, stage(steps=50, name="early"), log=log)
+        pruned = ns.sleep(model, None, ns.MagnitudePruning(0.5), log=log)
+        assert [int((p == 0).sum()) for p in model.parameters()] == [96, 30]
+        second = ns.sleep(model, memory, stage(steps=70, name="late"), log=log)
+    assert pruned.spikes == {"input": 0, "hidden1": 0, "output": 0}
+    with ns.SpikeReader(tmp_path / "nights.h5") as reader:
+        assert [(e.name, e.start, e.stop) for e in reader.epochs] == [("early", 0, 50), ("late", 50, 120)]
+        assert reader.counts("input") == first.spikes["input"] + second.spikes["input"]
+
+
+def test_an_interrupted_night_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    model, memory = asleep()
+    before = weights(model)
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ns.sleep(model, memory, stage(steps=5000), log=tmp_path / "night.h5", on_progress=stop)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    with ns.SpikeReader(tmp_path / "night.h5") as log:
+        assert not log.complete
+        assert log.complete_until == 1000
+
+
+def test_a_full_disk_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, memory = asleep()
+    before = weights(model)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "night.h5")
+
+    monkeypatch.setattr(ns.SpikeLog, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        ns.sleep(model, memory, stage(), log=tmp_path / "night.h5")
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_progress_counts_every_step() -> None:
+    model, memory = asleep()
+    done: list[int] = []
+    ns.sleep(model, memory, stage(steps=2300), on_progress=done.append)
+    assert done == [1000, 1000, 300]
+    assert set(simulation.BACKENDS) == {"cpu", "reference"}
+
+
+def test_what_does_not_fit(tmp_path: Path) -> None:
+    model, memory = asleep()
+    before = weights(model)
+    with pytest.raises(ns.InputError, match=r"needs a memory that has seen data: call memory.observe"):
+        ns.sleep(model, ns.Memory(), stage())
+    with pytest.raises(ns.InputError, match="needs a memory"):
+        ns.sleep(model, None, stage())
+    with pytest.raises(ns.InputError, match="784 pixels, but the network has 16 inputs"):
+        ns.sleep(model, memory, stage(drive=ns.MaskedMeanRate(10.0)))
+    with pytest.raises(ns.InputError, match="steps must be at least 0"):
+        stage(steps=-5)
+    with pytest.raises(ns.InputError, match="percentile"):
+        ns.sleep(model, memory, stage(normalization="percentile"))
+    (tmp_path / "there.h5").write_text("mine")
+    with pytest.raises(ns.InputError, match=r"there.h5 already exists"):
+        ns.sleep(model, memory, stage(), log=tmp_path / "there.h5")
+    assert (tmp_path / "there.h5").read_text() == "mine"
+    with pytest.raises(ns.ConversionError, match="Tanh"):
+        ns.sleep(nn.Sequential(model, nn.Tanh()), memory, stage())
+    wrong = ns.Memory()
+    wrong.observe(model, X * 3)
+    with pytest.raises(ns.InputError, match=r"mean_input must lie in \[0, 1\]"):
+        ns.sleep(model, wrong, stage())
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+
+
+def test_public_names_and_module_paths() -> None:
+    assert callable(ns.sleep)  # the function, whatever was imported before
+    assert set(ns.__all__) <= set(dir(ns))
+    for name in ns.__all__:
+        assert getattr(ns, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nap'"):
+        ns.nap  # noqa: B018

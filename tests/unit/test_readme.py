@@ -1,0 +1,27 @@
+"""The README's Python runs as it stands, and remembers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_python_of_the_readme(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    run = subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    accuracy = re.search(r"both tasks after sleep: (\d+)%", run.stdout)
+    assert accuracy is not None
+    assert int(accuracy[1]) > 65  # without the second night task 1 is gone, and this is about 50
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    commands = [
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("python3 ")
+    ]
+    assert len(commands) == 2
+    assert commands[0].endswith("neurosleep demo")
+    assert commands[1].endswith("pytest")
