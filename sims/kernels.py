@@ -76,7 +76,7 @@ class EventBuffer(NamedTuple):
 
 
 @njit(cache=True)
-def _fire(p, neuron, layers, night):  # type: ignore[no-untyped-def]
+def _fire(p, neuron, layers, night):
     """Note that a neuron of population p fired in this step."""
     first = layers.unit[p]
     night.spikes[first + night.n_spikes[p]] = neuron
@@ -86,7 +86,7 @@ def _fire(p, neuron, layers, night):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _draw_range(first, last, step, seed, schedule, layers, night):  # type: ignore[no-untyped-def]
+def _draw_range(first, last, step, seed, schedule, layers, night):
     """Draw the input neurons first to last-1; a block of four shares one evaluation of the generator."""
     thresholds = schedule.thresholds
     for block in range(first >> 2, (last + 3) >> 2):
@@ -105,7 +105,7 @@ def _draw_range(first, last, step, seed, schedule, layers, night):  # type: igno
 
 
 @njit(cache=True)
-def _draw_input(step, seed, schedule, layers, night):  # type: ignore[no-untyped-def]
+def _draw_input(step, seed, schedule, layers, night):
     """Spikes of the input population, in ascending order."""
     if schedule.recorded:
         for k in range(schedule.offsets[step], schedule.offsets[step + 1]):
@@ -123,7 +123,7 @@ def _draw_input(step, seed, schedule, layers, night):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _add_rows(weights, rows, n_rows, impulse):  # type: ignore[no-untyped-def]
+def _add_rows(weights, rows, n_rows, impulse):
     """Sum the rows into `impulse`, four per pass over it, in the order of a simple loop."""
     n = impulse.size
     impulse[:] = 0
@@ -141,7 +141,7 @@ def _add_rows(weights, rows, n_rows, impulse):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _integrate(layer, step, weights, layers, night):  # type: ignore[no-untyped-def]
+def _integrate(layer, step, weights, layers, night):
     """Bring the membrane of one layer up to this step and say which of its neurons fire."""
     first, last = layers.unit[layer + 1], layers.unit[layer + 2]
     pre_first, n_pre = layers.unit[layer], night.n_spikes[layer]
@@ -175,7 +175,7 @@ def _integrate(layer, step, weights, layers, night):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def _learn(layer, weights, rule, layers, night):  # type: ignore[no-untyped-def]
+def _learn(layer, weights, rule, layers, night):
     """Change the weights into the neurons that fired, presynaptic row by row."""
     first = layers.unit[layer + 1]
     post = night.spikes[first : first + night.n_spikes[layer + 1]]
@@ -199,7 +199,7 @@ def _learn(layer, weights, rule, layers, night):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _has_room(layers, events):  # type: ignore[no-untyped-def]
+def _has_room(layers, events):
     """Whether the buffer holds one more step even if every neuron fires."""
     for p in range(events.used.size):
         if events.start[p] + events.used[p] + layers.unit[p + 1] - layers.unit[p] > events.start[p + 1]:
@@ -208,7 +208,7 @@ def _has_room(layers, events):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _write_down(p, step, layers, night, events):  # type: ignore[no-untyped-def]
+def _write_down(p, step, layers, night, events):
     """Append the spikes of population p in this step to the event buffer."""
     at = events.start[p] + events.used[p]
     for k in range(night.n_spikes[p]):
@@ -218,7 +218,7 @@ def _write_down(p, step, layers, night, events):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def advance(first_step, n_steps, seed, schedule, layers, rule, night, events, record):  # type: ignore[no-untyped-def]
+def advance(first_step, n_steps, seed, schedule, layers, rule, night, events, record):
     """Simulate up to `n_steps` steps, fewer where the event buffer has no room; returns the steps done."""
     n_populations = night.n_spikes.size
     events.used[:] = 0

@@ -9,6 +9,8 @@ The key is the 64-bit seed. The counter is ``(i // 4, low word of t, high word o
 four 32-bit words, one for each of four neighbouring neurons.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def check_seed(seed: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Four 32-bit words (held in uint64) for a counter of four words and a key of two, for compiled kernels."""
     low = np.uint64(0xFFFFFFFF)
     shift = np.uint64(32)

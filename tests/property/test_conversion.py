@@ -57,7 +57,7 @@ def test_normalization_preserves_the_function(model: nn.Module, normalization: s
     if not usable(model):
         return
     x = inputs()
-    network = to_spiking(model, x, normalization=normalization)  # type: ignore[arg-type]
+    network = to_spiking(model, x, normalization=normalization)
     with torch.no_grad():
         expected = model(x).relu().numpy()
     rates = spiking_activations(network, x.numpy())[-1]

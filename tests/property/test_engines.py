@@ -60,7 +60,7 @@ def night(
     network: SpikingNetwork, drive: Drive, rule: PlasticityRule | None, seed: int, steps: int = 120, **how: object
 ) -> tuple[Simulation, SpikeRecorder]:
     recorder = SpikeRecorder()
-    result = simulate(network, drive, rule, steps, mean_input=mean_input(), seed=seed, log=recorder, **how)  # type: ignore[arg-type]
+    result = simulate(network, drive, rule, steps, mean_input=mean_input(), seed=seed, log=recorder, **how)
     return result, recorder
 
 
@@ -112,7 +112,7 @@ def test_chunks_and_logging_change_nothing(
     for population in range(len(network.sizes)):
         for a, b in zip(spikes.events(population), in_chunks[1].events(population), strict=True):
             np.testing.assert_array_equal(a, b)
-    silent = simulate(network, drive, rule, 120, mean_input=mean_input(), seed=seed, backend=backend)  # type: ignore[arg-type]
+    silent = simulate(network, drive, rule, 120, mean_input=mean_input(), seed=seed, backend=backend)
     assert_identical((whole, spikes), (silent, spikes))
 
 

@@ -78,7 +78,7 @@ def test_nights_follow_each_task() -> None:
     seen: list[str] = []
     steps: list[int] = []
     memory = Memory()
-    nights = Nights(stages=stages, memory=memory, precision="float64", on_progress=steps.append)  # type: ignore[arg-type]
+    nights = Nights(stages=stages, memory=memory, precision="float64", on_progress=steps.append)
     history = learn(
         network(), stream(), Trainer(2, 10), nights=nights, on_checkpoint=lambda point, _: seen.append(point.name)
     )

@@ -162,7 +162,7 @@ def test_a_subclass_of_a_layer_is_not_taken_for_it() -> None:
 def test_wrong_conversions(calibration: object, how: dict[str, object], message: str) -> None:
     model = nn.Sequential(linear(6, 4), nn.ReLU(), linear(4, 2))
     with pytest.raises(InputError, match=message):
-        to_spiking(model, calibration, **how)  # type: ignore[arg-type]
+        to_spiking(model, calibration, **how)
 
 
 def test_calibration_measures_as_in_testing() -> None:
@@ -178,7 +178,7 @@ def test_calibration_measures_as_in_testing() -> None:
     assert softmax == pytest.approx(float(out.softmax(1).max()))
     assert model.training
     with pytest.raises(InputError, match="'relu' or 'softmax'"):
-        calibrate(model, X, output="sigmoid")  # type: ignore[arg-type]
+        calibrate(model, X, output="sigmoid")
     with pytest.raises(InputError, match="above 0 and at most 100"):
         calibrate(model, X, percentile=0)
 

@@ -26,7 +26,7 @@ def stage(**how: object) -> ns.SpontaneousReplay:
         "plasticity": ns.GatedHebbian(0.02, 0.004),
         "gain_scale": 2.0,
     }
-    return ns.SpontaneousReplay(**{**arguments, **how})  # type: ignore[arg-type]
+    return ns.SpontaneousReplay(**{**arguments, **how})
 
 
 def weights(model: nn.Module) -> list[torch.Tensor]:
@@ -69,7 +69,7 @@ def test_backends_and_precisions_give_the_same_spikes() -> None:
     spikes = []
     for backend, precision in (("cpu", "float64"), ("reference", "float64"), ("cpu", None)):
         model, memory = asleep()
-        spikes.append(ns.sleep(model, memory, stage(), backend=backend, precision=precision).spikes)  # type: ignore[arg-type]
+        spikes.append(ns.sleep(model, memory, stage(), backend=backend, precision=precision).spikes)
     assert spikes[0] == spikes[1]
     assert spikes[0]["input"] == spikes[2]["input"]
 

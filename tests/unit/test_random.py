@@ -20,7 +20,7 @@ KNOWN = [
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_known_answers(counter: tuple[int, ...], key: tuple[int, ...], expected: tuple[int, ...]) -> None:
     @njit
-    def call(c, k):  # type: ignore[no-untyped-def]
+    def call(c, k):
         return philox(c[0], c[1], c[2], c[3], k[0], k[1])
 
     words = call(np.array(counter, dtype=np.uint64), np.array(key, dtype=np.uint64))
@@ -32,7 +32,7 @@ def test_numpy_words_are_the_generators() -> None:
     seed, step, stream = 0x299F31D0_A4093822, 0x13198A2E_85A308D3, 0x03707344
 
     @njit
-    def call(block):  # type: ignore[no-untyped-def]
+    def call(block):
         return philox(block, 0x85A308D3, 0x13198A2E, 0x03707344, np.uint64(0xA4093822), np.uint64(0x299F31D0))
 
     expected = [int(w) for block in range(3) for w in call(block)]
@@ -56,4 +56,4 @@ def test_thresholds_give_the_probability() -> None:
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, True, "1", None])
 def test_wrong_seeds(seed: object) -> None:
     with pytest.raises(InputError, match="seed must be a whole number"):
-        check_seed(seed)  # type: ignore[arg-type]
+        check_seed(seed)

@@ -17,7 +17,7 @@ BACKENDS = pytest.mark.parametrize("backend", ["cpu", "reference"])
 
 
 def one_layer(weights: list[list[float]], **how: float) -> SpikingNetwork:
-    return SpikingNetwork((SpikingLayer(np.array(weights), **how),))  # type: ignore[arg-type]
+    return SpikingNetwork((SpikingLayer(np.array(weights), **how),))
 
 
 @BACKENDS
@@ -26,7 +26,7 @@ def test_hebbian_by_hand(backend: str) -> None:
     network = one_layer([[0.6, 0.2], [0.5, -0.3]], decay=0.5)
     recorder = SpikeRecorder()
     drive = RecordedSpikes([[1, 0], [1, 1], [0, 1]])
-    result = simulate(network, drive, Hebbian(inc=0.125, dec=0.25), 3, backend=backend, log=recorder)  # type: ignore[arg-type]
+    result = simulate(network, drive, Hebbian(inc=0.125, dec=0.25), 3, backend=backend, log=recorder)
     # v0: 0.6 | 0.3 + 1.1 = 1.4 fires, both inputs fired: +0.125 each | 0 + 0.625
     # v1: 0.2 | 0.1 - 0.1 = 0.0 | 0.0 - 0.3
     assert recorder.raster(1, 2).tolist() == [[False, False], [True, False], [False, False]]
@@ -38,7 +38,7 @@ def test_hebbian_by_hand(backend: str) -> None:
 def test_gate_freezes_positive_and_doubles_negative_weights(backend: str) -> None:
     network = one_layer([[2.0], [-0.1], [0.0], [0.01]], threshold=1.0)
     drive = RecordedSpikes([[1, 0, 0, 1]])
-    after = simulate(network, drive, GatedHebbian(inc=0.5, dec=0.25), 1, backend=backend).network  # type: ignore[arg-type]
+    after = simulate(network, drive, GatedHebbian(inc=0.5, dec=0.25), 1, backend=backend).network
     g = 2 * (1 - 1 / (1 + np.exp(-10)))
     np.testing.assert_array_equal(after.layers[0].weights[:3, 0], [2.0, -0.1 - 0.5, -0.25])
     np.testing.assert_allclose(after.layers[0].weights[3, 0], 0.01 + 0.5 * g, rtol=1e-15)
@@ -53,7 +53,7 @@ def test_gate_cut_off_is_exact(dtype: type) -> None:
     fired = np.zeros((1, len(weights)))
     fired[0, -1] = 1
     results = [
-        simulate(network, RecordedSpikes(fired), GatedHebbian(0.5, 0.25), 1, backend=backend).network.layers[0].weights  # type: ignore[arg-type]
+        simulate(network, RecordedSpikes(fired), GatedHebbian(0.5, 0.25), 1, backend=backend).network.layers[0].weights
         for backend in ("cpu", "reference")
     ]
     np.testing.assert_allclose(*results, rtol=0, atol=2 * np.finfo(dtype).eps)
@@ -74,12 +74,12 @@ def test_rates_follow_the_drive(backend: str) -> None:
         (UniformNoise(50.0), np.full(784, 0.05)),
         (MeanRate(5000.0), np.minimum(10 * mean, 1)),
     ):
-        counts = simulate(network, drive, None, steps, mean_input=mean, backend=backend, seed=5).spike_counts[0]  # type: ignore[arg-type]
+        counts = simulate(network, drive, None, steps, mean_input=mean, backend=backend, seed=5).spike_counts[0]
         error = 6 * np.sqrt(steps * expected * (1 - expected))
         assert (np.abs(counts - steps * expected) <= error + 1e-9).all()
     counts = simulate(
         network, MaskedMeanRate(200.0, 11), None, steps, mean_input=mean, backend=backend, seed=5
-    ).spike_counts[0]  # type: ignore[arg-type]
+    ).spike_counts[0]
     where = (
         np.minimum(np.minimum(np.arange(28), np.arange(28)[::-1]), 10) + 1
     )  # window positions that cover a row, of 18
@@ -91,7 +91,7 @@ def test_rates_follow_the_drive(backend: str) -> None:
 @BACKENDS
 def test_bias_drives_without_spikes(backend: str) -> None:
     network = SpikingNetwork((SpikingLayer(np.zeros((1, 2)), bias=np.array([0.4, 0.0]), decay=1.0),))
-    counts = simulate(network, RecordedSpikes(np.zeros((9, 1))), None, 9, backend=backend).spike_counts[1]  # type: ignore[arg-type]
+    counts = simulate(network, RecordedSpikes(np.zeros((9, 1))), None, 9, backend=backend).spike_counts[1]
     assert counts.tolist() == [3, 0]
 
 
@@ -123,7 +123,7 @@ def test_sims_do_not_import_torch() -> None:
 )
 def test_wrong_layers(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SpikingLayer(**{"weights": np.zeros((3, 2)), **change})  # type: ignore[arg-type]
+        SpikingLayer(**{"weights": np.zeros((3, 2)), **change})
 
 
 def test_wrong_networks() -> None:
@@ -160,12 +160,12 @@ def test_wrong_networks() -> None:
 def test_wrong_nights(how: dict[str, object], message: str) -> None:
     arguments: dict[str, object] = {"drive": MeanRate(100.0), "steps": 10, "mean_input": np.zeros(3), **how}
     with pytest.raises(InputError, match=message):
-        simulate(one_layer([[1.0, 0.0]] * 3), plasticity=None, **arguments)  # type: ignore[arg-type]
+        simulate(one_layer([[1.0, 0.0]] * 3), plasticity=None, **arguments)
 
 
 def test_unknown_backend() -> None:
     with pytest.raises(BackendError, match="one of cpu, reference, got 'gpu'"):
-        simulate(one_layer([[1.0]]), MeanRate(1.0), None, 1, backend="gpu")  # type: ignore[arg-type]
+        simulate(one_layer([[1.0]]), MeanRate(1.0), None, 1, backend="gpu")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_unknown_backend() -> None:
 )
 def test_wrong_parameters(make: object) -> None:
     with pytest.raises(InputError, match="must be"):
-        make()  # type: ignore[operator]
+        make()
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.29, 0.5, 0.75, 0.9, 1.0])

@@ -48,7 +48,7 @@ def test_training_learns(loss: str) -> None:
     epochs = []
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        Trainer(60, 10, 0.1, 0.5, loss).train(model, x, labels, on_epoch=lambda: epochs.append(1))  # type: ignore[arg-type]
+        Trainer(60, 10, 0.1, 0.5, loss).train(model, x, labels, on_epoch=lambda: epochs.append(1))
     assert len(epochs) == 60
     assert (predict(model, x, batch_size=7) == labels).float().mean() > 0.9
     assert not model.training
@@ -109,11 +109,11 @@ def test_predict_keeps_the_mode() -> None:
         lambda: Trainer(batch_size=0),
         lambda: Trainer(learning_rate=0.0),
         lambda: Trainer(momentum=1.0),
-        lambda: Trainer(loss="hinge"),  # type: ignore[arg-type]
+        lambda: Trainer(loss="hinge"),
         lambda: Trainer().train(nn.Linear(2, 2), torch.rand(3, 2), torch.zeros(2, dtype=torch.int64)),
         lambda: Trainer().train(nn.Linear(2, 2), torch.rand(0, 2), torch.zeros(0, dtype=torch.int64)),
     ],
 )
 def test_wrong_parameters(make: object) -> None:
     with pytest.raises(InputError, match=r"must|dropout"):
-        make()  # type: ignore[operator]
+        make()
