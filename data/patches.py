@@ -61,9 +61,10 @@ def patches(
         ``width**2 // n_images - overlap``, so that without overlap the images partition the plane. For a
         width of 10 and four images, an image has 25 pixels. The images always differ.
 
-    With the corrected form, in trials, a network forgets nothing at any overlap. The forgetting that the
-    paper publishes for overlaps from about 12 on thus depends on the released generator, and so that form is
-    the default.
+    What is forgotten depends on form and training together (``docs/results.md``): with the training of the
+    released sweep over overlaps, nothing in the corrected form; with that of the released softmax script, task
+    1 at overlaps of 13 and more in the published form (width 11), of 16 and more in the corrected one. The
+    published form is the default, since the published figure depends on it.
 
     Parameters
     ----------
