@@ -213,8 +213,10 @@ def write_text(path: Path, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk, say; which file it was is not in the error of a write
+            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
         raise
 
 

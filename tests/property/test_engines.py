@@ -122,15 +122,18 @@ def test_chunks_and_logging_change_nothing(
 def test_a_night_can_stop_and_go_on(
     backend: str, network: SpikingNetwork, drive: Drive, rule: PlasticityRule | None, seed: int, stop: int
 ) -> None:
-    whole, _ = night(network, drive, rule, seed, backend=backend)
-    first, _ = night(network, drive, rule, seed, steps=stop, backend=backend)
-    second, _ = night(first.network, drive, rule, seed, steps=120 - stop, backend=backend, state=first.state)
+    whole, spikes = night(network, drive, rule, seed, backend=backend)
+    first, early = night(network, drive, rule, seed, steps=stop, backend=backend)
+    second, late = night(first.network, drive, rule, seed, steps=120 - stop, backend=backend, state=first.state)
     for a, b in zip(whole.network.layers, second.network.layers, strict=True):
         np.testing.assert_array_equal(a.weights, b.weights)
     for v, w in zip(whole.state.membranes, second.state.membranes, strict=True):
         np.testing.assert_array_equal(v, w)
     for population, counts in enumerate(whole.spike_counts):
         np.testing.assert_array_equal(counts, first.spike_counts[population] + second.spike_counts[population])
+        size = network.sizes[population]
+        in_parts = np.concatenate([early.raster(population, size), late.raster(population, size)])
+        np.testing.assert_array_equal(spikes.raster(population, size), in_parts)
 
 
 @given(networks(), drives, seeds)
