@@ -88,15 +88,20 @@ def run_experiment(
     amount = experiment.amount(config)
     failed: dict[int, str] = {}
     try:
-        with tqdm(
-            total=amount * seeds,
-            initial=amount * (seeds - len(todo)),
-            desc=experiment.name,
-            disable=None if progress else True,
-            bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} < {remaining}{postfix}",
-        ) as bar:
+        with (
+            _ctrl_c_remembered() as interrupted,
+            tqdm(
+                total=amount * seeds,
+                initial=amount * (seeds - len(todo)),
+                desc=experiment.name,
+                disable=None if progress else True,
+                bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} < {remaining}{postfix}",
+            ) as bar,
+        ):
 
             def on_progress(amount: float) -> None:
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
                 bar.update(amount)
 
             outcomes = _in_pool(job, todo, workers, on_progress) if workers > 1 else _here(job, todo, on_progress)
@@ -213,6 +218,35 @@ def _run_in_worker(job: _Job, seed: int, slot: int) -> str | None:
         _worker_amounts[slot] += amount
 
     return job.run(seed, on_progress)
+
+
+@contextmanager
+def _ctrl_c_remembered() -> Iterator[threading.Event]:
+    """Note a Ctrl-C, besides raising `KeyboardInterrupt`.
+
+    Python drops an exception that a signal raises while it is in a destructor or a weak reference's callback, of which
+    h5py has many; then the note is all there is of it.
+    """
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C is not for others
+        yield interrupted
+        return
+
+    def on_signal(*_: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    def on_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            hook(dropped)
+
+    before, hook = signal.signal(signal.SIGINT, on_signal), sys.unraisablehook
+    sys.unraisablehook = on_dropped
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = hook
 
 
 @contextmanager

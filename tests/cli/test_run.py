@@ -107,7 +107,7 @@ def test_more_seeds_later(cli, tmp_path):
 
 
 def test_stopped_without_workers_in_the_first_seed(start, cli, tmp_path):
-    process = start("run", "stub", "--workers", 1, "--out", tmp_path, stub=True, STUB_PACE="100")
+    process = start("run", "stub", "--workers", 1, "--out", tmp_path, stub=True, STUB_PACE="1")
     wait_for(tmp_path / "spikes.h5", process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
@@ -225,3 +225,25 @@ def test_progress_on_a_terminal(start, tmp_path):
     assert {0, 100} < percents
     assert len(percents - {0, 50, 100}) > 2
     assert b"2 of 2 seeds done" in shown
+
+
+def test_a_ctrl_c_that_python_drops_is_not_lost(tmp_path):
+    """As when the signal strikes in a destructor: nothing is raised there, but the run stops at its next progress."""
+    import stub
+
+    from neurosleep.experiments.runner import run_experiment
+
+    class Careless:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Interrupted(stub.Stub):
+        def run(self, config, context):
+            Careless()
+            context.on_progress(1)
+            pytest.fail("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(Interrupted(), stub.Config(), tmp_path / "out", seeds=1, workers=1)
+    assert results_of(tmp_path / "out")["complete"] is False
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
