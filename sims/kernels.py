@@ -15,10 +15,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from neurosleep.sims.random import INPUT_STREAM, WINDOW_STREAM, philox
+from neurosleep.sims.compiled import compiled
+from neurosleep.sims.random import INPUT_STREAM, WINDOW_STREAM
 
 _INPUT = INPUT_STREAM
 _WINDOW = WINDOW_STREAM
@@ -75,7 +75,29 @@ class EventBuffer(NamedTuple):
     node: NDArray[np.uint32]
 
 
-@njit(cache=True)
+@compiled(inline="always")
+def philox(c0, c1, c2, c3, k0, k1):
+    """Four 32-bit words (held in uint64) for a counter of four words and a key of two.
+
+    It stands here, not in `random.py`, because Numba would not compile the kernels anew for a change in another file.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    shift = np.uint64(32)
+    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
+    a, b = np.uint64(k0), np.uint64(k1)
+    for _ in range(10):
+        p0 = np.uint64(0xD2511F53) * x0
+        p1 = np.uint64(0xCD9E8D57) * x2
+        x0 = (p1 >> shift) ^ x1 ^ a
+        x1 = p1 & low
+        x2 = (p0 >> shift) ^ x3 ^ b
+        x3 = p0 & low
+        a = (a + np.uint64(0x9E3779B9)) & low
+        b = (b + np.uint64(0xBB67AE85)) & low
+    return x0, x1, x2, x3
+
+
+@compiled()
 def _fire(p, neuron, layers, night):
     """Note that a neuron of population p fired in this step."""
     first = layers.unit[p]
@@ -85,7 +107,7 @@ def _fire(p, neuron, layers, night):
     night.counts[first + neuron] += 1
 
 
-@njit(cache=True)
+@compiled()
 def _draw_range(first, last, step, seed, schedule, layers, night):
     """Draw the input neurons first to last-1; a block of four shares one evaluation of the generator."""
     thresholds = schedule.thresholds
@@ -104,7 +126,7 @@ def _draw_range(first, last, step, seed, schedule, layers, night):
                 _fire(0, i, layers, night)
 
 
-@njit(cache=True)
+@compiled()
 def _draw_input(step, seed, schedule, layers, night):
     """Spikes of the input population, in ascending order."""
     if schedule.recorded:
@@ -122,7 +144,7 @@ def _draw_input(step, seed, schedule, layers, night):
         _draw_range(first, first + schedule.window, step, seed, schedule, layers, night)
 
 
-@njit(cache=True)
+@compiled()
 def _add_rows(weights, rows, n_rows, impulse):
     """Sum the rows into `impulse`, four per pass over it, in the order of a simple loop."""
     n = impulse.size
@@ -140,7 +162,7 @@ def _add_rows(weights, rows, n_rows, impulse):
         k += 1
 
 
-@njit(cache=True)
+@compiled()
 def _integrate(layer, step, weights, layers, night):
     """Bring the membrane of one layer up to this step and say which of its neurons fire."""
     first, last = layers.unit[layer + 1], layers.unit[layer + 2]
@@ -174,7 +196,7 @@ def _integrate(layer, step, weights, layers, night):
                 v[j] = 0
 
 
-@njit(cache=True)
+@compiled()
 def _learn(layer, weights, rule, layers, night):
     """Change the weights into the neurons that fired, presynaptic row by row."""
     first = layers.unit[layer + 1]
@@ -198,7 +220,7 @@ def _learn(layer, weights, rule, layers, night):
                     row[j] = w + step * (two * (one - one / (one + math.exp(-w / width))))
 
 
-@njit(cache=True)
+@compiled()
 def _has_room(layers, events):
     """Whether the buffer holds one more step even if every neuron fires."""
     for p in range(events.used.size):
@@ -207,7 +229,7 @@ def _has_room(layers, events):
     return True
 
 
-@njit(cache=True)
+@compiled()
 def _write_down(p, step, layers, night, events):
     """Append the spikes of population p in this step to the event buffer."""
     at = events.start[p] + events.used[p]
@@ -217,7 +239,7 @@ def _write_down(p, step, layers, night, events):
     events.used[p] += night.n_spikes[p]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def advance(first_step, n_steps, seed, schedule, layers, rule, night, events, record):
     """Simulate up to `n_steps` steps, fewer where the event buffer has no room; returns the steps done."""
     n_populations = night.n_spikes.size

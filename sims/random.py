@@ -9,10 +9,7 @@ The key is the 64-bit seed. The counter is ``(i // 4, low word of t, high word o
 four 32-bit words, one for each of four neighbouring neurons.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
@@ -35,27 +32,8 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
-@njit(cache=True, inline="always")
-def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
-    """Four 32-bit words (held in uint64) for a counter of four words and a key of two, for compiled kernels."""
-    low = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
-    x0, x1, x2, x3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
-    a, b = np.uint64(k0), np.uint64(k1)
-    for _ in range(10):
-        p0 = np.uint64(0xD2511F53) * x0
-        p1 = np.uint64(0xCD9E8D57) * x2
-        x0 = (p1 >> shift) ^ x1 ^ a
-        x1 = p1 & low
-        x2 = (p0 >> shift) ^ x3 ^ b
-        x3 = p0 & low
-        a = (a + np.uint64(0x9E3779B9)) & low
-        b = (b + np.uint64(0xBB67AE85)) & low
-    return x0, x1, x2, x3
-
-
 def random_words(seed: int, stream: int, step: int, n: int) -> NDArray[np.uint32]:
-    """Words 0 to n-1 of one step, in plain NumPy; the specification of the compiled `philox`.
+    """Words 0 to n-1 of one step, in plain NumPy; the specification of the compiled `philox` in `kernels.py`.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +207,13 @@ def test_pruning_takes_the_first_of_equals() -> None:
     weights = np.array([[1.0, -1.0], [0.5, 1.0]])
     assert MagnitudePruning(0.5).apply(weights).tolist() == [[0.0, -1.0], [0.0, 1.0]]
     assert weights.tolist() == [[1.0, -1.0], [0.5, 1.0]]
+
+
+def test_compiled_code_is_cached_for_the_user_and_leaves_nothing_beside_the_source(tmp_path: Path) -> None:
+    from neurosleep.sims import kernels
+
+    places = {name: getattr(kernels, name).stats.cache_path for name in ("advance", "_learn", "_integrate")}
+    source = Path(kernels.__file__).parent
+    for place in places.values():
+        assert source not in Path(place).parents
+    assert not list(source.rglob("*.nbi"))
