@@ -1,4 +1,4 @@
-"""The published numbers, at full length: `pytest -m slow`, about 10 minutes on two cores; needs full MNIST."""
+"""The published numbers, at full length: `pytest -m slow`, about 7 minutes on two cores; needs full MNIST."""
 
 import os
 from pathlib import Path
