@@ -21,25 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.spikefile import CHUNK, EPOCH_DTYPE, MAX_NAME_BYTES, create, progress_dtype
 
-ENCODING = "neurosleep-spikes"
-LAYER_ENCODING = "neurosleep-events"
-VERSION = "1.0"
-CHUNK = 65_536  # events in one chunk of a dataset
 MAX_STEPS = 2**32  # steps are stored as u4
-MAX_NAME_BYTES = 64
-EPOCH_DTYPE = np.dtype([("name", h5py.string_dtype("utf-8", MAX_NAME_BYTES)), ("start", "<u8"), ("seed", "<u8")])
-
-_HDF5_BOUNDS = ("v110", "v110")  # the oldest file format with SWMR, so that most tools can read the file
-
-
-def progress_dtype(n_populations: int) -> np.dtype[np.void]:
-    """Type of the record ``/progress``, by which a flush makes what it wrote count.
-
-    The fields that claim completeness come last: a record of which only the first bytes reached the file says
-    less than is there, never more.
-    """
-    return np.dtype([("events", "<u8", (n_populations,)), ("epochs", "<u4"), ("steps", "<u8"), ("complete", "?")])
 
 
 class SpikeLog:
@@ -107,16 +91,13 @@ class SpikeLog:
                 f"spike log {self.path} already exists; give another path, or overwrite=True to replace it"
             )
         attributes = {
-            "encoding-type": ENCODING,
-            "encoding-version": VERSION,
             "dt": float(dt),
             "seed": np.uint64(seed),
             "populations": np.array(list(populations), dtype=h5py.string_dtype()),
             "layer_sizes": np.array(list(populations.values()), dtype=np.uint64),
             "config": config_json,
         }
-        _put(self.path, _empty_file(attributes, populations, compression))
-        self._file: h5py.File | None = _open_for_swmr(self.path)
+        self._file: h5py.File | None = create(self.path, attributes, populations, compression)
         self._layers = [_Layer(name, size, self._file["spikes"][name]) for name, size in populations.items()]
         self._flush_seconds = flush_seconds
         self._n_epochs = 0
@@ -385,40 +366,3 @@ def _check_arguments(
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**64:
         raise InputError(f"seed must lie between 0 and 2**64 - 1, got {seed}")
-
-
-def _empty_file(attributes: Mapping[str, Any], populations: Mapping[str, int], compression: str | None) -> bytes:
-    """Return the bytes of a spike log without events."""
-    filters: dict[str, Any] = {} if compression is None else {"compression": compression, "shuffle": True}
-    if compression == "gzip":
-        filters["compression_opts"] = 1
-    with h5py.File("empty", "w", driver="core", backing_store=False, libver=_HDF5_BOUNDS) as file:
-        file.attrs.update(attributes)
-        spikes = file.create_group("spikes", track_order=True)
-        for name, size in populations.items():
-            group = spikes.create_group(name)
-            group.attrs.update({"encoding-type": LAYER_ENCODING, "encoding-version": VERSION})
-            group.attrs["size"] = np.uint64(size)
-            for column in ("step", "node_id"):
-                group.create_dataset(column, shape=(0,), maxshape=(None,), chunks=(CHUNK,), dtype="<u4", **filters)
-        file.create_dataset("epochs", shape=(0,), maxshape=(None,), chunks=(64,), dtype=EPOCH_DTYPE)
-        file.create_dataset("progress", data=np.zeros((), dtype=progress_dtype(len(populations))))
-        file.flush()
-        return bytes(file.id.get_file_image())
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file that is there entirely or, if that fails, as it was."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(content)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def _open_for_swmr(path: Path) -> h5py.File:
-    """Open a file for one writer and many readers, in one stroke so that no crash can find it half open."""
-    with h5py.File(path, "r", libver=_HDF5_BOUNDS) as file:
-        access = file.id.get_access_plist()  # h5py's own, so that this process may open the file again to read
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikelog import ENCODING, VERSION
+from neurosleep.sims.spikefile import ENCODING, VERSION
 
 _BLOCK = 1 << 20  # events read at a time
 

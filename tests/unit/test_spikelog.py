@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikelog import CHUNK, SpikeLog
+from neurosleep.sims.spikefile import CHUNK
+from neurosleep.sims.spikelog import SpikeLog
 from neurosleep.sims.spikereader import Epoch, SpikeReader
 
 POPULATIONS = {"zebra": 20, "ape": 3}  # not in alphabetical order

@@ -114,7 +114,7 @@ def write(path, last):
     lines = 0
     def trace(frame, event, argument):
         nonlocal lines
-        if not frame.f_code.co_filename.endswith("spikelog.py"):
+        if not frame.f_code.co_filename.endswith(("spikelog.py", "spikefile.py")):
             return None
         lines += 1
         if lines == last:
