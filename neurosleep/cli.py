@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -160,17 +161,19 @@ def spikes(file: Path, raster: Path | None, epoch: int, start: int, steps: int) 
     from neurosleep.report import table
     from neurosleep.sims.spikereader import SpikeReader
 
-    try:
-        with SpikeReader(file) as reader:
-            if raster is not None:
-                _draw_raster(reader, raster, epoch, start, steps)
-            state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
-            click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
-            click.echo(table([_epoch_row(reader, span) for span in reader.epochs]) if reader.epochs else "no epochs")
-    except InputError:
-        raise
-    except Exception as error:  # whatever HDF5 and what reads it make of damaged bytes
-        raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    with ExitStack() as stack:
+        try:
+            reader = stack.enter_context(SpikeReader(file))
+            rows = [_epoch_row(reader, span) for span in reader.epochs]
+        except InputError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError) as error:  # what HDF5 makes of damaged bytes
+            raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+        if raster is not None:
+            _draw_raster(reader, raster, epoch, start, steps)
+    state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
+    click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
+    click.echo(table(rows) if rows else "no epochs")
     if raster is not None:
         click.echo(f"\ndrawn into {raster}")
 

@@ -208,3 +208,15 @@ def test_damaged_spikes(cli, assert_refused, tmp_path):
     with h5py.File(tmp_path / "spikes.h5", "r+") as file:
         file.attrs["config"] = "{"
     assert_refused(cli("spikes", tmp_path / "spikes.h5"), "spikes.h5", "damaged")
+
+
+def test_a_picture_that_cannot_be_saved_is_not_the_files_fault(cli, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device", "raster.png")
+
+    write_spikes(tmp_path / "spikes.h5")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    result = cli("spikes", tmp_path / "spikes.h5", "--raster", tmp_path / "raster.png")
+    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+    assert "No space left on device" in result.err
+    assert "damaged" not in result.err

@@ -248,11 +248,12 @@ def test_read_in_the_same_process_while_it_is_written(path, log):
 
 
 def test_flush_by_time(path, monkeypatch):
-    now = 100.0
-    monkeypatch.setattr("neurosleep.sims.spikelog.time.monotonic", lambda: now)
+    clock = [100.0]
+    monkeypatch.setattr("neurosleep.sims.spikelog.time.monotonic", lambda: clock[0])
     with SpikeLog(path, POPULATIONS, dt=0.001, flush_seconds=2.0) as log:
         log.begin_epoch("night")
-        for stop, now, safe in ((1, 101.5, 0), (2, 102.0, 2), (3, 103.9, 2), (4, 104.1, 4)):  # noqa: B007
+        for stop, now, safe in ((1, 101.5, 0), (2, 102.0, 2), (3, 103.9, 2), (4, 104.1, 4)):
+            clock[0] = now
             log.append([EMPTY, EMPTY], stop)
             with SpikeReader(path) as reader:
                 assert reader.n_steps == safe

@@ -1,7 +1,6 @@
 """Whatever kills the writer, or fills the disk, the file holds a true beginning of the night."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -88,7 +87,7 @@ with SpikeLog(sys.argv[1], crash.POPULATIONS, dt=0.001, **{options}) as log:
     print("logging", flush=True)
     crash.write_nights(log, 10**9)
 """
-    moments = random.Random(0)  # noqa: S311
+    moments = np.random.default_rng(0)
     longest = 0
     for attempt in range(3):
         path = tmp_path / f"{attempt}.h5"
