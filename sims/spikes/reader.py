@@ -1,0 +1,412 @@
+"""Reads the files of :class:`neurosleep.sims.spikes.log.SpikeLog`, even those that a crash cut short."""
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.spikes.content import Content, Windows
+from neurosleep.sims.spikes.file import DATASETS, ENCODING, VERSION, Sampled, open_to_read
+from neurosleep.sims.spikes.table import SpikeTable, dataset
+
+_BLOCK = 1 << 20  # events read at a time
+_OLD_VERSION = "1.0"  # which logged all spikes of all layers, and no samples
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A night, or a stage of one: the steps from `start` up to, not including, `stop`."""
+
+    name: str
+    start: int
+    stop: int
+    seed: int
+
+
+class SpikeReader:
+    """Spikes of a file as they were when it was opened, read piece by piece: they need not fit in memory.
+
+    A context manager. Another process, or this one, may still be writing the file, or its writer may have
+    been killed: then everything up to the last flush is here, of all populations up to the same step.
+
+    Parameters
+    ----------
+    path
+        File that a :class:`~neurosleep.sims.spikes.log.SpikeLog` wrote.
+
+    Attributes
+    ----------
+    version
+        Encoding-version of the file.
+    populations
+        Number of neurons of each layer by name, in order.
+    layers
+        Names of the populations whose spikes were logged, in order. Asking for others is an error.
+    windows
+        Half-open ranges of steps, counted from the begin of each epoch, in which spikes were logged; None if always.
+    membranes_every, weights_every
+        Steps between two samples of the membranes, and two snapshots of the weights; 0 if there are none.
+    dt
+        Length of a step in seconds.
+    seed
+        Seed of the simulation.
+    config
+        What described the simulation.
+    complete
+        Whether the writer came to its proper end.
+    epochs
+        Nights in order. The last one of an incomplete file stops at the last step known.
+    n_steps
+        Number of steps of all nights together.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not a spike log, or is of an unknown version.
+    """
+
+    version: str
+    content: Content
+    populations: Mapping[str, int]
+    layers: tuple[str, ...]
+    windows: Windows | None
+    membranes_every: int
+    weights_every: int
+    dt: float
+    seed: int
+    config: dict[str, Any]
+    complete: bool
+    epochs: tuple[Epoch, ...]
+    n_steps: int
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = open_to_read(self.path)
+        try:
+            self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_header(self) -> None:
+        encoding, self.version = self._attribute("encoding-type"), self._attribute("encoding-version")
+        if encoding != ENCODING or self.version not in (_OLD_VERSION, VERSION):
+            raise InputError(
+                f"{self.path} is of encoding {encoding!r}, version {self.version!r}, but this reader knows only "
+                f"{ENCODING!r}, versions {_OLD_VERSION!r} and {VERSION!r}; read it with the neurosleep that wrote it"
+            )
+        self.content = content = self._read_content()
+        self.populations, self.layers, self.windows = content.populations, content.layers, content.windows
+        self.membranes_every, self.weights_every = content.membranes_every, content.weights_every
+        self.dt = float(self._attribute("dt"))
+        self.seed = int(self._attribute("seed"))
+        self.config = json.loads(self._attribute("config"))
+        # A live writer may add to the file meanwhile. What this record tells was there before the record was.
+        with DATASETS:
+            progress = dataset(self._file, "progress")[()]
+            table = dataset(self._file, "epochs")[: int(progress["epochs"])]
+        self.n_steps = int(progress["steps"])
+        self.complete = bool(progress["complete"])
+        bounds = [*(int(start) for start in table["start"]), self.n_steps]
+        self.epochs = tuple(
+            Epoch(row["name"].decode(), start, stop, int(row["seed"]))
+            for row, (start, stop) in zip(table, pairwise(bounds), strict=True)
+        )
+        self._begins = {kind: table[kind].tolist() for kind in ("membranes", "weights") if kind in table.dtype.names}
+        counts = zip(self.layers, progress["events"].tolist(), strict=True)
+        self._events = {name: SpikeTable(self._file, f"spikes/{name}", "node_id", count) for name, count in counts}
+        sampled: dict[Sampled, Collection[str]] = {
+            "membranes": content.membrane_shapes(),
+            "weights": content.weight_shapes(),
+        }
+        self._samples = {
+            kind: {name: SpikeTable(self._file, f"{kind}/{name}", "value", int(progress[kind])) for name in names}
+            for kind, names in sampled.items()
+        }
+
+    def _read_content(self) -> Content:
+        sizes = (int(size) for size in self._attribute("layer_sizes"))
+        populations = dict(zip(self._attribute("populations"), sizes, strict=True))
+        if self.version == _OLD_VERSION:
+            return Content(populations, tuple(populations), None, 0, 0, np.dtype(np.float32))
+        windows = self._file["windows"][()].tolist() if "windows" in self._file else None
+        return Content(
+            populations=populations,
+            layers=tuple(self._attribute("layers")),
+            windows=None if windows is None else tuple((start, stop) for start, stop in windows),
+            membranes_every=int(self._attribute("membranes_every")),
+            weights_every=int(self._attribute("weights_every")),
+            dtype=np.dtype(self._attribute("dtype")),
+        )
+
+    @property
+    def complete_until(self) -> int:
+        """Step before which the events of all populations are complete: `n_steps`."""
+        return self.n_steps
+
+    def counts(self, population: str) -> int:
+        """Return the number of logged events of a population.
+
+        Raises
+        ------
+        InputError
+            If there is no such population, or it was not logged.
+        """
+        return self._table(population).count
+
+    def events_before(self, population: str, step: int) -> int:
+        """Return the number of logged events of a population before a step.
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, or not 0 <= step <= n_steps.
+        """
+        return self._range(population, 0, step)[1]
+
+    def samples_until(self, kind: Sampled, step: int) -> tuple[int, int]:
+        """Return how many samples show the state after at most `step` steps, and the step of the last (0 if none).
+
+        Samples of an epoch that only begins there are not among them.
+        """
+        for table in self._samples[kind].values():
+            begun = [count for epoch, count in zip(self.epochs, self._begins[kind], strict=True) if epoch.start == step]
+            count = begun[-1] if begun else table.before(step + 1)
+            return count, int(table.steps()[count - 1]) if count else 0
+        return 0, 0
+
+    def logged_steps(self, start: int | None = None, stop: int | None = None) -> int:
+        """Return how many of the steps from `start` up to, not including, `stop` were logged.
+
+        These are all of them, unless the log had `windows`.
+
+        Raises
+        ------
+        InputError
+            If not 0 <= start <= stop <= n_steps.
+        """
+        start, stop = self._span(start, stop)
+        return sum(
+            self.content.logged_steps(max(start, epoch.start) - epoch.start, min(stop, epoch.stop) - epoch.start)
+            for epoch in self.epochs
+        )
+
+    def spike_counts(self, population: str, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
+        """Count the logged spikes of each neuron from step `start` up to, not including, `stop`.
+
+        Returns
+        -------
+        ndarray of int64, shape (size,)
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, or not 0 <= start <= stop <= n_steps.
+        """
+        events = self.iter_events(population, start, stop)
+        size = self.populations[population]
+        total = np.zeros(size, dtype=np.int64)
+        for _, node_id in events:
+            total += np.bincount(node_id, minlength=size)
+        return total
+
+    def rates(self, population: str, start: int | None = None, stop: int | None = None) -> NDArray[np.float64]:
+        """Return the mean rate of each neuron, in Hz, over the logged steps from `start` up to, not including, `stop`.
+
+        Returns
+        -------
+        ndarray of float64, shape (size,)
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, not 0 <= start < stop <= n_steps, or none of these
+            steps was logged.
+        """
+        start, stop = self._span(start, stop)
+        if start == stop:
+            raise InputError(f"rates need at least one step, got start = stop = {start}")
+        steps = self.logged_steps(start, stop)
+        if not steps:
+            raise InputError(f"no step from {start} to {stop} was logged in {self.path}, see its windows")
+        rates: NDArray[np.float64] = self.spike_counts(population, start, stop) / (steps * self.dt)
+        return rates
+
+    def events(
+        self, population: str, start: int | None = None, stop: int | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Return the events from step `start` up to, not including, `stop`, without reading the others.
+
+        Where the log had `windows`, there are events of logged steps only; see `logged_steps`.
+
+        Returns
+        -------
+        step, node_id : ndarrays of uint32, shape (n_events,)
+            In order of steps, which count from the start of the file.
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, or not 0 <= start <= stop <= n_steps.
+        """
+        return self._table(population).read(*self._range(population, start, stop))
+
+    def iter_events(
+        self, population: str, start: int | None = None, stop: int | None = None, chunk: int = _BLOCK
+    ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint32]]]:
+        """Yield the events from step `start` up to, not including, `stop`, at most `chunk` at a time.
+
+        Yields
+        ------
+        step, node_id : ndarrays of uint32, shape (n_events,)
+            As `events` returns them; a step may go on from one pair to the next.
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, `chunk` is not positive, or not
+            0 <= start <= stop <= n_steps.
+        """
+        if chunk < 1:
+            raise InputError(f"chunk must be a positive number of events, got {chunk}")
+        table = self._table(population)
+        first, last = self._range(population, start, stop)
+        edges = [first, *range((first // chunk + 1) * chunk, last, chunk), last]  # in line with the file's chunks
+        return (table.read(begin, end) for begin, end in pairwise(edges) if begin < end)
+
+    def raster(self, population: str, start: int | None = None, stop: int | None = None) -> NDArray[np.bool_]:
+        """Tell which neuron spiked at which step from `start` up to, not including, `stop`.
+
+        Returns
+        -------
+        ndarray of bool, shape (stop - start, size)
+
+        Raises
+        ------
+        InputError
+            If there is no such population, it was not logged, not 0 <= start <= stop <= n_steps, or some of these
+            steps were not logged: a raster cannot tell them from silent ones.
+        """
+        events = self.iter_events(population, start, stop)
+        start, stop = self._span(start, stop)
+        if (logged := self.logged_steps(start, stop)) < stop - start:
+            raise InputError(
+                f"only {logged} of the steps from {start} to {stop} were logged in {self.path}; "
+                f"ask for steps within its windows, which count from the begin of each epoch"
+            )
+        raster = np.zeros((stop - start, self.populations[population]), dtype=np.bool_)
+        for step, node_id in events:
+            raster[step - np.uint32(start), node_id] = True
+        return raster
+
+    def membranes(
+        self, layer: str, start: int | None = None, stop: int | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.floating]]:
+        """Return the membrane potentials sampled from step `start` up to, not including, `stop`.
+
+        Returns
+        -------
+        step : ndarray of uint32, shape (n_samples,)
+            Counted from the start of the file. A sample shows the state before that step.
+        value : ndarray of float32 or float64, shape (n_samples, size)
+
+        Raises
+        ------
+        InputError
+            If no membranes of that layer were sampled.
+        """
+        table = self._sampled("membranes", layer)
+        return table.read(*_rows(table, start, stop))
+
+    def weights(
+        self, layer: str, start: int | None = None, stop: int | None = None
+    ) -> Iterator[tuple[int, NDArray[np.floating]]]:
+        """Yield the snapshots of the weights into a layer from step `start` up to, not including, `stop`.
+
+        One is read at a time. See `weight_steps` for those there are.
+
+        Yields
+        ------
+        step : int
+            Counted from the start of the file. A snapshot shows the weights before that step.
+        weights : ndarray of float32 or float64, shape (n_pre, n_post)
+
+        Raises
+        ------
+        InputError
+            If there are no snapshots of that layer.
+        """
+        table = self._sampled("weights", layer)
+        rows = (table.read(index, index + 1) for index in range(*_rows(table, start, stop)))
+        return ((int(step[0]), value[0]) for step, value in rows)
+
+    def weight_steps(self, layer: str) -> NDArray[np.uint32]:
+        """Return the steps of all snapshots of the weights into a layer, counted from the start of the file.
+
+        Raises
+        ------
+        InputError
+            If there are no snapshots of that layer.
+        """
+        return self._sampled("weights", layer).steps()
+
+    def close(self) -> None:
+        """Close the file. Closing twice does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _attribute(self, key: str) -> Any:
+        if key not in self._file.attrs:
+            raise InputError(f"{self.path} is not a spike log: its root has no attribute {key!r}")
+        return self._file.attrs[key]
+
+    def _table(self, population: str) -> SpikeTable:
+        if population not in self.populations:
+            known = ", ".join(map(repr, self.populations))
+            raise InputError(f"{self.path} has no population {population!r}; it has {known}")
+        if population not in self._events:
+            logged = ", ".join(map(repr, self.layers))
+            raise InputError(f"{self.path} tells nothing of {population!r}: only {logged} were logged")
+        return self._events[population]
+
+    def _sampled(self, kind: Sampled, layer: str) -> SpikeTable:
+        if layer not in self._samples[kind]:
+            there = ", ".join(map(repr, self._samples[kind])) or "no layer"
+            raise InputError(f"{self.path} has no {kind} of {layer!r}; it has those of {there}")
+        return self._samples[kind][layer]
+
+    def _span(self, start: int | None, stop: int | None) -> tuple[int, int]:
+        start = 0 if start is None else start
+        stop = self.n_steps if stop is None else stop
+        if not 0 <= start <= stop <= self.n_steps:
+            raise InputError(
+                f"expected 0 <= start <= stop <= {self.n_steps}, the steps of {self.path}, "
+                f"got start {start}, stop {stop}"
+            )
+        return start, stop
+
+    def _range(self, population: str, start: int | None, stop: int | None) -> tuple[int, int]:
+        """Return the range of the events of a population whose steps lie in [start, stop)."""
+        table = self._table(population)
+        start, stop = self._span(start, stop)
+        return table.before(start) if start > 0 else 0, table.before(stop) if stop < self.n_steps else table.count
+
+
+def _rows(table: SpikeTable, start: int | None, stop: int | None) -> tuple[int, int]:
+    """Return the range of the rows whose steps lie in [start, stop)."""
+    return 0 if start is None else table.before(start), table.count if stop is None else table.before(stop)
