@@ -27,18 +27,22 @@ if TYPE_CHECKING:
     from neurosleep.night import SleepRecord as SleepRecord
     from neurosleep.night import SpontaneousReplay as SpontaneousReplay
     from neurosleep.night import sleep as sleep
+    from neurosleep.sims.downscaling import GradedDownscaling as GradedDownscaling
     from neurosleep.sims.downscaling import MagnitudePruning as MagnitudePruning
     from neurosleep.sims.drive import MaskedMeanRate as MaskedMeanRate
     from neurosleep.sims.drive import MeanRate as MeanRate
     from neurosleep.sims.drive import RecordedSpikes as RecordedSpikes
     from neurosleep.sims.drive import UniformNoise as UniformNoise
+    from neurosleep.sims.ensemble import Member as Member
+    from neurosleep.sims.ensemble import simulate_ensemble as simulate_ensemble
     from neurosleep.sims.errors import BackendError as BackendError
     from neurosleep.sims.errors import InputError as InputError
     from neurosleep.sims.errors import NeurosleepError as NeurosleepError
     from neurosleep.sims.plasticity import GatedHebbian as GatedHebbian
     from neurosleep.sims.plasticity import Hebbian as Hebbian
-    from neurosleep.sims.spikelog import SpikeLog as SpikeLog
-    from neurosleep.sims.spikereader import SpikeReader as SpikeReader
+    from neurosleep.sims.simulate import simulate as simulate
+    from neurosleep.sims.spikes.log import SpikeLog as SpikeLog
+    from neurosleep.sims.spikes.reader import SpikeReader as SpikeReader
 
 # Where each public name lives. Names are imported when first used, so that `neurosleep.sims` never loads torch and the
 # command line starts at once.
@@ -46,12 +50,14 @@ _HOMES = {
     "converters": ("ConversionError", "to_spiking", "write_back"),
     "memory": ("Memory",),
     "night": ("SleepRecord", "SpontaneousReplay", "sleep"),
-    "sims.downscaling": ("MagnitudePruning",),
+    "sims.downscaling": ("GradedDownscaling", "MagnitudePruning"),
     "sims.drive": ("MaskedMeanRate", "MeanRate", "RecordedSpikes", "UniformNoise"),
+    "sims.ensemble": ("Member", "simulate_ensemble"),
     "sims.errors": ("BackendError", "InputError", "NeurosleepError"),
     "sims.plasticity": ("GatedHebbian", "Hebbian"),
-    "sims.spikelog": ("SpikeLog",),
-    "sims.spikereader": ("SpikeReader",),
+    "sims.simulate": ("simulate",),
+    "sims.spikes.log": ("SpikeLog",),
+    "sims.spikes.reader": ("SpikeReader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]

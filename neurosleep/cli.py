@@ -1,4 +1,4 @@
-"""The command line: `neurosleep demo | list | run | report | spikes`."""
+"""The command line: `neurosleep demo | list | run | report | spikes | bench`."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from neurosleep import __version__
 from neurosleep.sims.errors import BackendError, InputError
 
 if TYPE_CHECKING:
-    from neurosleep.sims.spikereader import Epoch, SpikeReader
+    from neurosleep.sims.spikes.reader import Epoch, SpikeReader
 
 DEMO_SETTINGS = ("dataset=mnist-small", "images_per_task=2000", "epochs=5", "joint_epochs=5")
 
@@ -159,7 +159,7 @@ def report(folder: Path) -> None:
 def spikes(file: Path, raster: Path | None, epoch: int, start: int, steps: int) -> None:
     """Tell what is in a spike log FILE: populations, epochs, spikes and rates."""
     from neurosleep.report import table
-    from neurosleep.sims.spikereader import SpikeReader
+    from neurosleep.sims.spikes.reader import SpikeReader
 
     with ExitStack() as stack:
         try:
@@ -180,8 +180,9 @@ def spikes(file: Path, raster: Path | None, epoch: int, start: int, steps: int) 
 
 def _epoch_row(reader: "SpikeReader", epoch: "Epoch") -> dict[str, Any]:
     row: dict[str, Any] = {"epoch": epoch.name, "steps": f"{epoch.stop - epoch.start:,}"}
-    seconds = (epoch.stop - epoch.start) * reader.dt
-    for population, size in reader.populations.items():
+    seconds = reader.logged_steps(epoch.start, epoch.stop) * reader.dt
+    for population in reader.layers:
+        size = reader.populations[population]
         count = int(reader.spike_counts(population, epoch.start, epoch.stop).sum())
         row[population] = f"{count:,}"
         row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
@@ -206,6 +207,52 @@ def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, step
         raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
     plots.panels_raster(figure, reader, epoch - 1, start, steps)
     figure.savefig(path, dpi=150)
+
+
+def _check_widths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 10 <= int(word) <= 20_000 for word in words):
+        raise click.BadParameter(f"give numbers from 10 to 20000 with commas between them, got {text!r}.")
+    return tuple(sorted({int(word) for word in words}))
+
+
+@cli.command(short_help="Measure speed against other ways to do the same.")
+@click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
+@click.option(
+    "--widths",
+    metavar="N,N,...",
+    callback=_check_widths,
+    help="Neurons in each hidden layer [default: 300,1200,4800,12000].",
+)
+@click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15].")
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False),
+    envvar="NEUROSLEEP_DATA",
+    help="Folder that holds MNIST [default: $NEUROSLEEP_DATA, else the digits that ship with the package].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("bench"),
+    show_default=True,
+    help="Folder for the results.",
+)
+def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_dir: str | None, out: Path) -> None:
+    """Time this package against PyTorch, NumPy and Brian2 on the same nights, and against what this machine can do.
+
+    Everything runs in turns on one core unless it says otherwise, and is checked to compute the same spikes. Brian2
+    takes part where it is installed: pip install 'neurosleep[bench]'.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy looks at them
+        os.environ[name] = "1"
+    from neurosleep.benchmarks.bench import Options
+    from neurosleep.benchmarks.bench import run as measure
+
+    usual = (300, 1200) if quick else (300, 1200, 4800, 12_000)
+    measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)
 
 
 def _experiment(name: str) -> Any:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +15,14 @@ from neurosleep.converters import Calibration, Normalization, to_spiking, write_
 from neurosleep.converters.normalization import NormalizationName
 from neurosleep.converters.path import linear_stages
 from neurosleep.memory import Memory
-from neurosleep.sims.downscaling import MagnitudePruning
+from neurosleep.sims.checkpoint import load, simulate_resumable
+from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive
+from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.plasticity import PlasticityRule
-from neurosleep.sims.simulate import Backend, simulate
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.spikes.log import SpikeLog
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class SpontaneousReplay:
         Share of a layer's mean input taken from each of its neurons.
     dt
         Seconds per step.
+    downscaling
+        Synaptic downscaling during the night, or None.
+    downscale_every
+        Steps from one downscaling to the next; None downscales once, before the first step.
     """
 
     steps: int
@@ -61,6 +67,8 @@ class SpontaneousReplay:
     decay: float = 0.999
     inhibition: float = 0.0
     dt: float = 0.001
+    downscaling: DownscalingRule | None = None
+    downscale_every: int | None = None
     name: str = "spontaneous-replay"
 
     def __post_init__(self) -> None:
@@ -69,7 +77,7 @@ class SpontaneousReplay:
 
 
 Precision = Literal["float32", "float64"]
-Stage = SpontaneousReplay | MagnitudePruning
+Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ def sleep(
     log: SpikeLog | str | os.PathLike[str] | None = None,
     backend: Backend = "cpu",
     precision: Precision | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> SleepRecord:
     """Put a trained torch network to sleep for one stage; its weights are changed in place.
@@ -145,17 +154,20 @@ def sleep(
     model
         A chain of Linear, ReLU, Dropout and Flatten.
     memory
-        What is remembered of everything seen. `MagnitudePruning` needs none.
+        What is remembered of everything seen. Downscaling alone needs none.
     stage
-        `SpontaneousReplay` or `MagnitudePruning`.
+        `SpontaneousReplay`, `MagnitudePruning` or `GradedDownscaling`.
     seed
         Fixes every random number of the night.
     log
         Where every spike goes: a path of a new file, or an open `SpikeLog`, to which this stage is appended.
     backend
-        "cpu", or "reference" for the slow specification.
+        "cpu", "cuda" on an NVIDIA GPU, or "reference" for the slow specification.
     precision
         Precision of the simulation; the model's own if None.
+    checkpoint
+        A file that is written every ten seconds. If the night is stopped, by whatever, the same call goes on from it,
+        and ends as if it had not been stopped. `log` must then be a path or None.
     on_progress
         Called with the number of steps just done.
 
@@ -171,27 +183,16 @@ def sleep(
         If memory, stage and model do not fit together.
     """
     begin = time.perf_counter()
-    if isinstance(stage, MagnitudePruning):
+    if isinstance(stage, MagnitudePruning | GradedDownscaling):
         before = to_spiking(model, Calibration((1.0,) * len(linear_stages(model))))
         after = before.with_weights([stage.apply(layer.weights) for layer in before.layers])
-        name, steps, spikes = "magnitude-pruning", 0, dict.fromkeys(before.populations, 0)
+        name, steps, spikes = stage.name, 0, dict.fromkeys(before.populations, 0)
     else:
         name, steps = stage.name, stage.steps
         before = _fall_asleep(model, memory, stage)
         if precision is not None:
             before = before.astype(precision)
-        with _open_log(log, before, stage, seed) as sink:
-            result = simulate(
-                before,
-                stage.drive,
-                stage.plasticity,
-                steps,
-                mean_input=None if memory is None else memory.mean_input,
-                seed=seed,
-                backend=backend,
-                log=sink,
-                on_progress=on_progress,
-            )
+        result = _simulate(before, memory, stage, seed, log, backend, checkpoint, on_progress)
         after = result.network
         totals = (int(counts.sum()) for counts in result.spike_counts)
         spikes = dict(zip(before.populations, totals, strict=True))
@@ -228,11 +229,49 @@ def _fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousRepl
     )
 
 
+def _simulate(
+    network: SpikingNetwork,
+    memory: Memory | None,
+    stage: SpontaneousReplay,
+    seed: int,
+    log: SpikeLog | str | os.PathLike[str] | None,
+    backend: Backend,
+    checkpoint: str | os.PathLike[str] | None,
+    on_progress: Callable[[int], None] | None,
+) -> Simulation:
+    if checkpoint is not None and isinstance(log, SpikeLog):
+        raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
+    done = None
+    if checkpoint is not None and Path(checkpoint).exists():
+        done = load(checkpoint, network).state.step
+    with _open_log(log, network, stage, seed, done) as sink:
+        member = Member(
+            network,
+            stage.drive,
+            stage.plasticity,
+            mean_input=None if memory is None else memory.mean_input,
+            seed=seed,
+            log=sink,
+            downscaling=stage.downscaling,
+            downscale_every=stage.downscale_every,
+        )
+        if checkpoint is None:
+            return simulate_ensemble([member], stage.steps, backend=backend, on_progress=on_progress)[0]
+        return simulate_resumable(member, stage.steps, checkpoint, backend=backend, on_progress=on_progress)
+
+
 @contextmanager
 def _open_log(
-    log: SpikeLog | str | os.PathLike[str] | None, network: SpikingNetwork, stage: SpontaneousReplay, seed: int
+    log: SpikeLog | str | os.PathLike[str] | None,
+    network: SpikingNetwork,
+    stage: SpontaneousReplay,
+    seed: int,
+    done: int | None,
 ) -> Iterator[SpikeLog | None]:
-    """Give the log of this stage, with its epoch begun; a log that was opened here is closed here."""
+    """Give the log of this stage, with its epoch begun; a log that was opened here is closed here.
+
+    `done` steps of the night are already in the log, if it is not None.
+    """
     if log is None:
         yield None
         return
@@ -241,8 +280,13 @@ def _open_log(
         yield log
         log.end_epoch()
         return
-    with SpikeLog(log, network.populations, dt=network.dt, seed=seed, config={"stage": repr(stage)}) as own:
-        own.begin_epoch(stage.name, seed=seed)
+    if done is not None:
+        own = SpikeLog.resume(log, done)
+    else:
+        own = SpikeLog(log, network.populations, dt=network.dt, seed=seed, config={"stage": repr(stage)})
+    with own:
+        if done is None:
+            own.begin_epoch(stage.name, seed=seed)
         yield own
         own.end_epoch()
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from neurosleep.sims.spikereader import SpikeReader
+from neurosleep.sims.spikes.reader import SpikeReader
 
 TASK_COLORS = ("#332288", "#117733", "#44aa99", "#ddcc77", "#cc6677", "#aa4499", "#88ccee", "#999933")
 METHOD_COLORS = {"sequential": "#999999", "src": "#4477aa", "joint": "#222222"}
@@ -136,7 +136,7 @@ def panels_raster(figure: Any, reader: SpikeReader, epoch: int, start: int = 0, 
     span = reader.epochs[epoch]
     first = min(span.start + start, span.stop)
     last = min(first + steps, span.stop)
-    names = list(reader.populations)[::-1]
+    names = list(reader.layers)[::-1]
     heights = [1 + np.log10(reader.populations[name]) for name in names]
     panels = np.atleast_1d(figure.subplots(len(names), sharex=True, height_ratios=heights))
     for axes, name in zip(panels, names, strict=True):

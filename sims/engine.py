@@ -1,36 +1,71 @@
-"""What every backend does: the contract between `simulate` and the engines."""
+"""What every backend does: the contract between `simulate_ensemble` and the engines."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.network import Floats, SimulationState
+from neurosleep.sims.downscaling import DownscalingRule
+from neurosleep.sims.drive import InputSchedule
+from neurosleep.sims.network import Floats, SimulationState, SpikingNetwork
+from neurosleep.sims.plasticity import PlasticityRule
 
 Events = list[tuple[NDArray[np.uint32], NDArray[np.uint32]]]
 """Spikes of a span of steps: for each population, input first, (step, node_id) in ascending order of both."""
 
 
+class Sleeper(NamedTuple):
+    """One network of an engine, all of it checked."""
+
+    network: SpikingNetwork
+    schedule: InputSchedule
+    plasticity: PlasticityRule | None
+    seed: int
+    state: SimulationState
+
+
 class Engine(Protocol):
-    """A night in progress. Engines are made by a backend from a checked network, schedule, rule, seed and state."""
+    """Nights in progress. A backend makes an engine from one or more sleepers, all at the same step.
 
-    def advance(self, steps: int, record: bool) -> tuple[int, Events | None]:
-        """Simulate up to `steps` steps; fewer where the event buffer is full.
+    Attributes
+    ----------
+    overlap
+        How many calls of `advance` may be in flight when the next one is made, before one must be drained.
+    """
 
-        Returns
-        -------
-        The steps done (at least 1) and, if `record`, their spikes with steps counted from the night's begin.
+    overlap: int
+
+    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
+        """Begin to simulate every sleeper up to step `until` of its night, or until its event buffer is full.
+
+        `wanted` says for every sleeper and population whether its spikes are kept.
         """
         ...
 
-    def weights(self) -> list[Floats]:
-        """Return a copy of the weights as they are now, one (n_pre, n_post) array a layer."""
+    def drain(self) -> list[tuple[int, Events]]:
+        """Wait for the oldest `advance` not drained yet; for every sleeper the step it came to, and its spikes.
+
+        Steps count from the night's begin. Populations not wanted have no spikes.
+        """
         ...
 
-    def state(self) -> SimulationState:
+    def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
+        """Downscale all layers of a sleeper; nothing may be in flight."""
+        ...
+
+    def weights(self, sleeper: int) -> list[Floats]:
+        """Return the weights as they are now, one (n_pre, n_post) array a layer, valid until the next `advance`."""
+        ...
+
+    def membranes(self, sleeper: int) -> list[Floats]:
+        """Return the membrane potential of every layer, (n_post,), after the last step, all leak applied."""
+        ...
+
+    def state(self, sleeper: int) -> SimulationState:
         """Return a copy of the state, from which a night can go on."""
         ...
 
-    def spike_counts(self) -> list[NDArray[np.int64]]:
+    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
         """Return the spikes of every neuron since this engine was made, one (n,) array a population."""
         ...

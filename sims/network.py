@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,33 @@ def population_sizes(sizes: Sequence[int]) -> dict[str, int]:
     return dict(zip(["input", *hidden, "output"], sizes, strict=True))
 
 
+class Unpaid(NamedTuple):
+    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
+
+    A night goes on from these, if they give the network's weights exactly: rounding is then as in one go.
+    """
+
+    stored: list[Floats]
+    owed: list[NDArray[np.int32]]
+
+    def paid(self, dec: float) -> list[Floats]:
+        """Return the weights with everything taken that their columns owe."""
+        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n in zip(self.stored, self.owed, strict=True)]
+
+    @classmethod
+    def begin(cls, network: SpikingNetwork, state: "SimulationState", dec: float | None) -> "Unpaid":
+        """Return what to begin with: as the state has it, if that gives the network's weights, else without debts.
+
+        `dec` is the depression of the constant rule, None for other rules.
+        """
+        weights = [layer.weights for layer in network.layers]
+        if state.unpaid is not None and dec is not None:
+            pairs = zip(state.unpaid.paid(dec), weights, strict=True)
+            if all(np.array_equal(a, b) for a, b in pairs):
+                return state.unpaid
+        return cls(weights, [np.zeros(layer.n_post, dtype=np.int32) for layer in network.layers])
+
+
 @dataclass(eq=False)
 class SimulationState:
     """Where a night stands between two steps; continuing from it gives the identical night.
@@ -162,11 +189,14 @@ class SimulationState:
         Membrane potential of every layer, (n_post,), as it was at `membrane_steps`.
     membrane_steps
         Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
+    unpaid
+        How a backend that puts off the depressions of the constant rule holds the weights, or None.
     """
 
     step: int
     membranes: list[Floats]
     membrane_steps: list[int] = field(default_factory=list)
+    unpaid: "Unpaid | None" = None
 
     @classmethod
     def asleep(cls, network: SpikingNetwork) -> "SimulationState":

@@ -4,48 +4,51 @@ It is the specification. The authors' golden vectors are checked against it, and
 It looks at every neuron and every weight in every step: expect milliseconds a step.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import InputSchedule
-from neurosleep.sims.engine import Events
-from neurosleep.sims.network import Floats, SimulationState, SpikingNetwork
-from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.engine import Events, Sleeper
+from neurosleep.sims.network import Floats, SimulationState
 from neurosleep.sims.random import INPUT_STREAM, random_words, window_position
 
 Spikes = NDArray[np.bool_]
 
 
 class ReferenceEngine:
-    """See `neurosleep.sims.engine.Engine` for the contract."""
+    """See `neurosleep.sims.engine.Engine` for the contract; an engine has one sleeper."""
 
-    def __init__(
-        self,
-        network: SpikingNetwork,
-        schedule: InputSchedule,
-        plasticity: PlasticityRule | None,
-        seed: int,
-        state: SimulationState,
-    ) -> None:
+    overlap = 0
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        network, state = sleeper.network, sleeper.state
         self._network = network
-        self._schedule = schedule
-        self._plasticity = plasticity
-        self._seed = seed
+        self._schedule = sleeper.schedule
+        self._plasticity = sleeper.plasticity
+        self._seed = sleeper.seed
         self._step = state.step
+        self._drained: list[tuple[int, Events]] = []
         self._weights = [layer.weights.copy() for layer in network.layers]
         self._membranes = state.membrane_potentials(network)
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
 
-    def advance(self, steps: int, record: bool) -> tuple[int, Events | None]:
-        """Simulate `steps` steps."""
+    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
+        """Simulate up to step `until`."""
         trains: list[list[tuple[int, NDArray[np.intp]]]] = [[] for _ in self._counts]
-        for _ in range(steps):
+        while self._step < until:
             for population, spikes in enumerate(self._one_step()):
                 self._counts[population] += spikes
-                if record:
+                if wanted[0][population]:
                     trains[population].append((self._step, np.flatnonzero(spikes)))
             self._step += 1
-        return steps, [_as_events(train) for train in trains] if record else None
+        self._drained.append((until, [_as_events(train) for train in trains]))
+
+    def drain(self) -> list[tuple[int, Events]]:
+        """Return the step reached and the spikes of the last `advance`."""
+        return [self._drained.pop(0)]
 
     def _one_step(self) -> list[Spikes]:
         """All spikes of one step, from the input up; plasticity acts layer by layer on the way."""
@@ -72,17 +75,25 @@ class ReferenceEngine:
             spikes.append(post)
         return spikes
 
-    def weights(self) -> list[Floats]:
-        """Return a copy of the weights."""
-        return [w.copy() for w in self._weights]
+    def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
+        """Downscale all layers."""
+        self._weights = [rule.apply(w) for w in self._weights]
 
-    def state(self) -> SimulationState:
+    def weights(self, sleeper: int) -> list[Floats]:
+        """Return the weights."""
+        return self._weights
+
+    def membranes(self, sleeper: int) -> list[Floats]:
+        """Return a copy of the membrane potentials."""
+        return [v.copy() for v in self._membranes]
+
+    def state(self, sleeper: int) -> SimulationState:
         """Return a copy of the state."""
-        return SimulationState(self._step, [v.copy() for v in self._membranes], [self._step] * len(self._membranes))
+        return SimulationState(self._step, self.membranes(sleeper), [self._step] * len(self._membranes))
 
-    def spike_counts(self) -> list[NDArray[np.int64]]:
+    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
         """Return the spikes of every neuron so far."""
-        return [counts.copy() for counts in self._counts]
+        return self._counts
 
 
 def input_spikes(schedule: InputSchedule, seed: int, step: int) -> Spikes:

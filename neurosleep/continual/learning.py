@@ -12,8 +12,8 @@ from torch import nn
 from neurosleep.continual.stream import Stream
 from neurosleep.memory import Memory
 from neurosleep.night import Precision, SleepRecord, Stage, sleep
-from neurosleep.sims.simulate import Backend
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.ensemble import Backend
+from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer, predict
 
 

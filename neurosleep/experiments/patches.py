@@ -30,7 +30,7 @@ from neurosleep.sims.drive import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import LossName, Trainer, predict
 
 Count = Annotated[int, Meta(ge=1)]
@@ -65,7 +65,7 @@ class Config:
     threshold: Positive = 1.045
     gain_scale: Positive = 4.25
     decay: Annotated[float, Meta(gt=0, le=1)] = 0.999
-    backend: Literal["cpu", "reference"] = "cpu"
+    backend: Literal["cpu", "cuda", "reference"] = "cpu"
 
 
 class PatchesExperiment:

@@ -28,7 +28,7 @@ from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import LossName, Trainer
 
 Count = Annotated[int, Meta(ge=1)]
@@ -72,7 +72,7 @@ class Config:
     calibration: Literal["all", "last", "released"] = "all"
     decay: Annotated[float, Meta(gt=0, le=1)] = 0.999
     inhibition: NonNegative = 0.0
-    backend: Literal["cpu", "reference"] = "cpu"
+    backend: Literal["cpu", "cuda", "reference"] = "cpu"
     precision: Literal["float32", "float64"] = "float32"
 
 

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.ensemble import Simulation
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import Simulation, SpikeRecorder, simulate
+from neurosleep.sims.simulate import simulate
+from neurosleep.sims.sinks import SpikeRecorder
 
 INPUT_SHAPE = (4, 5)
 

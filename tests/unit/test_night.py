@@ -7,7 +7,6 @@ from torch import nn
 
 import neurosleep as ns
 from neurosleep.networks import relu_network
-from neurosleep.sims import simulate as simulation
 
 X = np.random.default_rng(1).random((60, 16), dtype=np.float32)
 
@@ -115,12 +114,27 @@ def test_a_full_disk_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pyt
     assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
 
 
+def test_downscaling_in_sleep_and_alone() -> None:
+    model, memory = asleep()
+    record = ns.sleep(model, memory, stage(downscaling=ns.MagnitudePruning(0.5), downscale_every=400), seed=3)
+    assert record.spikes["output"] > 0
+    for p in model.parameters():
+        assert (p == 0).sum() == round(0.5 * p.numel())  # the last step but one was followed by a downscaling
+    before = weights(model)
+    record = ns.sleep(model, None, ns.GradedDownscaling(rate=0.5, exponent=2.0))
+    assert (record.stage, record.steps) == ("graded-downscaling", 0)
+    for old, p in zip(before, model.parameters(), strict=True):
+        loss = 1 - (p.detach() / old)[old != 0]
+        size = old[old != 0].abs()
+        assert 0 < loss.min() < loss.max() <= 0.5
+        assert (loss[size.argsort()].diff() <= 1e-6).all()
+
+
 def test_progress_counts_every_step() -> None:
     model, memory = asleep()
     done: list[int] = []
     ns.sleep(model, memory, stage(steps=2300), on_progress=done.append)
     assert done == [1000, 1000, 300]
-    assert set(simulation.BACKENDS) == {"cpu", "reference"}
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:

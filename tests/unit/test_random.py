@@ -3,7 +3,7 @@ import pytest
 from numba import njit
 
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.kernels import philox
+from neurosleep.sims.kernels.drawing import philox
 from neurosleep.sims.random import check_seed, firing_thresholds, random_words
 
 # Known-answer vectors published with the generator (Random123, kat_vectors, philox4x32 10).

@@ -9,12 +9,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_python_of_the_readme(tmp_path: Path) -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    run = subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     accuracy = re.search(r"both tasks after sleep: (\d+)%", run.stdout)
     assert accuracy is not None
+    ensemble = run.stdout.splitlines()[-12:]
+    assert [line.split(" [")[0] for line in ensemble] == [
+        f"{inc} {seed}" for inc in (0.01, 0.03, 0.1) for seed in range(4)
+    ]
     assert int(accuracy[1]) > 65  # without the second night task 1 is gone, and this is about 50
 
 

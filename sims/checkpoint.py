@@ -1,0 +1,172 @@
+"""`simulate_resumable`: a night that is saved as it goes, and goes on from there to the identical end."""
+
+import hashlib
+import os
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import SimulationState, SpikingNetwork, Unpaid
+
+FIRST_PIECE = 1000
+"""Steps before the first save; from then on as many as fit between two saves."""
+
+
+class Checkpoint(NamedTuple):
+    """What is saved of a night.
+
+    `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began.
+    """
+
+    night: str
+    network: SpikingNetwork
+    state: SimulationState
+    counts: list[NDArray[np.int64]]
+
+
+def simulate_resumable(
+    member: Member,
+    steps: int,
+    path: str | os.PathLike[str],
+    *,
+    backend: Backend = "cpu",
+    seconds: float = 10.0,
+    chunk: int = 1000,
+    on_progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Simulate a night that outlives its process: `path` is written about every so many seconds.
+
+    If `path` is there, the night goes on from it; its weights, spikes and state at the end are, bit for bit, those of a
+    night in one go. `path` stays when the night is over, and the night is then not simulated again.
+
+    Parameters
+    ----------
+    member
+        Network, drive, plasticity and so on; the same as when the night began, but for its log, which must have taken
+        exactly the steps that are saved (see `SpikeLog.resume` and `load`).
+    steps
+        Length of the whole night.
+    path
+        File of the checkpoint, an uncompressed ``.npz``. Its folder must exist.
+    backend, chunk, on_progress
+        See `simulate_ensemble`.
+    seconds
+        Least time between two saves.
+
+    Raises
+    ------
+    InputError
+        If `path` is not a checkpoint, or one of another night.
+    OSError
+        If it cannot be written; the one before it is then still there.
+    """
+    path = Path(path)
+    night = digest(member, steps)
+    begin = SimulationState.asleep(member.network)
+    saved = Checkpoint(night, member.network, begin, [np.zeros(n, dtype=np.int64) for n in member.network.sizes])
+    if path.exists():
+        saved = load(path, member.network)
+        if saved.night != night:
+            raise InputError(
+                f"{path} is the checkpoint of another night: network, drive, rule, seed or length differ; "
+                "give the same ones again, or another path"
+            )
+        if on_progress is not None:
+            on_progress(saved.state.step)
+    piece = FIRST_PIECE
+    while saved.state.step < steps:
+        began = time.monotonic()
+        now = replace(member, network=saved.network, state=saved.state)
+        todo = min(piece, steps - saved.state.step)
+        done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
+        counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
+        saved = Checkpoint(night, done.network, done.state, counts)
+        if member.log is not None:
+            member.log.flush()
+        save(saved, path)
+        piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
+    return Simulation(saved.network, saved.state, steps, saved.counts)
+
+
+def digest(member: Member, steps: int) -> str:
+    """Return a digest of everything a night depends on: network, input, rules, seed and length."""
+    network = member.network
+    schedule = member.drive.schedule(
+        network.sizes[0], network.dt, None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
+    )
+    parts: list[Any] = [steps, member.seed, member.plasticity, member.downscaling, member.downscale_every, network.dt]
+    arrays: list[NDArray[Any]] = [part for part in schedule if isinstance(part, np.ndarray)]
+    parts += [part for part in schedule if not isinstance(part, np.ndarray)]
+    for layer in network.layers:
+        parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
+        arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
+    state = hashlib.sha256(repr(parts).encode())
+    for array in arrays:
+        state.update(str(array.dtype).encode())
+        state.update(array.tobytes())
+    return state.hexdigest()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    state, unpaid = checkpoint.state, checkpoint.state.unpaid
+    arrays: dict[str, Any] = {
+        "night": checkpoint.night,
+        "step": state.step,
+        "membrane_steps": np.array(state.membrane_steps, dtype=np.int64),
+    }
+    lists: dict[str, Sequence[NDArray[Any]]] = {
+        "weights": [layer.weights for layer in checkpoint.network.layers],
+        "membranes": state.membranes,
+        "counts": checkpoint.counts,
+        "stored": unpaid.stored if unpaid else [],
+        "owed": unpaid.owed if unpaid else [],
+    }
+    for name, values in lists.items():
+        arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with new.open("wb") as file:
+            np.savez(file, **arrays)  # no objects among them, so nothing is pickled
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], network: SpikingNetwork) -> Checkpoint:
+    """Read a checkpoint of a night of this network.
+
+    Raises
+    ------
+    InputError
+        If `path` is not a checkpoint, or does not fit the network.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            content = dict(arrays.items())
+        n = len(network.layers)
+
+        def read(name: str, count: int) -> list[NDArray[Any]]:
+            return [content[f"{name}{index}"] for index in range(count)]
+
+        unpaid = Unpaid(read("stored", n), read("owed", n)) if "stored0" in content else None
+        state = SimulationState(int(content["step"]), read("membranes", n), content["membrane_steps"].tolist(), unpaid)
+        weights, counts, night = read("weights", n), read("counts", n + 1), str(content["night"])
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
+    if [w.shape for w in weights] != [layer.weights.shape for layer in network.layers]:
+        raise InputError(
+            f"{path} is a checkpoint of a network with weights of shapes {[w.shape for w in weights]}, "
+            f"not {[layer.weights.shape for layer in network.layers]}"
+        )
+    return Checkpoint(night, network.with_weights(weights), state, counts)

@@ -1,0 +1,226 @@
+"""`simulate_ensemble`: any number of networks asleep at the same time, each as if it were alone."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neurosleep.sims.course import Cancelled, Course, sleep
+from neurosleep.sims.cpu import CpuEngine
+from neurosleep.sims.downscaling import DownscalingRule
+from neurosleep.sims.drive import Drive
+from neurosleep.sims.engine import Engine, Sleeper
+from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.network import SimulationState, SpikingNetwork
+from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.random import check_seed
+from neurosleep.sims.reference import ReferenceEngine
+from neurosleep.sims.sinks import EventSink
+
+Backend = Literal["cpu", "cuda", "reference"]
+MAX_STEPS = 2**32
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One network of an ensemble, with everything that its night depends on.
+
+    Parameters
+    ----------
+    network
+        Not changed; the simulation runs in the precision of its weights.
+    drive
+        What makes the input neurons fire.
+    plasticity
+        How weights change, or None to leave them as they are.
+    mean_input
+        (n_inputs,) mean input in [0, 1], for drives that need it.
+    seed
+        Whole number from 0 to 2**64 - 1; with the step it fixes every random number.
+    state
+        Where to go on from (`Simulation.state` of an earlier call); None begins a night.
+    log
+        Takes all spikes. Has no effect on them.
+    downscaling
+        Synaptic downscaling, or None.
+    downscale_every
+        Steps from one downscaling to the next; None downscales once, before the first step of the night.
+    """
+
+    network: SpikingNetwork
+    drive: Drive
+    plasticity: PlasticityRule | None
+    mean_input: ArrayLike | None = None
+    seed: int = 0
+    state: SimulationState | None = None
+    log: EventSink | None = None
+    downscaling: DownscalingRule | None = None
+    downscale_every: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What came out of a simulation.
+
+    Attributes
+    ----------
+    network
+        The network with its changed weights.
+    state
+        Where it stands; pass it, with `network`, to go on.
+    steps
+        Steps done in this call.
+    spike_counts
+        Spikes of every neuron in this call, one (n,) array a population, input first.
+    """
+
+    network: SpikingNetwork
+    state: SimulationState
+    steps: int
+    spike_counts: list[NDArray[np.int64]]
+
+
+def simulate_ensemble(
+    members: Sequence[Member],
+    steps: int,
+    *,
+    backend: Backend = "cpu",
+    threads: int | None = None,
+    chunk: int = 1000,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Simulation]:
+    """Let networks sleep at the same time, each with its own drive, plasticity, seed and parameters.
+
+    A member's night is, bit for bit, what it would be alone.
+
+    Parameters
+    ----------
+    members
+        At least one. On "cuda" all must have layers of the same sizes, one precision and stand at the same step.
+    steps
+        Steps to simulate, at least 0; each is ``network.dt`` seconds.
+    backend
+        "cpu" (compiled, event-driven), "cuda" (the same on an NVIDIA GPU), or "reference" (plain NumPy, slow).
+    threads
+        How many members are simulated at a time on "cpu"; one for each core if None.
+    chunk
+        Steps between two looks at logs, `on_progress` and Ctrl-C. Has no effect on the result.
+    on_progress
+        Called with the number of steps just done, those of all members added up. With several threads, from any.
+
+    Returns
+    -------
+    One `Simulation` for each member, in their order.
+
+    Raises
+    ------
+    InputError
+        If an argument does not fit a network; it names the member.
+    BackendError
+        If the backend is not known or not available.
+    """
+    if backend not in get_args(Backend):
+        raise BackendError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    if steps < 0 or chunk < 1:
+        raise InputError(f"steps must be at least 0 and chunk at least 1, got {steps} and {chunk}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, got {threads}")
+    if not members:
+        raise InputError("an ensemble needs at least one member")
+    sleepers = [_sleeper(members, number, steps) for number in range(len(members))]
+    cancel = threading.Event()
+
+    def night(group: range) -> list[Simulation]:
+        engine = _engine(backend, [sleepers[i] for i in group])
+        courses = [_course(members[i], sleepers[i], steps) for i in group]
+        sleep(engine, courses, chunk, on_progress, cancel)
+        return [
+            Simulation(
+                sleepers[i].network.with_weights(engine.weights(k)), engine.state(k), steps, engine.spike_counts(k)
+            )
+            for k, i in enumerate(group)
+        ]
+
+    if backend == "cuda":
+        return night(range(len(members)))
+    groups = [range(i, i + 1) for i in range(len(members))]
+    workers = min(len(groups), threads or os.cpu_count() or 1)
+    if workers == 1:
+        return [simulation for group in groups for simulation in night(group)]
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(night, group) for group in groups]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            cancel.set()  # after an error or Ctrl-C, those still asleep stop at the end of their chunk
+            pool.shutdown(cancel_futures=True)
+        errors = [future.exception() for future in futures if not future.cancelled()]
+        for error in errors:
+            if error is not None and not isinstance(error, Cancelled):
+                raise error
+        return [simulation for future in futures for simulation in future.result()]
+
+
+def _sleeper(members: Sequence[Member], number: int, steps: int) -> Sleeper:
+    """Return a member as an engine takes it; an error names the member if there is more than one."""
+    try:
+        return _checked(members[number], steps)
+    except InputError as error:
+        if len(members) == 1:
+            raise
+        raise InputError(f"member {number} of the ensemble: {error}") from error
+
+
+def _checked(member: Member, steps: int) -> Sleeper:
+    network = member.network
+    mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
+    schedule = member.drive.schedule(network.sizes[0], network.dt, mean)
+    state = SimulationState.asleep(network) if member.state is None else member.state
+    _check_state(state, network)
+    end = state.step + steps
+    if end > MAX_STEPS:
+        raise InputError(f"a night has at most 2**32 steps, got {end}")
+    if schedule.recorded and end >= len(schedule.offsets):
+        raise InputError(f"the recorded input has {len(schedule.offsets) - 1} steps, but step {end} was asked for")
+    if member.downscale_every is not None and (member.downscale_every < 1 or member.downscaling is None):
+        raise InputError(
+            f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
+            f"{member.downscaling}"
+        )
+    return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state)
+
+
+def _check_state(state: SimulationState, network: SpikingNetwork) -> None:
+    shapes = [v.shape for v in state.membranes]
+    if shapes != [(layer.n_post,) for layer in network.layers]:
+        raise InputError(
+            f"the state has membranes of shapes {shapes}, but the network has layers of {network.sizes[1:]} neurons"
+        )
+    if any(v.dtype != network.dtype for v in state.membranes):
+        raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
+
+
+def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
+    begin = sleeper.state.step
+    return Course(
+        begin=begin,
+        end=begin + steps,
+        n_populations=len(sleeper.network.sizes),
+        log=member.log,
+        logged=0 if member.log is None else member.log.steps,
+        downscaling=member.downscaling,
+        downscale_every=member.downscale_every,
+    )
+
+
+def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
+    if backend == "cuda":
+        from neurosleep.sims.cuda import CudaEngine  # needs the extra `cuda`
+
+        return CudaEngine(sleepers)
+    return CpuEngine(*sleepers) if backend == "cpu" else ReferenceEngine(*sleepers)

@@ -1,0 +1,6 @@
+"""Compiled event-driven kernels of the `cpu` backend: plain arrays in, plain arrays changed in place.
+
+`layout` says which arrays there are; `drawing` makes the input fire; `integration` adds presynaptic rows and finds who
+fires; `gated` and `separable` are the two plasticity rules; `gate` is the gate's exp; `selection` is downscaling;
+`night` puts the steps together.
+"""

@@ -1,0 +1,88 @@
+"""The arrays that kernels work on. All layers stand one behind the other in flat arrays, so one function serves all.
+
+Population p has the units ``unit[p]:unit[p + 1]``; layer l lies between the populations l and l + 1 and has the
+weights ``weight[l]:weight[l + 1]``, pre-major. Arrays marked *real* have the precision of the weights.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = NDArray[np.floating]
+
+
+class Layers(NamedTuple):
+    """Fixed numbers of a network; arrays marked (L,) have one entry a layer."""
+
+    unit: NDArray[np.int64]  # (populations + 1,)
+    weight: NDArray[np.int64]  # (L + 1,)
+    gain: Real  # (L,)
+    threshold: Real  # (L,)
+    inhibition: Real  # (L,)
+    decay: NDArray[np.float64]  # (L,) its powers are taken in float64
+    biased: NDArray[np.bool_]  # (L,)
+    bias: Real  # (units,)
+
+
+class Rule(NamedTuple):
+    """A plasticity rule; its numbers have the precision of the weights."""
+
+    gated: bool
+    separable: bool  # the constant rule; neither: weights stay as they are
+    inc: np.floating
+    dec: np.floating
+    slope: np.floating  # -1 / gate_width
+    dense: float  # share of a layer that must fire for the dense form; above 1 never, below 0 always
+
+
+class Night(NamedTuple):
+    """Everything that changes while the network sleeps, but for what plasticity has still to do (`Backlog`)."""
+
+    weights: Real
+    membrane: Real  # (units,), the input's part unused
+    membrane_step: NDArray[np.int64]  # (L,) steps done when last brought up to date
+    spikes: NDArray[np.int32]  # (units,) the neurons that fired in this step, per population, ascending
+    n_spikes: NDArray[np.int64]  # (populations,)
+    impulse: Real  # (widest population,) scratch
+    counts: NDArray[np.int64]  # (units,) spikes so far
+    firing: NDArray[np.bool_]  # (input blocks,) whether a block of four input neurons has a rate above 0
+    blocks: NDArray[np.uint32]  # (3, input blocks + 1) scratch: blocks to draw, with their ends
+    words: NDArray[np.uint32]  # (4, input blocks + 1) scratch: their random words
+
+
+class Backlog(NamedTuple):
+    """Changes of the weights that are not written yet: of the gated rule by row, of the constant rule by column.
+
+    Gated rule. Layer l lists the neurons that fired, in order, in ``fired[l * room:][:n_fired[l]]``. A presynaptic
+    row i has all changes up to ``seen[i]`` (an index into that list). It fired itself in the step whose entries are
+    ``seen[i]:own[i]``: they potentiate; those after it depress. ``stretch`` holds where stretches without a neuron
+    twice begin, so that a stretch can be worked on in any order; row i goes on in stretch ``at[i]``.
+
+    Constant rule. ``owed[j]`` times neuron j has fired without its depression having been taken from its column.
+    """
+
+    room: int  # entries of a layer's list
+    fired: NDArray[np.uint32]  # (L * room,)
+    n_fired: NDArray[np.int64]  # (L,)
+    stretch: NDArray[np.int32]  # (L * room,)
+    n_stretches: NDArray[np.int64]  # (L,)
+    last_step: NDArray[np.int64]  # (L,) step in which the layer fired last
+    latest: NDArray[np.int32]  # (units,) one more than a neuron's last place in the list, 0 for none
+    seen: NDArray[np.int32]  # (units,)
+    own: NDArray[np.int32]  # (units,)
+    at: NDArray[np.int32]  # (units,)
+    owed: NDArray[np.int32]  # (units,)
+    values: Real  # scratch: weights being changed
+    tasks: NDArray[np.uint64]  # (3, tasks) scratch: begin of the row, begin and end of the part of the list
+    late: NDArray[np.int32]  # (widest population + 1,) scratch: rows that are behind
+
+
+class EventBuffer(NamedTuple):
+    """Where spikes are kept until they are drained; population p owns ``start[p]:start[p + 1]``."""
+
+    wanted: NDArray[np.bool_]  # (populations,) whose spikes are kept
+    start: NDArray[np.int64]
+    used: NDArray[np.int64]
+    step: NDArray[np.uint32]
+    node: NDArray[np.uint32]
