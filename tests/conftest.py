@@ -1,5 +1,23 @@
-import torch
-from hypothesis import settings
+import ctypes
+import os
+import sys
+
+
+def gpu_here() -> bool:
+    """Whether an NVIDIA driver sees a GPU; asked without numba, which decides about its simulator when imported."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+if not gpu_here():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")  # for the CUDA tests; before anything imports numba.cuda
+
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 # The same examples every time, and no deadline: whether a test passes depends on the code alone. To look for new
 # counterexamples: pytest --hypothesis-profile=explore

@@ -1,0 +1,160 @@
+"""No two threads touch the same place between two barriers, unless both read, or both change it atomically.
+
+On a GPU such a race may go well a million times. Here the simulator's arrays note who touches what.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from neurosleep.sims.downscaling import MagnitudePruning
+from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes
+from neurosleep.sims.ensemble import Member, simulate_ensemble
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.sinks import SpikeRecorder
+
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    pytest.skip("only the simulator sees every access", allow_module_level=True)
+
+from numba import cuda
+
+
+class Watch:
+    """Remembers of every place who has touched it since the last barrier, and which block has in this launch."""
+
+    def __init__(self) -> None:
+        self.since_barrier: dict[int, tuple[object, set[tuple[int, str]]]] = {}
+        self.blocks: dict[int, tuple[object, object, str]] = {}
+        self.races: list[str] = []
+        self.atomic = threading.local()
+        self.n = 0
+
+    def touch(self, array: np.ndarray, index: object, how: str, shared: bool) -> None:
+        from numba.cuda.simulator import kernel
+
+        thread = threading.current_thread()
+        if not hasattr(thread, "blockIdx"):
+            return  # the host
+        if getattr(self.atomic, "now", False):
+            how = "atomic"
+        index = index if isinstance(index, tuple) else (index,)
+        if not all(0 <= int(i) < n for i, n in zip(index, array.shape, strict=True)):
+            self.races.append(f"{array.dtype} {array.shape} has no place {index}")
+        self.n += 1
+        place = array.ctypes.data + sum(int(i) * s for i, s in zip(index, array.strides, strict=True))
+        now = (thread._manager, thread._manager.barriers)
+        before, who = self.since_barrier.get(place, (now, set()))
+        who = who if before == now else set()
+        who.add((thread.thread_id, how))
+        self.since_barrier[place] = now, who
+        if len({number for number, _ in who}) > 1 and {kind for _, kind in who} not in ({"read"}, {"atomic"}):
+            self.races.append(f"{array.dtype} {array.shape} at {index}, threads of a block: {sorted(who)}")
+        if shared:
+            return
+        launch, block, kind = self.blocks.get(place, (None, None, "read"))
+        if launch is not kernel._kernel_context:
+            kind = "read"
+        elif block is not thread._manager and {kind, how} not in ({"read"}, {"atomic"}):
+            self.races.append(f"{array.dtype} {array.shape} at {index}, blocks: {kind} and {how}")
+        self.blocks[place] = kernel._kernel_context, thread._manager, how if kind == "read" else kind
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    from numba.cuda.simulator import kernelapi
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    seen = Watch()
+
+    class SharedArray(FakeCUDAArray):
+        pass
+
+    def shared_array(self: object, shape: object, dtype: object) -> SharedArray:
+        arrays = self.__dict__.setdefault("watched", {})
+        return arrays.setdefault(sys._getframe(1).f_lineno, SharedArray(np.zeros(shape, dtype)))
+
+    def watched(method: Callable[..., object], how: str) -> Callable[..., object]:
+        def access(self: FakeCUDAArray, index: object, *value: object) -> object:
+            seen.touch(self._ary, index, how, isinstance(self, SharedArray))
+            return method(self, index, *value)
+
+        return access
+
+    def atomically(method: Callable[..., object]) -> Callable[..., object]:
+        def access(*arguments: object) -> object:
+            seen.atomic.now = True
+            try:
+                return method(*arguments)
+            finally:
+                seen.atomic.now = False
+
+        return access
+
+    monkeypatch.setattr(kernelapi.FakeCUDAShared, "array", shared_array)
+    monkeypatch.setattr(FakeCUDAArray, "__getitem__", watched(FakeCUDAArray.__getitem__, "read"))
+    monkeypatch.setattr(FakeCUDAArray, "__setitem__", watched(FakeCUDAArray.__setitem__, "write"))
+    for name in ("add", "or_"):
+        monkeypatch.setattr(kernelapi.FakeCUDAAtomic, name, atomically(getattr(kernelapi.FakeCUDAAtomic, name)))
+    return seen
+
+
+@cuda.jit
+def racy(a: np.ndarray) -> None:
+    a[cuda.threadIdx.x] = 1
+    a[4] += a[cuda.threadIdx.x]
+
+
+@cuda.jit
+def clean(a: np.ndarray) -> None:
+    a[cuda.threadIdx.x] = 1
+    cuda.syncthreads()
+    cuda.atomic.add(a, 4, a[cuda.threadIdx.x ^ 1])
+
+
+def test_the_watch_sees_races(watch: Watch) -> None:
+    clean[1, 4](np.zeros(5))
+    assert watch.n > 0
+    assert not watch.races
+    racy[1, 4](np.zeros(5))
+    assert watch.races
+
+
+drives = [
+    MeanRate(300.0),
+    MaskedMeanRate(900.0, 3, (7, 10)),
+    RecordedSpikes(np.random.default_rng(5).random((30, 70)) < np.linspace(0, 0.3, 30)[:, np.newaxis]),
+]
+
+
+@pytest.mark.parametrize("drive", drives, ids=lambda drive: type(drive).__name__)
+@pytest.mark.parametrize("rule", [None, GatedHebbian(0.002, 0.0007), Hebbian(0.002, 0.0007)])
+def test_no_thread_races_another(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, drive: Drive, rule: PlasticityRule | None
+) -> None:
+    from neurosleep.sims import cuda as backend
+    from neurosleep.sims.cuda_kernels import separable
+
+    monkeypatch.setattr(backend, "LIST_ROOM", 1)
+    monkeypatch.setattr(backend, "EVENTS_PER_POPULATION", 90)
+    monkeypatch.setattr(separable, "DEBT", 3)
+    rng = np.random.default_rng(0)
+    members = []
+    for seed in range(2):
+        biased = SpikingLayer(rng.normal(0, 0.02, (66, 6)).round(2), gain=40.0, bias=rng.normal(0, 0.1, 6))
+        layers = (SpikingLayer(rng.normal(0.005, 0.02, (70, 66)), gain=40.0, inhibition=0.1 * seed), biased)
+        members.append(
+            Member(
+                SpikingNetwork(layers), drive, rule, np.linspace(0, 1, 70), seed, log=SpikeRecorder(),
+                downscaling=MagnitudePruning(0.2) if seed else None, downscale_every=6 if seed else None,
+            )
+        )  # fmt: skip
+    results = simulate_ensemble(members, 10, backend="cuda", chunk=4)
+    assert not watch.races, watch.races[:3]
+    assert watch.n > 10_000
+    assert all(counts.sum() > 0 for counts in results[0].spike_counts)
