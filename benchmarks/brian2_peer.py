@@ -1,0 +1,115 @@
+"""The same night in Brian2's C++ standalone mode, with a schedule of its own: spikes pass all layers within a step.
+
+Brian2 compiles one program per workload, which is not timed; each round is a run of that program, with the time that
+Brian2 itself reports for the loop over steps.
+"""
+
+import shutil
+import tempfile
+from importlib import import_module
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from neurosleep.benchmarks.peers import Outcome
+from neurosleep.benchmarks.workloads import Workload
+from neurosleep.sims.errors import InputError
+
+INSTALL = "Brian2 is left out; for it, install a C++ compiler and: pip install 'neurosleep[bench]'"
+WIDEST = 4800
+"""Brian2 keeps some 20 bytes a synapse: a network 12000 neurons wide would need 3 GB and more."""
+
+LEARN = "w += (fired_pre * (inc + dec) - dec) * 2 * (1 - 1 / (1 + exp(-w / gate_width)))"
+BEFORE, AFTER = ["start", "groups", "input"], ["thresholds", "synapses", "resets", "end"]
+
+
+def available() -> bool:
+    """Whether Brian2 and a C++ compiler are there."""
+    return find_spec("brian2") is not None and shutil.which("g++") is not None
+
+
+class Brian2Peer:
+    """One workload as a compiled Brian2 program; a context manager, since the program lies in a temporary folder.
+
+    Each neuron keeps a flag of having fired in this step, so that plasticity is one pathway: when a postsynaptic neuron
+    fires, the weights into it move up or down by the presynaptic flag.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        b2: Any = import_module("brian2")
+        self._workload = workload
+        self._device = b2.device
+        self._folder = tempfile.TemporaryDirectory(prefix="neurosleep-brian2-")
+        b2.BrianLogger.log_level_error()
+        b2.prefs.core.default_float_dtype = np.float32
+        b2.prefs.codegen.cpp.extra_compile_args_gcc = ["-w", "-O3", "-march=native", "-ffast-math", "-std=c++17"]
+        b2.set_device("cpp_standalone", directory=self._folder.name, build_on_run=False)
+        b2.device.reinit()
+        b2.device.activate(directory=self._folder.name, build_on_run=False)
+        self._monitors, self._synapses = _describe(b2, workload)
+        self._device.build(directory=self._folder.name, compile=True, run=False, with_output=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        import_module("brian2").device.reinit()
+        import_module("brian2").set_device("runtime")
+        self._folder.cleanup()
+
+    def __call__(self, workload: Workload, steps: int) -> Outcome:
+        """Run the program; `steps` must be the whole window."""
+        if steps != workload.steps:
+            raise InputError(f"this program was compiled for {workload.steps} steps, not {steps}")
+        self._device.run(self._folder.name, with_output=False, run_args=[])
+        counts = [np.array(monitor.count, dtype=np.int64) for monitor in self._monitors]
+        shapes = [layer.weights.shape for layer in workload.network.layers]
+        weights = [np.array(s.w, dtype=np.float32).reshape(n) for s, n in zip(self._synapses, shapes, strict=True)]
+        return Outcome(counts, weights, float(self._device._last_run_time))
+
+
+def _describe(b2: Any, workload: Workload) -> tuple[list[Any], list[Any]]:
+    """Tell Brian2 the network; returns the spike monitor of each population and the synapses of each layer."""
+    rule, layers, dt = workload.rule, workload.network.layers, workload.network.dt * b2.second
+    b2.defaultclock.dt = dt
+    schedule = [*BEFORE, "threshold0"]
+    raster = b2.TimedArray(workload.raster.astype(np.float32), dt=dt)
+    below = b2.NeuronGroup(
+        workload.network.sizes[0], "fired : 1", threshold="fired > 0.5", reset="", namespace={"raster": raster}
+    )
+    below.run_regularly("fired = raster(t, i)", when="input")
+    below.thresholder["spike"].when = "threshold0"
+    groups, synapses = [below], []
+    for k, layer in enumerate(layers):
+        schedule += [f"propagate{k}", f"threshold{k + 1}", f"learn{k}", f"reset{k + 1}"]
+        group = b2.NeuronGroup(
+            layer.n_post,
+            "v : 1\nfired : 1",
+            threshold="v >= theta",
+            reset="v = 0\nfired = 1",
+            namespace={"theta": layer.threshold, "decay": layer.decay},
+        )
+        group.run_regularly("v *= decay\nfired = 0", when="input")
+        group.thresholder["spike"].when = f"threshold{k + 1}"
+        group.resetter["spike"].when = f"reset{k + 1}"
+        group.v = workload.membranes[k]
+        synapse = b2.Synapses(
+            groups[-1],
+            group,
+            "w : 1",
+            on_pre={"propagate": "v_post += gain * w"},
+            on_post={"learn": LEARN},
+            namespace={"gain": layer.gain, "inc": rule.inc, "dec": rule.dec, "gate_width": rule.gate_width},
+        )
+        synapse.connect()
+        synapse.propagate.when, synapse.learn.when = f"propagate{k}", f"learn{k}"
+        synapse.w = layer.weights.ravel()
+        groups.append(group)
+        synapses.append(synapse)
+    monitors = [b2.SpikeMonitor(group, record=False, when="end") for group in groups]
+    network = b2.Network(groups, synapses, monitors)
+    network.schedule = [*schedule, *AFTER]
+    network.run(workload.steps * dt)
+    return monitors, synapses
