@@ -40,7 +40,7 @@ class Stub:
         pass
 
     def run(self, config, context):
-        from neurosleep.sims.spikelog import SpikeLog
+        from neurosleep.sims.spikes.log import SpikeLog
 
         if os.environ.get("STUB_RAISE") == str(context.seed):
             raise StubbornError("a <b>bad</b>", "night")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import neurosleep
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.spikes.log import SpikeLog
 
 
 def contents(folder):

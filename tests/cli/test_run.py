@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from neurosleep.sims.spikereader import SpikeReader
+from neurosleep.sims.spikes.reader import SpikeReader
 
 PATIENCE = 120  # seconds; only to fail rather than to hang
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neurosleep import plots
-from neurosleep.sims.spikelog import SpikeLog
+from neurosleep.sims.spikes.log import SpikeLog
 
 
 def src_run(methods: tuple[str, ...], n_tasks: int = 2, order: int = 1) -> dict[str, object]:
