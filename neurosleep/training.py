@@ -46,6 +46,20 @@ class DivergenceError(NeurosleepError, ArithmeticError):
     """Training left weights that are not finite."""
 
 
+class Steps:
+    """What a training does besides its plain steps; this one does nothing. Methods of continual learning override it."""
+
+    def loss(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, loss: Loss) -> torch.Tensor:
+        """Return what one step minimises: `loss` of the model's outputs, and whatever a method adds."""
+        return loss(model(inputs), labels)
+
+    def before_step(self, model: nn.Module) -> None:
+        """Look at the gradients, or change them, before the optimizer uses them."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """Look at the weights that the optimizer has just changed."""
+
+
 @dataclass(frozen=True)
 class Trainer:
     """How a network is trained on one task.
@@ -90,6 +104,7 @@ class Trainer:
         *,
         optimizer: torch.optim.Optimizer | None = None,
         generator: torch.Generator | None = None,
+        steps: Steps | None = None,
         on_epoch: Callable[[], None] | None = None,
     ) -> None:
         """Train a model in place.
@@ -101,9 +116,11 @@ class Trainer:
         inputs, labels
             (n, ...) and (n,) on the model's device.
         optimizer
-            Keep one across tasks to keep its momentum; fresh if None.
+            Keep one across tasks to keep its momentum; its learning rate becomes this trainer's. Fresh if None.
         generator
             CPU generator of the order of the inputs; the global one if None.
+        steps
+            What is done besides plain steps, for example a method of continual learning.
         on_epoch
             Called after every epoch.
 
@@ -120,13 +137,18 @@ class Trainer:
             )
         loss = resolve_loss(self.loss)
         optimizer = optimizer or self.optimizer(model)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        steps = steps or Steps()
         model.train()
         for epoch in range(1, self.epochs + 1):
             order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
             for batch in torch.split(order, self.batch_size):
                 optimizer.zero_grad()
-                torch.autograd.backward(loss(model(inputs[batch]), labels[batch]))
+                torch.autograd.backward(steps.loss(model, inputs[batch], labels[batch], loss))
+                steps.before_step(model)
                 optimizer.step()
+                steps.after_step(model)
             if not all(torch.isfinite(p).all() for p in model.parameters()):
                 raise DivergenceError(
                     f"training diverged in epoch {epoch} of {self.epochs}: weights are no longer finite; try a "

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from neurosleep.continual.methods.base import Method
 from neurosleep.continual.stream import Stream
 from neurosleep.memory import Memory
 from neurosleep.night import Precision, SleepRecord, Stage, sleep
 from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.spikes.log import SpikeLog
-from neurosleep.training import Trainer, predict
+from neurosleep.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class Nights:
 def learn(
     model: nn.Module,
     stream: Stream,
-    trainer: Trainer,
+    trainer: Trainer | Callable[[int], Trainer],
     *,
+    method: Method | None = None,
     nights: Nights | None = None,
     seed: int = 0,
     on_epoch: Callable[[], None] | None = None,
@@ -104,15 +106,18 @@ def learn(
 ) -> History:
     """Learn the tasks of a stream one after the other, in place.
 
-    Without `nights` this is the `sequential` lower bound; with nights of `SpontaneousReplay` it is `src`. The
-    optimizer, and so its momentum, lives through all tasks and nights, as in the released code.
+    Without `method` and `nights` this is the `sequential` lower bound; with nights of `SpontaneousReplay` it is `src`,
+    and any method with them is that method with sleep. The optimizer, and so its momentum, lives through all tasks and
+    nights, as in the released code.
 
     Parameters
     ----------
     model, stream
         A classifier of all classes of the stream, on the stream's device.
     trainer
-        How each task is trained.
+        How each task is trained; or a function that gives it for the number of the task, 1 for the first.
+    method
+        What is done against forgetting while awake, a fresh object for each call; None for nothing.
     nights
         Sleep after each task, or None.
     seed
@@ -123,16 +128,23 @@ def learn(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
-        optimizer = trainer.optimizer(model)
+        trainer_of = trainer if callable(trainer) else lambda number: trainer
+        optimizer = trainer_of(1).optimizer(model)
+        method = method or Method()
         history = History()
 
         def look(kind: str, task: int) -> None:
-            history.checkpoints.append(evaluate(model, stream, f"{kind}{task}", task))
+            history.checkpoints.append(evaluate(model, stream, f"{kind}{task}", task, method))
             if on_checkpoint is not None:
                 on_checkpoint(history.checkpoints[-1], model)
 
         for number, task in enumerate(stream.tasks, start=1):
-            trainer.train(model, task.inputs, task.labels, optimizer=optimizer, generator=generator, on_epoch=on_epoch)
+            method.begin_task(model, task, number)
+            inputs, labels = method.training_data(task)
+            trainer_of(number).train(
+                model, inputs, labels, optimizer=optimizer, generator=generator, steps=method, on_epoch=on_epoch
+            )
+            method.consolidate(model, task)
             look("T", number)
             if nights is not None:
                 nights.memory.observe(model, task.inputs)
@@ -148,6 +160,7 @@ def learn(
                         on_progress=nights.on_progress,
                     )
                     history.nights.append(record)
+                method.consolidate(model, task)
                 look("S", number)
     return history
 
@@ -163,9 +176,15 @@ def learn_jointly(
     return History([evaluate(model, stream, "T1", 1)])
 
 
-def evaluate(model: nn.Module, stream: Stream, name: str = "now", task: int = 0) -> Checkpoint:
-    """Measure the accuracy on the test data of every task, and of all together (every test input counts the same)."""
-    right = [int((predict(model, task.test_inputs) == task.test_labels).sum()) for task in stream.tasks]
+def evaluate(
+    model: nn.Module, stream: Stream, name: str = "now", task: int = 0, method: Method | None = None
+) -> Checkpoint:
+    """Measure the accuracy on the test data of every task, and of all together (every test input counts the same).
+
+    `method` is who classifies; None for the largest output.
+    """
+    answer = (method or Method()).predict
+    right = [int((answer(model, task.test_inputs) == task.test_labels).sum()) for task in stream.tasks]
     sizes = [len(task.test_labels) for task in stream.tasks]
     return Checkpoint(name, task, [r / n for r, n in zip(right, sizes, strict=True)], sum(right) / sum(sizes))
 
