@@ -18,7 +18,7 @@ from torch import nn
 from neurosleep import data
 from neurosleep.continual import class_incremental
 from neurosleep.converters import to_spiking, write_back
-from neurosleep.experiments.src_mnist import Config
+from neurosleep.experiments.src_config import Config
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.sims.drive import Drive, MaskedMeanRate, RecordedSpikes

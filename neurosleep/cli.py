@@ -1,4 +1,4 @@
-"""The command line: `neurosleep demo | list | run | report | spikes | bench`."""
+"""The command line: `neurosleep demo | list | run | tune | report | spikes | bench`."""
 
 import os
 import sys
@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from neurosleep import __version__
+from neurosleep.cli_tune import tune
 from neurosleep.sims.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from neurosleep.sims.spikes.reader import Epoch, SpikeReader
 
-DEMO_SETTINGS = ("dataset=mnist-small", "images_per_task=2000", "epochs=5", "joint_epochs=5")
+DEMO_SETTINGS = (
+    "dataset=mnist-small",
+    'methods=["sequential", "src", "joint"]',
+    "images_per_task=2000",
+    "epochs=5",
+    "joint_epochs=5",
+)
 
 
 def main() -> None:
@@ -86,7 +93,7 @@ def demo(seeds: int, workers: int | None, out: Path) -> None:
     Five tasks of two digits each, learned one after the other: without sleep, with sleep after each task, and all at
     once. Same as `neurosleep run src-mnist` with fewer images.
     """
-    _run("src-mnist", DEMO_SETTINGS, seeds, workers, "cpu", None, out)
+    _run("src-mnist", configuration("src-mnist", DEMO_SETTINGS), seeds, workers, "cpu", None, out)
 
 
 @cli.command(name="list", short_help="List the simulations.")
@@ -96,7 +103,8 @@ def list_experiments() -> None:
 
     width = max(map(len, EXPERIMENTS))
     for name, experiment in EXPERIMENTS.items():
-        click.echo(f"{name:{width}}  {experiment.summary}")
+        presets = f" [presets: {', '.join(experiment.presets)}]" if experiment.presets else ""
+        click.echo(f"{name:{width}}  {experiment.summary}{presets}")
 
 
 @cli.command(
@@ -118,6 +126,15 @@ def list_experiments() -> None:
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a parameter; may be given several times."
 )
+@click.option(
+    "--preset", metavar="NAME", help="Begin with parameters that ship under this name (see `neurosleep list`)."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Begin with the parameters of this file: config.toml of a run, or best.toml of `neurosleep tune`.",
+)
 @click.option("--show-config", is_flag=True, help="Print the parameters and their values, and stop.")
 def run(
     name: str,
@@ -127,6 +144,8 @@ def run(
     data_dir: str | None,
     out: Path | None,
     settings: tuple[str, ...],
+    preset: str | None,
+    config_file: Path | None,
     show_config: bool,
 ) -> None:
     """Run the simulation NAME (see `neurosleep list`) with the published parameters.
@@ -134,10 +153,16 @@ def run(
     Everything goes into one folder: config.toml, results.json, figures, and spikes.h5 with every spike of the first
     seed. A run that was stopped goes on when the same command is given again; finished seeds are never repeated.
     """
+    config = configuration(name, settings, preset, config_file)
     if show_config:
-        _show_config(name, settings)
+        from dataclasses import asdict
+
+        from neurosleep.experiments.config import to_toml
+
+        click.echo(to_toml(asdict(config)), nl=False)
     else:
-        _run(name, settings, seeds, workers, device, data_dir, out or Path("runs") / name)
+        place = Path("runs") / (f"{name}-{preset}" if preset else name)
+        _run(name, config, seeds, workers, device, data_dir, out or place)
 
 
 @cli.command(short_help="Put results into one HTML page.")
@@ -255,6 +280,9 @@ def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_
     measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)
 
 
+cli.add_command(tune)
+
+
 def _experiment(name: str) -> Any:
     from neurosleep.experiments import EXPERIMENTS
 
@@ -263,17 +291,25 @@ def _experiment(name: str) -> Any:
     return EXPERIMENTS[name]
 
 
-def _show_config(name: str, settings: tuple[str, ...]) -> None:
-    from dataclasses import asdict
-
+def configuration(name: str, settings: tuple[str, ...], preset: str | None = None, file: Path | None = None) -> Any:
+    """Return an experiment's configuration: its defaults, then the preset, then the file, then what is set."""
     from neurosleep.experiments import config
 
-    click.echo(config.to_toml(asdict(config.build(_experiment(name).config_type, settings))), nl=False)
+    experiment = _experiment(name)
+    base: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in experiment.presets:
+            known = ", ".join(experiment.presets) or "none"
+            raise InputError(f"{name} has no preset {preset!r}; there are: {known}")
+        base |= experiment.presets[preset]
+    if file is not None:
+        base |= config.read_parameters(file, name)
+    return config.build(experiment.config_type, settings, base)
 
 
 def _run(
     name: str,
-    settings: tuple[str, ...],
+    config: Any,
     seeds: int | None,
     workers: int | None,
     device: str,
@@ -281,14 +317,13 @@ def _run(
     out: Path,
 ) -> None:
     try:
-        from neurosleep.experiments import config
         from neurosleep.experiments.runner import run_experiment
         from neurosleep.report import table, write_report
 
         experiment = _experiment(name)
         outcome = run_experiment(
             experiment,
-            config.build(experiment.config_type, settings),
+            config,
             out,
             seeds=seeds or experiment.seeds,
             workers=workers or os.cpu_count() or 1,

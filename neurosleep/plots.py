@@ -13,10 +13,20 @@ from matplotlib.ticker import MaxNLocator
 from neurosleep.sims.spikes.reader import SpikeReader
 
 TASK_COLORS = ("#332288", "#117733", "#44aa99", "#ddcc77", "#cc6677", "#aa4499", "#88ccee", "#999933")
-METHOD_COLORS = {"sequential": "#999999", "src": "#4477aa", "joint": "#222222"}
-METHOD_NAMES = {"sequential": "sequential", "src": "sequential + sleep (SRC)", "joint": "all tasks at once"}
+METHOD_NAMES = {
+    "sequential": "sequential",
+    "src": "sequential + sleep (SRC)",
+    "joint": "all tasks at once",
+    "last-task": "last task only",
+    "ewc": "EWC",
+    "si": "SI",
+    "owm": "OWM",
+    "lwf": "LwF",
+    "rehearsal": "rehearsal",
+    "icarl": "iCaRL",
+}
 AWAKE, ASLEEP = "#999999", "#4477aa"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,27 +41,37 @@ Runs = Sequence[dict[str, Any]]
 
 
 def draw_src(runs: Runs, folder: Path) -> list[Path]:
-    """Draw a class-incremental run: accuracy, methods, weights, raster, and an overview of them."""
+    """Draw a run over a stream of tasks: accuracy, methods, what a value changes, weights, raster, and an overview."""
     drawn = []
-    with rc_context(_STYLE):
-        figure = Figure((7.5, 5.5), layout="constrained")
-        for axes, method in zip(figure.subplots(2, sharey=True), ("sequential", "src"), strict=True):
+    methods = list(runs[0]["methods"])
+    along = [name for name in ("sequential", "src") if name in methods] or methods[:2]
+    with rc_context(STYLE):
+        figure = Figure((7.5, 2.9 * len(along)), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(along), sharey=True))
+        for axes, method in zip(panels, along, strict=True):
             panel_checkpoints(axes, runs, method)
-        drawn.append(_save(figure, folder / "accuracy.png"))
+        drawn.append(save(figure, folder / "accuracy.png"))
 
-        figure = Figure((4.5, 3.5), layout="constrained")
+        figure = Figure((5.5, 1.3 + 0.38 * len(methods)), layout="constrained")
         panel_methods(figure.subplots(), runs)
-        drawn.append(_save(figure, folder / "methods.png"))
+        drawn.append(save(figure, folder / "methods.png"))
 
-        last_task = len(runs[0]["tasks"])
-        drawn.append(_draw_weights(runs[0]["weights"], f"T{last_task}", f"S{last_task}", folder))
+        for base in ("rehearsal", "icarl"):
+            if sum(name.startswith(f"{base}:") for name in methods) > 2:
+                figure = Figure((5, 3.6), layout="constrained")
+                panel_values(figure.subplots(), runs, base)
+                drawn.append(save(figure, folder / f"{base}.png"))
+
+        if runs[0]["weights"]:
+            last_task = len(runs[0]["tasks"])
+            drawn.append(_draw_weights(runs[0]["weights"], f"T{last_task}", f"S{last_task}", folder))
         spikes = folder / "spikes.h5"
         if spikes.exists():
             with SpikeReader(spikes) as reader:
                 epoch = len(reader.epochs) - 1
                 figure = Figure((7.5, 6), layout="constrained")
                 panels_raster(figure, reader, epoch)
-                drawn.append(_save(figure, folder / "raster.png"))
+                drawn.append(save(figure, folder / "raster.png"))
 
                 figure = Figure((11, 6.2), layout="constrained")
                 left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.1, 1))[0]
@@ -59,14 +79,24 @@ def draw_src(runs: Runs, folder: Path) -> list[Path]:
                 panel_checkpoints(above, runs, "src")
                 panel_methods(below, runs)
                 panels_raster(right, reader, epoch)
-                drawn.append(_save(figure, folder / "overview.png"))
+                drawn.append(save(figure, folder / "overview.png"))
     return drawn
+
+
+def method_name(method: str) -> str:
+    """Return what people call a method of an experiment: "iCaRL, K = 100 + sleep" for "icarl:100+src"."""
+    head = method.removesuffix("+src")
+    base, _, value = head.partition(":")
+    name = METHOD_NAMES.get(base, base)
+    if value:
+        name += f" {100 * float(value):g} %" if base == "rehearsal" else f" {value}"
+    return name + (" + sleep" if head != method else "")
 
 
 def draw_patches(runs: Runs, stages: Sequence[str], folder: Path) -> list[Path]:
     """Draw a Patches run: accuracy against overlap (Tadros et al. 2022, Fig. 1B), weights and raster."""
     drawn = []
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure((6, 4), layout="constrained")
         axes = figure.subplots()
         for stage, color, line in zip(stages, ("#4477aa", "#ee6677", "#ccbb44"), ("--", "--", "-"), strict=True):
@@ -78,7 +108,7 @@ def draw_patches(runs: Runs, stages: Sequence[str], folder: Path) -> list[Path]:
         axes.set(xlabel="overlapping pixels", ylabel="accuracy on all four images (%)", ylim=(0, 105))
         axes.set_title(f"Patches: mean and s.e.m. of {len(runs)} trials")
         axes.legend(loc="lower left")
-        drawn.append(_save(figure, folder / "accuracy.png"))
+        drawn.append(save(figure, folder / "accuracy.png"))
         if runs[0]["weights"]:
             drawn.append(_draw_weights(runs[0]["weights"], stages[1], stages[2], folder))
         spikes = folder / "spikes.h5"
@@ -87,7 +117,7 @@ def draw_patches(runs: Runs, stages: Sequence[str], folder: Path) -> list[Path]:
                 if reader.epochs:
                     figure = Figure((7.5, 4), layout="constrained")
                     panels_raster(figure, reader, 0)
-                    drawn.append(_save(figure, folder / "raster.png"))
+                    drawn.append(save(figure, folder / "raster.png"))
     return drawn
 
 
@@ -100,7 +130,7 @@ def panel_checkpoints(axes: Axes, runs: Runs, method: str) -> None:
     below = np.zeros(len(names))
     ordered = all(run["tasks"] == runs[0]["tasks"] for run in runs)
     for task, color in zip(range(share.shape[1]), TASK_COLORS, strict=False):
-        classes = ", ".join(map(str, runs[0]["tasks"][task]))
+        classes = runs[0].get("task_names", [", ".join(map(str, t)) for t in runs[0]["tasks"]])[task]
         label = f"task {task + 1} ({classes})" if ordered else f"task {task + 1}"
         axes.bar(names, share[:, task], bottom=below, color=color, label=label, width=0.75)
         below += share[:, task]
@@ -109,26 +139,54 @@ def panel_checkpoints(axes: Axes, runs: Runs, method: str) -> None:
         if name.startswith("S"):
             axes.axvspan(x - 0.5, x + 0.5, color="#dde6f0", zorder=0)
     axes.set(ylabel="accuracy, all classes (%)", ylim=(0, 1.25 * below.max()), xlim=(-0.6, len(names) - 0.4))
-    axes.set_title(f"{METHOD_NAMES[method]}: after each training (T)" + (" and sleep (S)" if method == "src" else ""))
+    sleeps = method == "src" or method.endswith("+src")
+    axes.set_title(f"{method_name(method)}: after each training (T)" + (" and sleep (S)" if sleeps else ""))
     axes.legend(ncols=1, fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
 def panel_methods(axes: Axes, runs: Runs) -> None:
     """Draw the final test accuracy of each method: mean, s.d., and every seed as a point."""
-    for x, method in enumerate(runs[0]["methods"]):
+    methods = list(runs[0]["methods"])
+    for y, method in enumerate(methods):
         percent = np.array([100 * run["methods"][method]["accuracy"] for run in runs])
         spread = percent.std(ddof=1) if len(percent) > 1 else 0
-        color = METHOD_COLORS[method]
-        axes.bar(x, percent.mean(), yerr=spread, color=color, alpha=0.5, capsize=4, width=0.6)
-        jitter = np.linspace(-0.15, 0.15, len(percent)) if len(percent) > 1 else [0]
-        axes.plot(x + np.asarray(jitter), percent, "o", color=color, markersize=3)
-        axes.annotate(f"{percent.mean():.1f} %", (x + 0.33, percent.mean()), va="center", fontsize=8)
-    names = [METHOD_NAMES[method].replace(" + ", "\n+ ") for method in runs[0]["methods"]]
-    axes.set_xticks(range(len(names)), names)
-    axes.set(ylabel="test accuracy, all classes (%)", ylim=(0, 105), xlim=(-0.5, len(names) - 0.3))
+        color = _method_color(method)
+        axes.barh(y, percent.mean(), xerr=spread, color=color, alpha=0.5, capsize=3, height=0.65)
+        jitter = np.linspace(-0.18, 0.18, len(percent)) if len(percent) > 1 else [0]
+        axes.plot(percent, y + np.asarray(jitter), "o", color=color, markersize=2.5)
+        right = max(percent.max(), percent.mean() + spread)
+        axes.annotate(f"{percent.mean():.1f}", (right + 1.5, y), va="center", fontsize=8)
+    axes.set_yticks(range(len(methods)), [method_name(method) for method in methods])
+    axes.set(xlabel="test accuracy, all classes (%)", xlim=(0, 108), ylim=(len(methods) - 0.4, -0.6))
     axes.set_title(
         f"At the end: mean, s.d. and each of {len(runs)} seeds" if len(runs) > 1 else "At the end (one seed)"
     )
+
+
+def panel_values(axes: Axes, runs: Runs, base: str) -> None:
+    """Draw accuracy against what a method keeps, with and without sleep (Tadros et al. 2022, Fig. 3 and Table 2)."""
+    scale, label = (100, "old inputs kept (%)") if base == "rehearsal" else (1, "exemplars kept, all classes together")
+    for suffix, color, name in (("", AWAKE, METHOD_NAMES[base]), ("+src", ASLEEP, f"{METHOD_NAMES[base]} + sleep")):
+        of = {
+            float(method.removesuffix("+src").partition(":")[2]): method
+            for method in runs[0]["methods"]
+            if method.startswith(f"{base}:") and method.endswith("+src") == bool(suffix)
+        }
+        percent = 100 * np.array([[run["methods"][of[v]]["accuracy"] for v in sorted(of)] for run in runs])
+        error = percent.std(0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else None
+        axes.errorbar(
+            scale * np.array(sorted(of)), percent.mean(0), error, color=color, marker="o", label=name, capsize=2
+        )
+    axes.set(xlabel=label, ylabel="test accuracy, all classes (%)", xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_title(f"Mean and s.e.m. of {len(runs)} seeds")
+    axes.legend(loc="lower right")
+
+
+def _method_color(method: str) -> str:
+    if method == "joint":
+        return "#222222"
+    return ASLEEP if method == "src" or method.endswith("+src") else AWAKE
 
 
 def panels_raster(figure: Any, reader: SpikeReader, epoch: int, start: int = 0, steps: int = RASTER_STEPS) -> None:
@@ -187,9 +245,10 @@ def _draw_weights(weights: dict[str, Any], before: str, after: str, folder: Path
         axes.set_title(f"layer {index + 1}")
     panels[0].set_ylabel("synapses per 0.01 of weight")
     panels[-1].legend(fontsize=7)
-    return _save(figure, folder / "weights.png")
+    return save(figure, folder / "weights.png")
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, and return where it is."""
     figure.savefig(path)
     return path

@@ -47,7 +47,7 @@ class DivergenceError(NeurosleepError, ArithmeticError):
 
 
 class Steps:
-    """What a training does besides its plain steps; this one does nothing. Methods of continual learning override it."""
+    """What a training does besides its plain steps: nothing here, more in methods of continual learning."""
 
     def loss(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, loss: Loss) -> torch.Tensor:
         """Return what one step minimises: `loss` of the model's outputs, and whatever a method adds."""
@@ -94,7 +94,7 @@ class Trainer:
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return a fresh optimizer for a model."""
-        return torch.optim.SGD(model.parameters(), lr=self.learning_rate, momentum=self.momentum)
+        return torch.optim.SGD(model.parameters(), lr=self.learning_rate, momentum=self.momentum, fused=True)
 
     def train(
         self,

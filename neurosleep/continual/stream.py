@@ -12,17 +12,25 @@ from neurosleep.sims.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One task: its classes, and training and test data as tensors, inputs (n, n_inputs) and labels (n,)."""
+    """One task: its classes, and training and test data as tensors, inputs (n, n_inputs) and labels (n,).
+
+    `label` is what people call it; its classes, if empty.
+    """
 
     classes: tuple[int, ...]
     inputs: torch.Tensor
     labels: torch.Tensor
     test_inputs: torch.Tensor
     test_labels: torch.Tensor
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """The classes, for example "0, 1"."""
+        """What people call it, for example "digits"; else its classes, "0, 1" or "0 to 99"."""
+        if self.label:
+            return self.label
+        if len(self.classes) > 5:
+            return f"{self.classes[0]} to {self.classes[-1]}"
         return ", ".join(map(str, self.classes))
 
 
@@ -41,7 +49,7 @@ class Stream:
     def to(self, device: str | torch.device) -> "Stream":
         """Return the stream with all data on a device."""
         tasks = tuple(
-            Task(t.classes, *(x.to(device) for x in (t.inputs, t.labels, t.test_inputs, t.test_labels)))
+            Task(t.classes, *(x.to(device) for x in (t.inputs, t.labels, t.test_inputs, t.test_labels)), t.label)
             for t in self.tasks
         )
         return Stream(tasks, self.joint_inputs.to(device), self.joint_labels.to(device))

@@ -2,7 +2,44 @@
 
 from neurosleep.experiments.base import Experiment
 from neurosleep.experiments.patches import PatchesExperiment
-from neurosleep.experiments.src_mnist import SrcMnist
+from neurosleep.experiments.src import IcarlExperiment, SrcExperiment
+from neurosleep.experiments.src_config import (
+    FRACTIONS,
+    Cifar10Config,
+    Config,
+    CrossModalConfig,
+    Cub200Config,
+    FashionConfig,
+    IcarlCifar10Config,
+    IcarlConfig,
+    IcarlFashionConfig,
+    pairs,
+)
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in (PatchesExperiment(), SrcMnist())}
+_SWEEP = {"rehearsal": {"methods": ("sequential", "src", *pairs("rehearsal", FRACTIONS))}}  # Fig. 3
+_FIVE = "SRC and other methods on five tasks of two"
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        PatchesExperiment(),
+        SrcExperiment(
+            "src-mnist", f"{_FIVE} digits (Table 1, Fig. 2; preset rehearsal: Fig. 3)", Config, presets=_SWEEP
+        ),
+        SrcExperiment("src-fashion-mnist", f"{_FIVE} kinds of clothes (Table 1)", FashionConfig, presets=_SWEEP),
+        SrcExperiment(
+            "src-cross-modal",
+            "SRC and others on digits, then clothes, on the same outputs (Table 1)",
+            CrossModalConfig,
+            presets=_SWEEP,
+        ),
+        SrcExperiment("src-cifar10", f"{_FIVE} classes of photographs (Table 1)", Cifar10Config, presets=_SWEEP),
+        SrcExperiment(
+            "src-cub200", "SRC and others on two tasks of 100 birds, on embeddings that you supply", Cub200Config
+        ),
+        IcarlExperiment("icarl-mnist", "iCaRL with and without sleep, by capacity (Table 2)", IcarlConfig),
+        IcarlExperiment("icarl-fashion-mnist", "the same on Fashion-MNIST (Table 2)", IcarlFashionConfig),
+        IcarlExperiment("icarl-cifar10", "the same on CIFAR-10 (Table 2)", IcarlCifar10Config),
+    )
+}
 """Every experiment by its name on the command line."""

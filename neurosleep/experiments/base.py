@@ -1,6 +1,6 @@
 """What an experiment is: a checked configuration, one run per seed, and figures of all runs together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,9 @@ class RunContext:
         File for the run's spikes, or None.
     on_progress
         Called with the amount of work just done, in the units of `Experiment.amount`.
+    keep
+        Given the name of a part of the run and a function that does it, returns what the function returns (values for
+        JSON), and remembers it: a run that was stopped does not do that part again.
     """
 
     seed: int
@@ -36,6 +39,7 @@ class RunContext:
     data_dir: str | None
     spikes: Path | None
     on_progress: Progress
+    keep: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = lambda name, do: do()
 
 
 class Experiment(Protocol):
@@ -45,6 +49,7 @@ class Experiment(Protocol):
     summary: str
     config_type: type
     seeds: int
+    presets: Mapping[str, Mapping[str, Any]]
 
     def amount(self, config: Any) -> float:
         """Return how much work one run is; any unit."""

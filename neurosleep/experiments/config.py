@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import tomli_w
 from neurosleep.sims.errors import InputError
 
 
-def build(config_type: type, settings: Sequence[str]) -> Any:
+def build(config_type: type, settings: Sequence[str], base: Mapping[str, Any] | None = None) -> Any:
     """Return a configuration with some values set.
 
     Parameters
     ----------
     config_type
         A dataclass all of whose fields have defaults.
+    base
+        Values that are to be set before the settings: of a preset, or a file.
     settings
         ``key=value`` each; the value as in TOML, or plain text: ``steps=3000``, ``order=random``,
         ``thresholds=[1, 2, 3]``.
@@ -29,12 +31,12 @@ def build(config_type: type, settings: Sequence[str]) -> Any:
     InputError
         For an unknown key, or a value of the wrong type or outside its range.
     """
-    values: dict[str, Any] = asdict(config_type())
+    values: dict[str, Any] = asdict(config_type()) | dict(base or {})
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator:
             raise InputError(f"--set takes KEY=VALUE, got {setting!r}")
-        values[key.strip()] = _parse(text)
+        values[key.strip()] = parse_value(text)
     return convert(config_type, values)
 
 
@@ -64,7 +66,8 @@ def convert(config_type: type, values: dict[str, Any]) -> Any:
     return config
 
 
-def _parse(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Return a value as TOML writes it, or else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:  # not TOML, or a number of too many digits
@@ -88,6 +91,25 @@ def read(path: Path) -> dict[str, Any]:
 def read_text(text: str) -> dict[str, Any]:
     """Return TOML as values."""
     return tomllib.loads(text)
+
+
+def read_parameters(path: Path, name: str) -> dict[str, Any]:
+    """Return the parameters that a ``config.toml`` holds, of a run or of a search.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has no parameters, or is of another experiment than `name`.
+    """
+    values = read(path)
+    parameters = values.get("parameters")
+    if not isinstance(parameters, dict):
+        raise InputError(
+            f"{path} has no table [parameters]: give the config.toml of a run, or the best.toml of a search"
+        )
+    if values.get("experiment", name) != name:
+        raise InputError(f"{path} holds parameters of {values['experiment']!r}, not of {name!r}")
+    return parameters
 
 
 def to_toml(values: dict[str, Any]) -> str:

@@ -1,12 +1,14 @@
 """The folder of a run: what is in it, written whole or not at all, and read back with clear errors.
 
-``config.toml`` (name, parameters), ``runs/seed-N.json`` (one finished run each), ``results.json`` (everything
-together), figures, and ``spikes.h5`` of the first seed.
+``config.toml`` (name, parameters), ``runs/seed-N.json`` (one finished run each), ``runs/seed-N.parts/`` (finished parts
+of one that is not), ``results.json`` (everything together), figures, and ``spikes.h5`` of the first seed.
 """
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
@@ -115,6 +117,27 @@ class RunFolder:
         """Keep a finished run."""
         write_json(self.run_file(seed), {"seed": seed, **run})
         self._error_file(seed).unlink(missing_ok=True)
+        shutil.rmtree(self._parts(seed), ignore_errors=True)
+
+    def _parts(self, seed: int) -> Path:
+        return self.path / "runs" / f"seed-{seed}.parts"
+
+    def keep(self, seed: int, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return a part of a run: from its file if it was done before, else do it and keep it.
+
+        Raises
+        ------
+        InputError
+            If the file is there, but cannot be read.
+        """
+        file = self._parts(seed) / f"{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.json"
+        if file.exists():
+            with reading(file):
+                return msgspec.json.decode(_read(file), type=dict[str, Any])
+        part = do()
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, part)
+        return part
 
     def write_error(self, seed: int, story: str) -> None:
         """Keep the whole story of a failed run."""

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ class _Job:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            context = RunContext(seed, self.device, self.data_dir, spikes, on_progress)
+            context = RunContext(seed, self.device, self.data_dir, spikes, on_progress, partial(folder.keep, seed))
             folder.write_run(seed, self.experiment.run(self.config, context))
         except Exception as error:  # one failed run must not sink the rest
             folder.write_error(seed, "".join(traceback.format_exception(error)))
@@ -205,10 +206,11 @@ def _enter_worker(lifeline: Connection, amounts: Any) -> None:
     global _worker_amounts
     _worker_amounts = amounts
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
 
 
-def _end_with(lifeline: Connection) -> None:
+def end_with(lifeline: Connection) -> None:
+    """End this process when the process at the other end of a pipe does; for a thread of its own."""
     lifeline.poll(None)
     os._exit(1)
 

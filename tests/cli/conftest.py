@@ -13,7 +13,8 @@ import neurosleep
 HERE = Path(__file__).parent
 TINY = (
     *("run", "src-mnist", "--set", "dataset=mnist-small", "--set", "images_per_task=100", "--set", "hidden=[30]"),
-    *("--set", "thresholds=[14.5, 38.0]", "--set", "epochs=1", "--set", "joint=false"),
+    *("--set", "thresholds=[14.5, 38.0]", "--set", "epochs=1"),
+    *("--set", 'methods=["sequential", "src"]'),
     *("--set", "sleep_steps=300", "--set", "sleep_steps_more=0"),
 )
 

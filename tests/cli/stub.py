@@ -32,6 +32,7 @@ class Stub:
     summary = "does next to nothing"
     config_type = Config
     seeds = 3
+    presets = {"double": {"scale": 2.0}}  # noqa: RUF012
 
     def amount(self, config):
         return STEPS

@@ -52,7 +52,13 @@ def test_version(cli):
 
 
 def test_list(cli):
-    assert [line.split()[0] for line in cli("list").out.splitlines()] == ["patches", "src-mnist", "stub"]
+    lines = cli("list").out.splitlines()
+    names = [line.split()[0] for line in lines]
+    for name in ("patches", "src-mnist", "src-fashion-mnist", "src-cross-modal", "src-cifar10", "src-cub200"):
+        assert name in names
+    for name in ("icarl-mnist", "icarl-fashion-mnist", "icarl-cifar10", "src-undertrained", "src-snn", "src-replay"):
+        assert name in names
+    assert lines[-1] == f"{'stub':{max(map(len, names))}}  does next to nothing [presets: double]"
 
 
 def test_show_config(cli):
@@ -64,12 +70,30 @@ def test_show_config(cli):
     assert tomllib.loads(changed.out) == {**shown, "hidden": [7], "order": "random", "init": 1.0}
 
 
+def test_a_preset_a_file_and_settings_in_that_order(cli, assert_refused, tmp_path):
+    def scale(*words):
+        return tomllib.loads(cli("run", "stub", "--show-config", *words).out)["scale"]
+
+    file = tmp_path / "best.toml"
+    file.write_text('experiment = "stub"\n[parameters]\nscale = 3.0\n')
+    assert scale() == 1.0
+    assert scale("--preset", "double") == 2.0
+    assert scale("--preset", "double", "--config", file) == 3.0
+    assert scale("--preset", "double", "--config", file, "--set", "scale=4") == 4.0
+    assert_refused(cli("run", "patches", "--config", file), "parameters of 'stub', not of 'patches'")
+    file.write_text("x = 1")
+    assert_refused(cli("run", "stub", "--config", file), "no table [parameters]")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["dance"], ["dance", "neurosleep --help"]),
         (["run"], ["NAME", "neurosleep run --help"]),
         (["run", "nap"], ["'nap'", "patches, src-mnist"]),
+        (["run", "stub", "--preset", "triple"], ["no preset 'triple'", "there are: double"]),
+        (["run", "patches", "--preset", "x"], ["no preset 'x'", "there are: none"]),
+        (["run", "stub", "--config", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
         (["run", "stub", "--sed", "3"], ["--sed", "--seeds"]),
         (["run", "stub", "--seeds", "0"], ["--seeds", "x>=1"]),
         (["run", "stub", "--seeds", "two"], ["--seeds", "two"]),

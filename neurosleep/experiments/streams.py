@@ -1,0 +1,98 @@
+"""The streams of tasks of the SRC paper, by the name of their data set (Tadros et al. 2022, "Task protocols")."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurosleep import data
+from neurosleep.continual import Stream, Task, class_incremental, task_order
+from neurosleep.sims.errors import InputError
+
+
+class StreamConfig(Protocol):
+    """What a stream is made from: the fields of `neurosleep.experiments.src.Config` that it needs."""
+
+    dataset: Any
+    order: str
+    images_per_task: Any
+    embeddings: str
+
+
+def n_tasks(dataset: str) -> int:
+    """Return how many tasks the stream of a data set has."""
+    return 2 if dataset in ("cross-modal", "embeddings", "permuted-digits") else 5
+
+
+def make_stream(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+    """Return the stream of a configuration's data set; the seed is that of a random order."""
+    if config.dataset == "cross-modal":
+        return _cross_modal(config, data_dir, seed)
+    if config.dataset in ("embeddings", "permuted-digits"):
+        return _halves(config, data_dir, seed)
+    arrays = _features(config.dataset, data_dir) if config.dataset == "cifar10" else _pixels(config.dataset, data_dir)
+    return class_incremental(*arrays, images_per_task=config.images_per_task, order=config.order, seed=seed)
+
+
+_Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+
+
+def _pixels(name: str, data_dir: str | None) -> _Arrays:
+    train, test = data.load(name, "train", data_dir=data_dir), data.load(name, "test", data_dir=data_dir)
+    return train.vectors(), train.labels, test.vectors(), test.labels
+
+
+def _features(name: str, data_dir: str | None) -> _Arrays:
+    """Return what the pre-trained convolutional layers make of a data set."""
+    from neurosleep.vision import features
+
+    train, test = features(name, "train", data_dir=data_dir), features(name, "test", data_dir=data_dir)
+    return train.inputs, train.labels, test.inputs, test.labels
+
+
+def _cross_modal(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+    """Return two tasks on the same ten outputs: all of MNIST, and all of Fashion-MNIST.
+
+    Order "0 1" is MNIST first, as released.
+    """
+    tasks = []
+    for index in task_order(2, config.order, seed):
+        x, y, test_x, test_y = (torch.from_numpy(a) for a in _pixels(("mnist", "fashion-mnist")[index], data_dir))
+        kept = slice(config.images_per_task)
+        name = ("digits", "clothes")[index]
+        tasks.append(Task(tuple(range(10)), x[kept], y[kept], test_x, test_y, label=name))
+    return Stream(tuple(tasks), torch.cat([t.inputs for t in tasks]), torch.cat([t.labels for t in tasks]))
+
+
+def _halves(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+    """Return two tasks of half of the classes each, from embeddings."""
+    if config.dataset == "permuted-digits":
+        arrays = data.permuted_digits()
+    else:
+        arrays = data.load_embeddings(embeddings_path(config, data_dir))
+    shuffled = np.random.default_rng(0).permutation(len(arrays.train_y))  # files are sorted by class
+    return class_incremental(
+        arrays.train_x[shuffled],
+        arrays.train_y[shuffled],
+        arrays.test_x,
+        arrays.test_y,
+        classes_per_task=(int(arrays.train_y.max()) + 1) // 2,
+        images_per_task=config.images_per_task,
+        order=config.order,
+        seed=seed,
+    )
+
+
+def embeddings_path(config: StreamConfig, data_dir: str | None) -> Path:
+    """Return where the user's embeddings are: `embeddings`, or the folder ``cub200`` of the data folder."""
+    if config.embeddings:
+        return Path(config.embeddings)
+    if data_dir is not None:
+        return Path(data_dir) / "cub200"
+    raise InputError(
+        "CUB-200 needs embeddings that you supply (2048 values an image, from a ResNet-50): give their file or folder "
+        "with --set embeddings=PATH; data/README.md has the format. To try the protocol without: --set "
+        "dataset=permuted-digits"
+    )

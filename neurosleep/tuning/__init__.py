@@ -1,0 +1,1 @@
+"""Search for parameters of sleep: `neurosleep tune NAME`."""

@@ -1,0 +1,208 @@
+"""What a search maximises: accuracy at the end of the stream on training images that were held out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from neurosleep.continual import Checkpoint, Nights, Stream, learn
+from neurosleep.memory import Memory
+from neurosleep.night import Stage
+from neurosleep.sims.errors import InputError
+from neurosleep.training import DivergenceError, Steps, Trainer
+
+FIRST_SEED = 1000
+"""Searches use seeds from here on, `neurosleep run` those from 0: no order that a search sees is one that it is
+reported on."""
+HELD_OUT = 1000
+"""At most so many images of each task are held out to be tested on."""
+
+
+class Tunable(Protocol):
+    """An experiment that can be searched, such as `neurosleep.experiments.src.SrcExperiment`."""
+
+    name: str
+    config_type: type
+
+    def stream(self, config: Any, data_dir: str | None, seed: int) -> Stream:
+        """Return the tasks."""
+        ...
+
+    def network(self, config: Any, stream: Stream, seed: int) -> nn.Module:
+        """Return an untrained network."""
+        ...
+
+    def trainer(self, config: Any, number: int) -> Trainer:
+        """Return how the `number`-th task is trained."""
+        ...
+
+    def memory(self, config: Any) -> Memory:
+        """Return an empty memory."""
+        ...
+
+    def stage(self, config: Any, n_tasks: int) -> Stage:
+        """Return the sleep after the `n_tasks`-th task."""
+        ...
+
+
+def hold_out(stream: Stream) -> Stream:
+    """Return the stream with training images held out as its test images; those it had are gone.
+
+    They are images of a task's classes beyond those that the task trains on. Where these are fewer than a tenth of the
+    task, the last tenth of the task's own images is taken away from its training.
+    """
+    apart = sum(len(task.classes) for task in stream.tasks) == len({c for task in stream.tasks for c in task.classes})
+    tasks = []
+    for task in stream.tasks:
+        n = len(task.labels)
+        spare = torch.zeros(0, dtype=torch.int64)
+        if apart:
+            own = torch.isin(stream.joint_labels, torch.tensor(task.classes))
+            spare = torch.nonzero(own)[n:, 0]  # a task trains on the first images of its classes
+        if len(spare) >= n / 10:
+            x, y, kept = stream.joint_inputs[spare], stream.joint_labels[spare], n
+        else:
+            kept = n - max(1, n // 10)
+            x, y = task.inputs[kept:], task.labels[kept:]
+        tasks.append(
+            replace(
+                task,
+                inputs=task.inputs[:kept],
+                labels=task.labels[:kept],
+                test_inputs=x[:HELD_OUT],
+                test_labels=y[:HELD_OUT],
+            )
+        )
+    return Stream(tuple(tasks), stream.joint_inputs[:0], stream.joint_labels)
+
+
+_Snapshot = tuple[dict[str, Any], dict[str, Any], torch.Tensor, torch.Tensor | None]
+
+
+@dataclass(frozen=True)
+class _OnceTrainer(Trainer):
+    """Trains the first task of an order once, and afterwards puts everything into the state that it left."""
+
+    kept: dict[Any, _Snapshot] = field(default_factory=dict)
+    key: Any = None
+
+    def train(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        generator: torch.Generator | None = None,
+        steps: Steps | None = None,
+        on_epoch: Callable[[], None] | None = None,
+    ) -> None:
+        """Train, or restore weights, momentum and random numbers as they were after the same training."""
+        optimizer = optimizer or self.optimizer(model)
+        if self.key not in self.kept:
+            super().train(
+                model, inputs, labels, optimizer=optimizer, generator=generator, steps=steps, on_epoch=on_epoch
+            )
+            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            states = optimizer.state_dict()["state"].items()
+            momentum = {i: s["momentum_buffer"].clone() for i, s in states if s.get("momentum_buffer") is not None}
+            own = None if generator is None else generator.get_state()
+            self.kept[self.key] = (weights, momentum, torch.get_rng_state(), own)
+            return
+        weights, momentum, common, own = self.kept[self.key]
+        model.load_state_dict(weights)
+        state = optimizer.state_dict()
+        state["state"] = {i: {"momentum_buffer": buffer.clone()} for i, buffer in momentum.items()}
+        optimizer.load_state_dict(state)
+        torch.set_rng_state(common)
+        if generator is not None and own is not None:
+            generator.set_state(own)
+        model.eval()
+
+
+class Objective:
+    """Accuracy over the held-out images of all classes after the last night, for each of several orders.
+
+    Parameters
+    ----------
+    experiment
+        What is tuned.
+    data_dir
+        Folder of data sets, or None.
+    seeds
+        One for each order of tasks (and initial weights); the same for all trials.
+    """
+
+    def __init__(self, experiment: Tunable, data_dir: str | None, seeds: Sequence[int]) -> None:
+        self.experiment = experiment
+        self.data_dir = data_dir
+        self.seeds = tuple(seeds)
+        self._streams: dict[Any, Stream] = {}
+        self._first_tasks: dict[Any, _Snapshot] = {}
+
+    def accuracies(self, config: Any, on_night: Callable[[int, float], None] | None = None) -> list[float]:
+        """Return the accuracy from 0 to 1 of each order; 0 for one whose training diverged.
+
+        Parameters
+        ----------
+        config
+            Of the experiment.
+        on_night
+            Called after every night with the number of nights so far, over all orders, and the mean over the orders of
+            the accuracies so far, each as a share of what the tasks learned so far allow. May raise to end it all.
+        """
+        results: list[float] = []
+        for index, seed in enumerate(self.seeds):
+            stream = self._stream(config, seed)
+            tasks = len(stream.tasks)
+
+            def look(point: Checkpoint, _: nn.Module, index: int = index, tasks: int = tasks) -> None:
+                if on_night is not None and point.name.startswith("S"):
+                    share = point.accuracy * tasks / point.task
+                    on_night(index * tasks + point.task, float(np.mean([*results, share])))
+
+            try:
+                results.append(self._accuracy(config, stream, seed, look))
+            except DivergenceError:
+                results.append(0.0)
+        return results
+
+    def _accuracy(self, config: Any, stream: Stream, seed: int, look: Callable[[Checkpoint, nn.Module], None]) -> float:
+        def trainer(number: int) -> Trainer:
+            plain = self.experiment.trainer(config, number)
+            if number > 1:
+                return plain
+            key = (plain, seed, config.hidden, config.dropout, config.init, config.images_per_task, config.order)
+            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=key)
+
+        nights = Nights(
+            stages=lambda n: [self.experiment.stage(config, n)],
+            memory=self.experiment.memory(config),
+            backend=config.backend,
+            precision=config.precision,
+        )
+        model = self.experiment.network(config, stream, seed)
+        return learn(model, stream, trainer, nights=nights, seed=seed, on_checkpoint=look).accuracy
+
+    def _stream(self, config: Any, seed: int) -> Stream:
+        key = (config.dataset, config.order, config.images_per_task, config.embeddings, seed)
+        if key not in self._streams:
+            self._streams[key] = hold_out(self.experiment.stream(config, self.data_dir, seed))
+        return self._streams[key]
+
+
+def tunable(experiment: Any) -> Tunable:
+    """Return an experiment as one that can be searched.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    if not all(hasattr(experiment, part) for part in ("stream", "network", "trainer", "memory", "stage")):
+        raise InputError(f"{experiment.name} cannot be tuned: only simulations of a stream of tasks with sleep can")
+    result: Tunable = experiment
+    return result

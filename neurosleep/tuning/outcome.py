@@ -1,0 +1,116 @@
+"""What a search leaves behind: the best configuration, a table of all trials, and two figures."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from neurosleep.experiments.config import to_toml
+from neurosleep.experiments.folder import write_json, write_text
+from neurosleep.plots import ASLEEP, AWAKE, STYLE, save
+from neurosleep.sims.errors import InputError
+from neurosleep.tuning.study import Search, optuna_json
+
+
+def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that were done to their end, best first."""
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    return sorted(done, key=lambda trial: -(trial.value or 0.0))
+
+
+def write_outcome(search: Search, trials: Sequence[FrozenTrial], out: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+    """Write best.toml, trials.csv, tune.json and the figures.
+
+    Returns
+    -------
+    The files, and rows of a table: the configuration searched from, and the best five trials.
+
+    Raises
+    ------
+    InputError
+        If no trial was done to its end.
+    """
+    done = complete(trials)
+    if not done:
+        raise InputError(f"no trial is finished yet in {out}: start the same command again")
+    parameters = _plain(search.configuration(done[0].params))
+    write_text(out / "best.toml", to_toml({"experiment": search.name, "parameters": parameters}))
+    write_text(out / "trials.csv", _csv(search, trials))
+    write_json(
+        out / "tune.json",
+        {
+            "search": optuna_json(search.told()),
+            "optuna": optuna.__version__,
+            "finished": len(done),
+            "ended early": sum(trial.state == TrialState.PRUNED for trial in trials),
+            "best": {"trial": done[0].number, "value": done[0].value, "chosen": done[0].params, **done[0].user_attrs},
+        },
+    )
+    written = [out / "best.toml", out / "trials.csv", out / "tune.json", _draw_history(done, trials, out)]
+    if len(done) >= 10 and len(search.space) > 1 and len({trial.value for trial in done}) > 1:
+        written.append(_draw_importances(done, out))
+    first = next((trial for trial in done if trial.number == 0), None)
+    named = [("where it began", first)] if first is not None else []
+    named += [(f"trial {trial.number}", trial) for trial in done[:5] if trial.number]
+    return written, [_row(name, trial) for name, trial in named]
+
+
+def _row(name: str, trial: FrozenTrial) -> dict[str, Any]:
+    percent = 100 * np.array(trial.user_attrs["accuracies"])
+    spread = float(percent.std(ddof=1)) if len(percent) > 1 else float("nan")
+    row = {"": name, "held out %": float(percent.mean()), "s.d.": spread, "orders": len(percent)}
+    return {**row, **{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(config).items()}
+
+
+def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["trial", "state", "value", "accuracies", *search.space])
+    for trial in trials:
+        accuracies = " ".join(f"{a:.4f}" for a in trial.user_attrs.get("accuracies", ()))
+        chosen = [trial.params.get(name, "") for name in search.space]
+        table.writerow([trial.number, trial.state.name.lower(), trial.value, accuracies, *chosen])
+    return text.getvalue()
+
+
+def _draw_history(done: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], out: Path) -> Path:
+    ordered = sorted(done, key=lambda trial: trial.number)
+    numbers = [trial.number for trial in ordered]
+    values = 100 * np.array([trial.value for trial in ordered])
+    with rc_context(STYLE):
+        figure = Figure((6, 3.5), layout="constrained")
+        axes = figure.subplots()
+        early = [t.number for t in trials if t.state == TrialState.PRUNED]
+        axes.plot(early, [values.min()] * len(early), "|", color=AWAKE, label=f"ended early ({len(early)})")
+        axes.plot(numbers, values, "o", color=ASLEEP, markersize=3, label=f"finished ({len(done)})")
+        axes.step(numbers, np.maximum.accumulate(values), where="post", color="#222222", label="best so far")
+        axes.set(xlabel="trial", ylabel="score on held-out images (%)", title="Search")
+        axes.legend(loc="lower right")
+        return save(figure, out / "history.png")
+
+
+def _draw_importances(done: Sequence[FrozenTrial], out: Path) -> Path:
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(list(done))
+    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    names = list(shares)
+    with rc_context(STYLE):
+        figure = Figure((5, 0.8 + 0.3 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        axes.barh(range(len(names)), [100 * shares[name] for name in names], color=ASLEEP)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="importance for being among the best (%)", ylim=(len(names) - 0.5, -0.5))
+        axes.set_title(f"What mattered (PED-ANOVA, {len(done)} trials)")
+        return save(figure, out / "importances.png")
