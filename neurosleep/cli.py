@@ -283,7 +283,8 @@ def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_
 cli.add_command(tune)
 
 
-def _experiment(name: str) -> Any:
+def found(name: str) -> Any:
+    """Return the experiment of a name, or raise `InputError`."""
     from neurosleep.experiments import EXPERIMENTS
 
     if name not in EXPERIMENTS:
@@ -295,7 +296,7 @@ def configuration(name: str, settings: tuple[str, ...], preset: str | None = Non
     """Return an experiment's configuration: its defaults, then the preset, then the file, then what is set."""
     from neurosleep.experiments import config
 
-    experiment = _experiment(name)
+    experiment = found(name)
     base: dict[str, Any] = {}
     if preset is not None:
         if preset not in experiment.presets:
@@ -320,7 +321,7 @@ def _run(
         from neurosleep.experiments.runner import run_experiment
         from neurosleep.report import table, write_report
 
-        experiment = _experiment(name)
+        experiment = found(name)
         outcome = run_experiment(
             experiment,
             config,

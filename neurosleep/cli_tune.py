@@ -74,16 +74,15 @@ def tune(
     """
     if find_spec("optuna") is None:
         raise InputError("neurosleep tune needs optuna: pip install 'neurosleep[tune]'")
-    from neurosleep.cli import configuration
-    from neurosleep.experiments import EXPERIMENTS
+    from neurosleep.cli import configuration, found
     from neurosleep.report import table
     from neurosleep.tuning.objective import FIRST_SEED, tunable
     from neurosleep.tuning.outcome import write_outcome
     from neurosleep.tuning.space import published_space, with_searches
     from neurosleep.tuning.study import Search, run_search
 
+    experiment = tunable(found(name))
     begin = configuration(name, ("order=random", "methods=['src']", *settings), preset)
-    experiment = tunable(EXPERIMENTS[name])
     search = Search(
         name,
         begin,
@@ -94,7 +93,7 @@ def tune(
         seed,
         fast,
     )
-    EXPERIMENTS[name].prepare(begin, data_dir)
+    found(name).prepare(begin, data_dir)
     place = out or Path("tune") / experiment.name
     place.mkdir(parents=True, exist_ok=True)
     url = storage or str(place / "journal.log")

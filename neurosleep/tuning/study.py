@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 import torch
 from optuna.storages.journal import JournalFileBackend, JournalStorage
@@ -98,21 +99,24 @@ def storage_of(url: str) -> optuna.storages.BaseStorage:
 
 
 def open_study(search: Search, url: str, worker: int = 0) -> optuna.Study:
-    """Return the study of a search; a new one begins with the configuration's own values."""
-    own_seed = 1000 * search.seed + worker  # workers that draw the same numbers would do the same trials
-    sampler: optuna.samplers.BaseSampler
-    if search.sampler == "nsga2":
-        sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=own_seed)
-    else:
-        sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=10, seed=own_seed)
-    return optuna.create_study(
+    """Return the study of a search, for one of its workers."""
+    study = optuna.create_study(
         study_name=STUDY,
         storage=storage_of(url),
         direction="maximize",
-        sampler=sampler,
         pruner=optuna.pruners.PercentilePruner(40.0, n_startup_trials=8, n_min_trials=4),
         load_if_exists=True,
     )
+    # Samplers that draw the same numbers would do the same trials, in two workers as after a stop.
+    drawn = np.random.SeedSequence([search.seed, worker, len(study.get_trials(deepcopy=False))])
+    own_seed = int(drawn.generate_state(1)[0])
+    if search.sampler == "nsga2":
+        study.sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=own_seed)
+    else:
+        study.sampler = optuna.samplers.TPESampler(
+            multivariate=True, constant_liar=True, n_startup_trials=10, seed=own_seed
+        )
+    return study
 
 
 def run_search(

@@ -125,9 +125,9 @@ def _of_linear_chain(model: nn.Module, inputs: torch.Tensor, weights: torch.Tens
         stages = linear_stages(model)
     except InputError:
         return None
-    owned = {f"{s.name}.{key}".removeprefix("."): p for s in stages for key, p in s.module.named_parameters()}
+    owned = {f"{s.name}.{key}" for s in stages for key in ("weight", "bias")}
     parameters = trainable(model)
-    if not parameters.keys() <= owned.keys():
+    if not parameters.keys() <= owned:
         return None
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     hooks = [s.module.register_forward_hook(lambda _, x, y: seen.append((x[0].detach(), y))) for s in stages]
@@ -141,14 +141,16 @@ def _of_linear_chain(model: nn.Module, inputs: torch.Tensor, weights: torch.Tens
     if any(x.dim() != 2 for x, _ in seen):
         return None
     sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    for c in _weighted(weights):
+    for c in _with_weight(weights):
         errors = torch.autograd.grad(logs[:, c].sum(), [y for _, y in seen], retain_graph=True)
         for stage, (x, _), error in zip(stages, seen, errors, strict=True):
             squares = error.square() * weights[:, c, None]
-            for key, value in (("weight", lambda: squares.T @ x.square()), ("bias", lambda: squares.sum(0))):
-                name = f"{stage.name}.{key}".removeprefix(".")
+            for name, total in (
+                (f"{stage.name}.weight", squares.T @ x.square()),
+                (f"{stage.name}.bias", squares.sum(0)),
+            ):
                 if name in sums:
-                    sums[name] += value()
+                    sums[name] += total
     return sums
 
 
@@ -162,7 +164,7 @@ def _of_any(model: nn.Module, inputs: torch.Tensor, weights: torch.Tensor) -> di
 
     gradients = vmap(grad(log_likelihood), in_dims=(None, 0, 0))
     sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    for c in _weighted(weights):
+    for c in _with_weight(weights):
         for rows in torch.split(torch.nonzero(weights[:, c])[:, 0], _CHUNK):
             found = gradients(parameters, inputs[rows], torch.full_like(rows, c))
             for name, g in found.items():
@@ -170,6 +172,6 @@ def _of_any(model: nn.Module, inputs: torch.Tensor, weights: torch.Tensor) -> di
     return sums
 
 
-def _weighted(weights: torch.Tensor) -> list[int]:
+def _with_weight(weights: torch.Tensor) -> list[int]:
     """Return the classes with any weight."""
     return [int(c) for c in torch.nonzero(weights.sum(0))[:, 0]]
