@@ -138,13 +138,32 @@ class WeightAndActivationNormalization:
         return gains, divisors
 
 
+@dataclass(frozen=True)
+class NoNormalization:
+    """Weights act as they are: every gain is 1, and biases are not divided.
+
+    For networks that were trained as spiking ones, whose weights fit their thresholds already. Scales of activations
+    have no effect, and a dropout's `eval_scale` has none either.
+    """
+
+    percentile: float = 100.0
+
+    def __post_init__(self) -> None:
+        _check_percentile(self.percentile)
+
+    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+        """Return the gains and the divisors of the biases, all 1."""
+        return [1.0] * len(stages), [1.0] * len(stages)
+
+
 NORMALIZATIONS: dict[str, Normalization] = {
     "max": MaxNormalization(),
     "percentile": PercentileNormalization(),
     "diehl": WeightAndActivationNormalization(chain="scale"),
     "released": WeightAndActivationNormalization(chain="applied"),
+    "none": NoNormalization(),
 }
-NormalizationName = Literal["max", "percentile", "diehl", "released"]
+NormalizationName = Literal["max", "percentile", "diehl", "released", "none"]
 
 
 def resolve_normalization(normalization: Normalization | NormalizationName) -> Normalization:

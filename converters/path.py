@@ -1,6 +1,8 @@
 """What a torch module computes, read from its graph: the chain of linear stages that can fall asleep.
 
 The module is traced with `torch.fx`, so what counts is what its ``forward`` really does, not which submodules it owns.
+A module whose forward is no such chain, for example because it spikes itself, may declare one: a method
+``spiking_chain()`` that returns the chain as a module, made of its own linear layers.
 """
 
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ class LinearStage:
     Attributes
     ----------
     name
-        Path of the module, as in ``model.get_submodule(name)``.
+        Path of the module in the model, as in ``model.get_submodule(name)``.
     module
         The layer itself.
     input_scale
@@ -59,25 +61,33 @@ def linear_stages(model: nn.Module) -> list[LinearStage]:
     attribute ``eval_scale`` (dropout as first published keeps activations in training and scales them by 1 - p in
     testing).
 
+    A model may have a method ``spiking_chain()``, which returns a module such as a Sequential of its own linear layers
+    with ReLU between them. Then the path is read from this chain instead of the model's forward. The linear layers
+    must be submodules of the model itself, and keep the names that they have there; submodules do not declare chains.
+
     Raises
     ------
     ConversionError
-        If anything else than a chain of supported layers lies on the path, or two linear layers follow each other with
-        no ReLU between.
+        If anything else than a chain of supported layers lies on the path, if two linear layers follow each other with
+        no ReLU between, or if a declared chain is no module or has a linear layer that is not the model's own.
     """
+    chain = _chain(model)
     try:
-        graph = _Tracer().trace(model)
+        graph = _Tracer().trace(chain)
     except Exception as error:  # tracing runs the user's own forward, which may raise anything
         raise ConversionError(
-            f"{type(model).__name__} cannot be traced ({type(error).__name__}: {error}); supported is a forward "
+            f"{type(chain).__name__} cannot be traced ({type(error).__name__}: {error}); supported is a forward "
             f"without control flow on its input: {SUPPORTED}"
         ) from error
 
-    modules = dict(model.named_modules())
+    names = _names(model, chain)
+    modules = {names[path]: module for path, module in chain.named_modules()}
     stages: list[LinearStage] = []
     rectified, scale = True, 1.0
     previous: fx.Node | None = None
     for node in graph.nodes:
+        if node.op == "call_module":
+            node.target = names[str(node.target)]
         if node.op == "placeholder":
             if previous is not None:
                 raise ConversionError(
@@ -107,6 +117,33 @@ def linear_stages(model: nn.Module) -> list[LinearStage]:
     if not stages:
         raise ConversionError(f"{type(model).__name__} has no Linear layer on its path; {_hint()}")
     return stages
+
+
+def _chain(model: nn.Module) -> nn.Module:
+    """Return the module whose forward is the path: the chain that the model declares, or the model itself."""
+    declare = getattr(model, "spiking_chain", None)
+    if declare is None:
+        return model
+    chain = declare() if callable(declare) else declare
+    if not isinstance(chain, nn.Module):
+        raise ConversionError(
+            f"{type(model).__name__}.spiking_chain must be a method that returns a module, such as a Sequential of the "
+            f"model's own linear layers with ReLU between, got {type(chain).__name__}"
+        )
+    own = {id(module) for module in model.modules()}
+    for path, module in chain.named_modules():
+        if isinstance(module, nn.Linear) and id(module) not in own:
+            raise ConversionError(
+                f"{type(model).__name__}.spiking_chain() has a linear layer at {path!r} that is no submodule of the "
+                "model, so that nothing could be written back to it; share the model's own layers"
+            )
+    return chain
+
+
+def _names(model: nn.Module, chain: nn.Module) -> dict[str, str]:
+    """Return under what name errors and stages know each module of the chain: its path in the model, if it has one."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    return {path: paths.get(id(module), f"spiking_chain().{path}") for path, module in chain.named_modules()}
 
 
 def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:

@@ -1,6 +1,6 @@
-"""Data sets: a small real MNIST that ships, loaders for the full sets, and the Patches toy task.
+"""Data sets: a small real MNIST that ships, loaders for the full sets and for embeddings, and the Patches toy task.
 
-Nothing is downloaded on import; `load` does so only for the full sets, and only when it finds no copy.
+Nothing is downloaded on import; `load` and `load_cifar` do so only for full sets, and only when they find no copy.
 
 >>> from neurosleep.data import load, patches
 >>> digits = load("mnist-small", "train")
@@ -10,8 +10,21 @@ Nothing is downloaded on import; `load` does so only for the full sets, and only
 (4, 100)
 """
 
+from neurosleep.data.cifar import ColourImages, load_cifar
+from neurosleep.data.embeddings import Embeddings, load_embeddings, permuted_digits
 from neurosleep.data.idx import DataError
 from neurosleep.data.images import Images, load
 from neurosleep.data.patches import Patches, patches
 
-__all__ = ["DataError", "Images", "Patches", "load", "patches"]
+__all__ = [
+    "ColourImages",
+    "DataError",
+    "Embeddings",
+    "Images",
+    "Patches",
+    "load",
+    "load_cifar",
+    "load_embeddings",
+    "patches",
+    "permuted_digits",
+]

@@ -67,7 +67,7 @@ def find(
         if download:
             for file in (images, labels):
                 if _stored(folder, file) is None:
-                    _download(dataset.url, file, folder, progress)
+                    fetch(dataset.url, f"{file.name}.gz", file.gz_md5, folder, progress)
     return _existing(folder, images, mend), _existing(folder, labels, mend)
 
 
@@ -84,9 +84,27 @@ def _existing(folder: Path, file: File, mend: str) -> Path:
     return path
 
 
-def _download(url: str, file: File, folder: Path, progress: bool | None) -> None:
-    """Download the gzip file of `file` into `folder`; it appears there whole and checked, or not at all."""
-    name = f"{file.name}.gz"
+def fetch(url: str, name: str, md5: str | None, folder: Path, progress: bool | None) -> None:
+    """Download the file `name` into `folder`; it appears there whole and checked, or not at all.
+
+    Parameters
+    ----------
+    url
+        Where it lies, with a slash at the end.
+    name
+        Its name, there and here.
+    md5
+        Its checksum.
+    folder
+        Where it is put.
+    progress
+        Whether to show a bar on stderr. None: only if stderr is a terminal.
+
+    Raises
+    ------
+    DataError
+        It cannot be downloaded, or the checksum differs.
+    """
     pooch.get_logger().setLevel("WARNING")  # it would say on stderr that it downloads, even without a progress bar
     if progress is None:
         progress = sys.stderr.isatty()
@@ -94,7 +112,7 @@ def _download(url: str, file: File, folder: Path, progress: bool | None) -> None
     try:
         pooch.retrieve(
             url + name,
-            known_hash=f"md5:{file.gz_md5}",
+            known_hash=f"md5:{md5}",
             fname=name,
             path=folder,
             downloader=pooch.HTTPDownloader(progressbar=progress, chunk_size=CHUNK),
@@ -106,6 +124,6 @@ def _download(url: str, file: File, folder: Path, progress: bool | None) -> None
         ) from error
     except ValueError as error:  # pooch: the checksum differs
         raise DataError(
-            f"{folder / name}: expected a download with md5 {file.gz_md5}; "
+            f"{folder / name}: expected a download with md5 {md5}; "
             f"what came from {url}{name} is damaged or another file, and was not kept. Try again, {mend}"
         ) from error

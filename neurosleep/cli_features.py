@@ -1,6 +1,8 @@
 """The commands `neurosleep features` and `neurosleep backbone`."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,24 +66,26 @@ def features(name: str, data_dir: str | None, weights: Path | None) -> None:
     help="bfloat16 is faster where the processor has it.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("backbone"), show_default=True, help="Folder."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("backbone"),
+    show_default=True,
+    help="Folder.",
 )
-def backbone(data_dir: str | None, images: str, out: Path, **options: object) -> None:
+def backbone(data_dir: str | None, images: str, out: Path, **options: Any) -> None:
     """Train the convolutional layers, with two dense layers behind them, on an image set.
 
-    The layers that ship were trained with the defaults. A training that was stopped, by whatever, goes on after its last
-    whole epoch when the same command is given again, and ends as if it had not been stopped. Use the result with
+    The layers that ship were trained with the defaults. A training that was stopped, by whatever, goes on after its
+    last whole epoch when the same command is given again, and ends as if it had not been stopped. Use the result with
     `neurosleep features NAME --weights OUT/backbone.npz`.
     """
-    import msgspec
-
     from neurosleep.backbone_training import BackboneTraining, train_backbone
     from neurosleep.data import load_cifar
 
-    training = msgspec.convert(options, BackboneTraining)
+    training = BackboneTraining(**options)
     train, test = load_cifar(images, "train", data_dir), load_cifar(images, "test", data_dir)
 
-    def show(measures: dict[str, float]) -> None:
+    def show(measures: Mapping[str, float]) -> None:
         click.echo(
             f"epoch {measures['epoch']:3} of {training.epochs}: loss {measures['loss']:.4f}, "
             f"test accuracy {100 * measures['test_accuracy']:.2f} %"

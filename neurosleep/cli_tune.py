@@ -45,7 +45,6 @@ from neurosleep.sims.errors import InputError
     metavar="KEY=LOW:HIGH[:log]",
     help="Search a parameter too, or in another range; KEY=A|B|C for choices; KEY= to leave it as it is.",
 )
-@click.option("--fast", is_flag=True, help="Train in bfloat16 products where the processor has them.")
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the search then.")
 @click.option("--data-dir", type=click.Path(), help="Folder of data sets, as in `run`.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder [default: tune/NAME].")
@@ -61,7 +60,6 @@ def tune(
     settings: tuple[str, ...],
     preset: str | None,
     searches: tuple[str, ...],
-    fast: bool,
     timeout: float | None,
     data_dir: str | None,
     out: Path | None,
@@ -91,7 +89,6 @@ def tune(
         "nsga2" if sampler == "nsga2" else "tpe",
         1.0 if objective == "mean-sd" else 0.0,
         seed,
-        fast,
     )
     found(name).prepare(begin, data_dir)
     place = out or Path("tune") / experiment.name

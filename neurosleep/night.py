@@ -18,7 +18,7 @@ from neurosleep.memory import Memory
 from neurosleep.sims.checkpoint import load, simulate_resumable
 from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive
-from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
+from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.plasticity import PlasticityRule
@@ -44,7 +44,7 @@ class SpontaneousReplay:
     gain_scale
         What every layer's gain is multiplied by after normalisation (alpha_scale in the released code).
     normalization
-        "released", "diehl", "max", "percentile", or an object; see `neurosleep.converters.normalization`.
+        "released", "diehl", "max", "percentile", "none", or an object; see `neurosleep.converters.normalization`.
     decay
         Share of the membrane potential left after a step. Algorithm 1 as printed has no leak (1.0), the released code
         0.999.
@@ -56,6 +56,9 @@ class SpontaneousReplay:
         Synaptic downscaling during the night, or None.
     downscale_every
         Steps from one downscaling to the next; None downscales once, before the first step.
+    streams
+        Noise streams whose changes of the weights are averaged in every step: the mini-batch of Tadros et al. 2022;
+        see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda".
     """
 
     steps: int
@@ -70,10 +73,12 @@ class SpontaneousReplay:
     downscaling: DownscalingRule | None = None
     downscale_every: int | None = None
     name: str = "spontaneous-replay"
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise InputError(f"steps must be at least 0, got {self.steps}")
+        check_streams(self.streams)
 
 
 Precision = Literal["float32", "float64"]
@@ -109,9 +114,9 @@ class SleepRecord:
     seconds
         Time the stage took on this machine.
     spikes
-        Spikes of each population.
+        Spikes of each population, those of all streams together.
     rates
-        Mean firing rate of each population in Hz (0 for a stage without steps).
+        Mean firing rate of a neuron of each population in one stream, in Hz (0 for a stage without steps).
     weight_changes
         One entry a layer of weights.
     """
@@ -183,12 +188,13 @@ def sleep(
         If memory, stage and model do not fit together.
     """
     begin = time.perf_counter()
+    streams = 1
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
         before = to_spiking(model, Calibration((1.0,) * len(linear_stages(model))))
         after = before.with_weights([stage.apply(layer.weights) for layer in before.layers])
         name, steps, spikes = stage.name, 0, dict.fromkeys(before.populations, 0)
     else:
-        name, steps = stage.name, stage.steps
+        name, steps, streams = stage.name, stage.steps, stage.streams
         before = _fall_asleep(model, memory, stage)
         if precision is not None:
             before = before.astype(precision)
@@ -197,7 +203,7 @@ def sleep(
         totals = (int(counts.sum()) for counts in result.spike_counts)
         spikes = dict(zip(before.populations, totals, strict=True))
     write_back(after, model)
-    duration = steps * before.dt
+    duration = steps * before.dt * streams
     return SleepRecord(
         stage=name,
         steps=steps,
@@ -254,6 +260,7 @@ def _simulate(
             log=sink,
             downscaling=stage.downscaling,
             downscale_every=stage.downscale_every,
+            streams=stage.streams,
         )
         if checkpoint is None:
             return simulate_ensemble([member], stage.steps, backend=backend, on_progress=on_progress)[0]

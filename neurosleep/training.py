@@ -1,6 +1,7 @@
 """Awake training: stochastic gradient descent on labelled data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,23 @@ def resolve_loss(name: LossName) -> Loss:
     if name not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
     return LOSSES[name]
+
+
+Products = Literal["float32", "bfloat16"]
+
+
+@contextmanager
+def products(precision: Products) -> Iterator[None]:
+    """Let matrix products of float32 values round their factors to bfloat16 where the processor is faster so, or not.
+
+    Sums, weights and all else stay float32 (`torch.set_float32_matmul_precision`).
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class DivergenceError(NeurosleepError, ArithmeticError):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
+from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SimulationState, SpikingNetwork, Unpaid
 
@@ -70,13 +70,13 @@ def simulate_resumable(
     """
     path = Path(path)
     night = digest(member, steps)
-    begin = SimulationState.asleep(member.network)
+    begin = SimulationState.asleep(member.network, check_streams(member.streams))
     saved = Checkpoint(night, member.network, begin, [np.zeros(n, dtype=np.int64) for n in member.network.sizes])
     if path.exists():
         saved = load(path, member.network)
         if saved.night != night:
             raise InputError(
-                f"{path} is the checkpoint of another night: network, drive, rule, seed or length differ; "
+                f"{path} is the checkpoint of another night: network, drive, rule, seed, length or streams differ; "
                 "give the same ones again, or another path"
             )
         if on_progress is not None:
@@ -97,12 +97,13 @@ def simulate_resumable(
 
 
 def digest(member: Member, steps: int) -> str:
-    """Return a digest of everything a night depends on: network, input, rules, seed and length."""
+    """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
     network = member.network
     schedule = member.drive.schedule(
         network.sizes[0], network.dt, None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
     )
     parts: list[Any] = [steps, member.seed, member.plasticity, member.downscaling, member.downscale_every, network.dt]
+    parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
     arrays: list[NDArray[Any]] = [part for part in schedule if isinstance(part, np.ndarray)]
     parts += [part for part in schedule if not isinstance(part, np.ndarray)]
     for layer in network.layers:

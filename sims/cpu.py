@@ -37,27 +37,27 @@ class CpuEngine:
     overlap = 0
 
     def __init__(self, sleeper: Sleeper) -> None:
-        network, schedule, plasticity, seed, state = sleeper
+        network, schedule, plasticity, seed, state, _ = sleeper
         sizes, real = network.sizes, network.dtype
         n_layers, units, widest = len(network.layers), sum(sizes), max(sizes)
         self._step = state.step
         self._seed = np.uint64(seed)
         self._schedule = schedule
-        self._unit = _offsets(sizes)
+        self._unit = offsets(sizes)
         self._shapes = [layer.weights.shape for layer in network.layers]
-        self._rule = _rule(plasticity, real)
-        self._layers = _layers(network)
+        self._rule = rule_numbers(plasticity, real)
+        self._layers = layer_numbers(network)
         self._drained: list[tuple[int, Events]] = []
 
         stored, owed = Unpaid.begin(network, state, float(self._rule.dec) if self._rule.separable else None)
         blocks = 1 + max(sizes[0] // 4 + 1, schedule.window * (schedule.window // 4 + 2))
         self._night = layout.Night(
-            weights=_joined(stored, real),
-            membrane=_joined([np.zeros(sizes[0]), *state.membranes], real),
+            weights=joined(stored, real),
+            membrane=joined([np.zeros(sizes[0]), *state.membranes], real),
             membrane_step=np.array(state.membrane_steps, dtype=np.int64),
             spikes=np.zeros(units + 1, dtype=np.int32),
             n_spikes=np.zeros(len(sizes), dtype=np.int64),
-            impulse=_joined([np.zeros(widest)], real),
+            impulse=joined([np.zeros(widest)], real),
             counts=np.zeros(units, dtype=np.int64),
             firing=np.add.reduceat(schedule.thresholds > 0, np.arange(0, sizes[0], 4)).astype(np.bool_),
             blocks=np.zeros((3, blocks), dtype=np.uint32),
@@ -83,7 +83,7 @@ class CpuEngine:
         room_for_events = [max(EVENTS_PER_POPULATION, n) for n in sizes]
         self._events = layout.EventBuffer(
             wanted=np.zeros(len(sizes), dtype=np.bool_),
-            start=_offsets(room_for_events),
+            start=offsets(room_for_events),
             used=np.zeros(len(sizes), dtype=np.int64),
             step=np.empty(sum(room_for_events), dtype=np.uint32),
             node=np.empty(sum(room_for_events), dtype=np.uint32),
@@ -158,11 +158,12 @@ class CpuEngine:
         return np.split(self._backlog.owed, self._unit[1:-1])[1:]
 
 
-def _offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
+def offsets(sizes: Iterable[int]) -> NDArray[np.int64]:
+    """Return where each of some parts begins, if they stand one behind the other, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(list(sizes))]).astype(np.int64)
 
 
-def _joined(parts: Sequence[NDArray[Any]], real: np.dtype[Any]) -> NDArray[Any]:
+def joined(parts: Sequence[NDArray[Any]], real: np.dtype[Any]) -> NDArray[Any]:
     """Copy arrays one behind the other, beginning where a cache line begins: vector loads then cross none."""
     size = sum(part.size for part in parts)
     raw = np.empty(size * real.itemsize + _LINE, dtype=np.uint8)
@@ -172,11 +173,12 @@ def _joined(parts: Sequence[NDArray[Any]], real: np.dtype[Any]) -> NDArray[Any]:
     return joined
 
 
-def _layers(network: SpikingNetwork) -> layout.Layers:
+def layer_numbers(network: SpikingNetwork) -> layout.Layers:
+    """Return the network's fixed numbers in the precision of the weights."""
     sizes, layers, real = network.sizes, network.layers, network.dtype
     return layout.Layers(
-        unit=_offsets(sizes),
-        weight=_offsets(layer.weights.size for layer in layers),
+        unit=offsets(sizes),
+        weight=offsets(layer.weights.size for layer in layers),
         gain=np.array([layer.gain for layer in layers], dtype=real),
         threshold=np.array([layer.threshold for layer in layers], dtype=real),
         inhibition=np.array([layer.inhibition for layer in layers], dtype=real),
@@ -188,7 +190,7 @@ def _layers(network: SpikingNetwork) -> layout.Layers:
     )
 
 
-def _rule(plasticity: PlasticityRule | None, real: np.dtype[Any]) -> layout.Rule:
+def rule_numbers(plasticity: PlasticityRule | None, real: np.dtype[Any]) -> layout.Rule:
     """Return the rule in the precision of the weights."""
     inc, dec, width = (0.0, 0.0, 0.0) if plasticity is None else plasticity.parameters()
     return layout.Rule(

@@ -11,18 +11,22 @@ from neurosleep.sims.drive import InputSchedule
 from neurosleep.sims.network import Floats, SimulationState, SpikingNetwork
 from neurosleep.sims.plasticity import PlasticityRule
 
+MAX_STEPS = 2**32
+"""Steps of a night, at most. Copy m of a night draws the random numbers of the steps from ``m * MAX_STEPS`` on."""
+
 Events = list[tuple[NDArray[np.uint32], NDArray[np.uint32]]]
 """Spikes of a span of steps: for each population, input first, (step, node_id) in ascending order of both."""
 
 
 class Sleeper(NamedTuple):
-    """One network of an engine, all of it checked."""
+    """One network of an engine, all of it checked; `streams` is how many copies of its membranes there are."""
 
     network: SpikingNetwork
     schedule: InputSchedule
     plasticity: PlasticityRule | None
     seed: int
     state: SimulationState
+    streams: int = 1
 
 
 class Engine(Protocol):
@@ -46,7 +50,8 @@ class Engine(Protocol):
     def drain(self) -> list[tuple[int, Events]]:
         """Wait for the oldest `advance` not drained yet; for every sleeper the step it came to, and its spikes.
 
-        Steps count from the night's begin. Populations not wanted have no spikes.
+        Steps count from the night's begin. Populations not wanted have no spikes. Of several copies (`streams`) these
+        are the spikes of the first.
         """
         ...
 
@@ -59,7 +64,10 @@ class Engine(Protocol):
         ...
 
     def membranes(self, sleeper: int) -> list[Floats]:
-        """Return the membrane potential of every layer, (n_post,), after the last step, all leak applied."""
+        """Return the membrane potential of every layer, (n_post,), after the last step, all leak applied.
+
+        Of several copies (`streams`) these are the membranes of the first.
+        """
         ...
 
     def state(self, sleeper: int) -> SimulationState:
@@ -67,5 +75,8 @@ class Engine(Protocol):
         ...
 
     def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
-        """Return the spikes of every neuron since this engine was made, one (n,) array a population."""
+        """Return the spikes of every neuron since this engine was made, one (n,) array a population.
+
+        The spikes of several copies (`streams`) are added up.
+        """
         ...

@@ -14,16 +14,17 @@ from neurosleep.sims.course import Cancelled, Course, sleep
 from neurosleep.sims.cpu import CpuEngine
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import Drive
-from neurosleep.sims.engine import Engine, Sleeper
+from neurosleep.sims.engine import MAX_STEPS, Engine, Sleeper
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SimulationState, SpikingNetwork
+from neurosleep.sims.minibatch import MinibatchEngine
+from neurosleep.sims.network import SimulationState, SpikingNetwork, membrane_shapes
 from neurosleep.sims.plasticity import PlasticityRule
 from neurosleep.sims.random import check_seed
 from neurosleep.sims.reference import ReferenceEngine
 from neurosleep.sims.sinks import EventSink
 
 Backend = Literal["cpu", "cuda", "reference"]
-MAX_STEPS = 2**32
+MAX_STREAMS = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,10 @@ class Member:
         Synaptic downscaling, or None.
     downscale_every
         Steps from one downscaling to the next; None downscales once, before the first step of the night.
+    streams
+        Copies of the membranes, each with an input noise of its own, whose changes of the weights are averaged: the
+        mini-batch of Tadros et al. 2022, see `neurosleep.sims.minibatch`. Copy m's noise does not depend on how many
+        there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the first.
     """
 
     network: SpikingNetwork
@@ -61,6 +66,7 @@ class Member:
     log: EventSink | None = None
     downscaling: DownscalingRule | None = None
     downscale_every: int | None = None
+    streams: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class Simulation:
     steps
         Steps done in this call.
     spike_counts
-        Spikes of every neuron in this call, one (n,) array a population, input first.
+        Spikes of every neuron in this call, all streams added up, one (n,) array a population, input first.
     """
 
     network: SpikingNetwork
@@ -105,7 +111,8 @@ def simulate_ensemble(
     steps
         Steps to simulate, at least 0; each is ``network.dt`` seconds.
     backend
-        "cpu" (compiled, event-driven), "cuda" (the same on an NVIDIA GPU), or "reference" (plain NumPy, slow).
+        "cpu" (compiled, event-driven), "cuda" (the same on an NVIDIA GPU, for one stream), or "reference" (plain
+        NumPy, slow).
     threads
         How many members are simulated at a time on "cpu"; one for each core if None.
     chunk
@@ -122,7 +129,7 @@ def simulate_ensemble(
     InputError
         If an argument does not fit a network; it names the member.
     BackendError
-        If the backend is not known or not available.
+        If the backend is not known or not available, or is "cuda" and a member has several streams.
     """
     if backend not in get_args(Backend):
         raise BackendError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
@@ -180,8 +187,9 @@ def _checked(member: Member, steps: int) -> Sleeper:
     network = member.network
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     schedule = member.drive.schedule(network.sizes[0], network.dt, mean)
-    state = SimulationState.asleep(network) if member.state is None else member.state
-    _check_state(state, network)
+    streams = check_streams(member.streams)
+    state = SimulationState.asleep(network, streams) if member.state is None else member.state
+    _check_state(state, network, streams)
     end = state.step + steps
     if end > MAX_STEPS:
         raise InputError(f"a night has at most 2**32 steps, got {end}")
@@ -192,14 +200,23 @@ def _checked(member: Member, steps: int) -> Sleeper:
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
-    return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state)
+    return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state, streams)
 
 
-def _check_state(state: SimulationState, network: SpikingNetwork) -> None:
+def check_streams(streams: int) -> int:
+    """Return `streams` if there can be so many, else raise `InputError`."""
+    whole = isinstance(streams, int | np.integer) and not isinstance(streams, bool)
+    if not whole or not 1 <= streams <= MAX_STREAMS:
+        raise InputError(f"streams must be a whole number from 1 to 2**31, got {streams!r}")
+    return int(streams)
+
+
+def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) -> None:
     shapes = [v.shape for v in state.membranes]
-    if shapes != [(layer.n_post,) for layer in network.layers]:
+    if shapes != membrane_shapes(network.sizes, streams):
         raise InputError(
-            f"the state has membranes of shapes {shapes}, but the network has layers of {network.sizes[1:]} neurons"
+            f"the state has membranes of shapes {shapes}, but the network has layers of {network.sizes[1:]} neurons "
+            f"and {streams} streams"
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
@@ -219,8 +236,16 @@ def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
 
 
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
+    several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     if backend == "cuda":
+        if several is not None:
+            raise BackendError(
+                f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
+                '"reference"), or streams=1'
+            )
         from neurosleep.sims.cuda import CudaEngine  # needs the extra `cuda`
 
         return CudaEngine(sleepers)
-    return CpuEngine(*sleepers) if backend == "cpu" else ReferenceEngine(*sleepers)
+    if backend == "reference":
+        return ReferenceEngine(*sleepers)
+    return CpuEngine(*sleepers) if several is None else MinibatchEngine(*sleepers)

@@ -150,6 +150,11 @@ def population_sizes(sizes: Sequence[int]) -> dict[str, int]:
     return dict(zip(["input", *hidden, "output"], sizes, strict=True))
 
 
+def membrane_shapes(sizes: Sequence[int], streams: int) -> list[tuple[int, ...]]:
+    """Return the shapes of the membranes in a state, one a layer: (n_post,), with several streams (streams, n_post)."""
+    return [(n,) if streams == 1 else (streams, n) for n in sizes[1:]]
+
+
 class Unpaid(NamedTuple):
     """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
 
@@ -186,7 +191,8 @@ class SimulationState:
     step
         Steps done since the night began.
     membranes
-        Membrane potential of every layer, (n_post,), as it was at `membrane_steps`.
+        Membrane potential of every layer as it was at `membrane_steps`: (n_post,), or (streams, n_post) with several
+        streams.
     membrane_steps
         Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
     unpaid
@@ -199,9 +205,11 @@ class SimulationState:
     unpaid: "Unpaid | None" = None
 
     @classmethod
-    def asleep(cls, network: SpikingNetwork) -> "SimulationState":
-        """Return the state at the first step: all membranes at 0."""
-        membranes: list[Floats] = [np.zeros(layer.n_post, dtype=network.dtype) for layer in network.layers]
+    def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":
+        """Return the state at the first step: all membranes at 0, of as many copies as there are streams."""
+        membranes: list[Floats] = [
+            np.zeros(shape, dtype=network.dtype) for shape in membrane_shapes(network.sizes, streams)
+        ]
         return cls(0, membranes, [0] * len(membranes))
 
     def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:

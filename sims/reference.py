@@ -2,6 +2,10 @@
 
 It is the specification. The authors' golden vectors are checked against it, and every faster backend against it.
 It looks at every neuron and every weight in every step: expect milliseconds a step.
+
+A night has one or more *copies* of the membranes (`streams`), each with an input noise of its own; all feel the same
+weights, and a weight changes once a step, by the mean over the copies of what the rule asks for (the mini-batch of
+Tadros et al. 2022, supplement).
 """
 
 from collections.abc import Sequence
@@ -11,8 +15,9 @@ from numpy.typing import NDArray
 
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import InputSchedule
-from neurosleep.sims.engine import Events, Sleeper
-from neurosleep.sims.network import Floats, SimulationState
+from neurosleep.sims.engine import MAX_STEPS, Events, Sleeper
+from neurosleep.sims.network import Floats, SimulationState, membrane_shapes
+from neurosleep.sims.plasticity import PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words, window_position
 
 Spikes = NDArray[np.bool_]
@@ -29,10 +34,11 @@ class ReferenceEngine:
         self._schedule = sleeper.schedule
         self._plasticity = sleeper.plasticity
         self._seed = sleeper.seed
+        self._streams = sleeper.streams
         self._step = state.step
         self._drained: list[tuple[int, Events]] = []
         self._weights = [layer.weights.copy() for layer in network.layers]
-        self._membranes = state.membrane_potentials(network)
+        self._membranes = [v.reshape(self._streams, -1) for v in state.membrane_potentials(network)]
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
@@ -40,9 +46,9 @@ class ReferenceEngine:
         trains: list[list[tuple[int, NDArray[np.intp]]]] = [[] for _ in self._counts]
         while self._step < until:
             for population, spikes in enumerate(self._one_step()):
-                self._counts[population] += spikes
+                self._counts[population] += spikes.sum(axis=0)
                 if wanted[0][population]:
-                    trains[population].append((self._step, np.flatnonzero(spikes)))
+                    trains[population].append((self._step, np.flatnonzero(spikes[0])))
             self._step += 1
         self._drained.append((until, [_as_events(train) for train in trains]))
 
@@ -51,29 +57,31 @@ class ReferenceEngine:
         return [self._drained.pop(0)]
 
     def _one_step(self) -> list[Spikes]:
-        """All spikes of one step, from the input up; plasticity acts layer by layer on the way."""
-        spikes = [input_spikes(self._schedule, self._seed, self._step)]
-        for index, layer in enumerate(self._network.layers):
-            pre, weights, v = spikes[-1], self._weights[index], self._membranes[index]
-            real = weights.dtype.type
+        """All spikes of one step, (streams, n) a population, from the input up.
 
-            impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
-            impulse -= real(layer.inhibition) * impulse.mean()
-            v = real(layer.decay) * v + impulse
-            if layer.bias is not None:
-                v += layer.bias
-            post = v >= real(layer.threshold)
-
+        Plasticity acts layer by layer on the way: the layers above do not feel this layer's weights.
+        """
+        copies = range(self._streams)
+        spikes = [np.stack([input_spikes(self._schedule, self._seed, self._step, copy) for copy in copies])]
+        for index in range(len(self._weights)):
+            post = np.stack([self._integrate(index, copy, spikes[-1][copy]) for copy in copies])
             if self._plasticity is not None:
-                rule = self._plasticity
-                into_fired = weights[:, post]
-                change = np.where(pre, real(rule.inc), -real(rule.dec))[:, np.newaxis]
-                weights[:, post] = into_fired + change * rule.factor(into_fired)
-
-            v[post] = 0
-            self._membranes[index] = v
+                learn(self._weights[index], spikes[-1], post, self._plasticity)
             spikes.append(post)
         return spikes
+
+    def _integrate(self, index: int, copy: int, pre: Spikes) -> Spikes:
+        """Bring one copy of a layer's membranes up to this step; return which neurons fire, (n_post,)."""
+        layer, weights, v = self._network.layers[index], self._weights[index], self._membranes[index][copy]
+        real = weights.dtype.type
+        impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
+        impulse -= real(layer.inhibition) * impulse.mean()
+        v[:] = real(layer.decay) * v + impulse
+        if layer.bias is not None:
+            v += layer.bias
+        post: Spikes = v >= real(layer.threshold)
+        v[post] = 0
+        return post
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
         """Downscale all layers."""
@@ -84,25 +92,43 @@ class ReferenceEngine:
         return self._weights
 
     def membranes(self, sleeper: int) -> list[Floats]:
-        """Return a copy of the membrane potentials."""
-        return [v.copy() for v in self._membranes]
+        """Return a copy of the membrane potentials of the first copy."""
+        return [v[0].copy() for v in self._membranes]
 
     def state(self, sleeper: int) -> SimulationState:
         """Return a copy of the state."""
-        return SimulationState(self._step, self.membranes(sleeper), [self._step] * len(self._membranes))
+        shapes = membrane_shapes(self._network.sizes, self._streams)
+        membranes: list[Floats] = [v.copy().reshape(shape) for v, shape in zip(self._membranes, shapes, strict=True)]
+        return SimulationState(self._step, membranes, [self._step] * len(membranes))
 
     def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
         """Return the spikes of every neuron so far."""
         return self._counts
 
 
-def input_spikes(schedule: InputSchedule, seed: int, step: int) -> Spikes:
-    """Which input neurons fire in one step, (n_inputs,) bool."""
+def learn(weights: Floats, pre: Spikes, post: Spikes, rule: PlasticityRule) -> None:
+    """Change weights (n_pre, n_post) in place by the mean over copies that fired as `pre` and `post`, (streams, n).
+
+    ``w[i, j] += (inc * c[i, j] - dec * (n[j] - c[i, j])) / streams * g(w[i, j])``, where ``c`` counts the copies in
+    which both fired, ``n`` those in which j fired, and ``g`` is the rule's factor.
+    """
+    real = weights.dtype.type
+    fired = post.any(axis=0)
+    n = post[:, fired].sum(axis=0).astype(weights.dtype)
+    c = pre.T.astype(weights.dtype) @ post[:, fired].astype(weights.dtype)
+    change = (real(rule.inc) * c - real(rule.dec) * (n - c)) / real(len(post))
+    into_fired = weights[:, fired]
+    weights[:, fired] = into_fired + change * rule.factor(into_fired)
+
+
+def input_spikes(schedule: InputSchedule, seed: int, step: int, copy: int = 0) -> Spikes:
+    """Which input neurons of a copy fire in one step, (n_inputs,) bool; recorded spikes are the same in all copies."""
     n = schedule.thresholds.size
     if schedule.recorded:
         spikes = np.zeros(n, dtype=np.bool_)
         spikes[schedule.ids[schedule.offsets[step] : schedule.offsets[step + 1]]] = True
         return spikes
+    step += copy * MAX_STEPS  # no night comes to these steps
     spikes = random_words(seed, INPUT_STREAM, step, n) < schedule.thresholds
     if schedule.window:
         side = schedule.window

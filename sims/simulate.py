@@ -25,6 +25,7 @@ def simulate(
     log: EventSink | None = None,
     downscaling: DownscalingRule | None = None,
     downscale_every: int | None = None,
+    streams: int = 1,
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -32,7 +33,7 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
         See `neurosleep.sims.ensemble.Member`.
     steps, backend, chunk, on_progress
         See `neurosleep.sims.ensemble.simulate_ensemble`.
@@ -42,7 +43,7 @@ def simulate(
     InputError
         If an argument does not fit the network.
     BackendError
-        If the backend is not known or not available.
+        If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every)
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]

@@ -31,7 +31,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.sims.spikes.log import SpikeLog
-from neurosleep.training import Trainer
+from neurosleep.training import Trainer, products
 
 STEPS_PER_IMAGE = 10.0
 """So many steps of sleep are counted as the work of training on one image."""
@@ -89,7 +89,8 @@ class SrcExperiment:
         stream = self.stream(config, context.data_dir, context.seed).to(context.device)
         methods, weights, seconds = {}, {}, {"sleep": 0.0}
         for name in parse_all(config.methods):
-            part = context.keep(name.text, lambda name=name: self._learn(config, context, stream, name))
+            with products(config.products):
+                part = context.keep(name.text, partial(self._learn, config, context, stream, name))
             methods[name.text] = part["history"]
             seconds[name.text] = part["seconds"]
             if name.text == "src":
@@ -171,6 +172,7 @@ class SrcExperiment:
             normalization=config.normalization,
             decay=config.decay,
             inhibition=config.inhibition,
+            streams=config.streams,
             name=f"night {n_tasks}",
         )
 

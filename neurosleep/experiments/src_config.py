@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from neurosleep.training import LossName
+from neurosleep.training import LossName, Products
 
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
@@ -42,6 +42,8 @@ class Config:
     on the images that the released script uses, which it must keep: all seen so far or, for CIFAR-10 and cross-modal,
     those of the first task, of which it then also takes the mean input.
 
+    `products` may be "bfloat16" to train up to twice as fast where the processor has matrix units for it.
+
     `icarl_night` says whether a night after iCaRL takes drive, plasticity and thresholds from the released iCaRL
     scripts or from this configuration; it has an effect in the iCaRL experiments only.
     """
@@ -63,6 +65,7 @@ class Config:
     later_learning_rate: Positive | None = None
     momentum: Share = 0.5
     loss: LossName = "squared-error"
+    products: Products = "float32"
     sleep_steps: Annotated[int, Meta(ge=0)] = 15_000
     sleep_steps_more: Annotated[int, Meta(ge=0)] = 5_000
     first_night: bool = True

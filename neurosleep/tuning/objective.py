@@ -12,7 +12,7 @@ from neurosleep.continual import Checkpoint, Nights, Stream, learn
 from neurosleep.memory import Memory
 from neurosleep.night import Stage
 from neurosleep.sims.errors import InputError
-from neurosleep.training import DivergenceError, Steps, Trainer
+from neurosleep.training import DivergenceError, Steps, Trainer, products
 
 FIRST_SEED = 1000
 """Searches use seeds from here on, `neurosleep run` those from 0: no order that a search sees is one that it is
@@ -165,7 +165,8 @@ class Objective:
                     on_night(index * tasks + point.task, float(np.mean([*results, share])))
 
             try:
-                results.append(self._accuracy(config, stream, seed, look))
+                with products(config.products):
+                    results.append(self._accuracy(config, stream, seed, look))
             except DivergenceError:
                 results.append(0.0)
         return results
@@ -175,7 +176,8 @@ class Objective:
             plain = self.experiment.trainer(config, number)
             if number > 1:
                 return plain
-            key = (plain, seed, config.hidden, config.dropout, config.init, config.images_per_task, config.order)
+            awake = (config.dataset, config.embeddings, config.order, config.images_per_task, config.products)
+            key = (plain, seed, awake, config.hidden, config.dropout, config.init)
             return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=key)
 
         nights = Nights(

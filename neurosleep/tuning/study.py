@@ -50,8 +50,6 @@ class Search:
         How many standard deviations over the orders are taken from the mean accuracy.
     seed
         Of the sampler.
-    fast
-        Whether products may use bfloat16 matrix units.
     """
 
     name: str
@@ -61,7 +59,6 @@ class Search:
     sampler: SamplerName = "tpe"
     spread: float = 0.0
     seed: int = 0
-    fast: bool = False
 
     def score(self, accuracies: list[float]) -> float:
         """Return what is maximised."""
@@ -208,8 +205,6 @@ def _worker(search: Search, url: str, trials: int, number: int, data_dir: str | 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(1)
-    if search.fast:
-        torch.set_float32_matmul_precision("medium")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(search, url, number)
     objective = Objective(tunable(EXPERIMENTS[search.name]), data_dir, search.seeds)

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from neurosleep.converters import Calibration, ConversionError, calibrate, to_spiking, write_back
+from neurosleep.converters.path import linear_stages
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.sims.errors import InputError
 
@@ -154,7 +155,7 @@ def test_a_subclass_of_a_layer_is_not_taken_for_it() -> None:
         (Calibration((1.0, 1.0), 99.0), {}, "measured percentile 99.0, but the normalization needs 100"),
         (X, {"thresholds": (1.0, 2.0, 3.0)}, "one for each of the 2 linear layers, got 3"),
         (X, {"thresholds": (1.0, -2.0)}, "layer '2': threshold must be"),
-        (X, {"normalization": "best"}, "must be one of max, percentile, diehl, released"),
+        (X, {"normalization": "best"}, "must be one of max, percentile, diehl, released, none"),
         (X, {"gain_scale": -1.0}, "gain must be"),
         (X, {"decay": 0.0}, "decay must be"),
     ],
@@ -225,3 +226,110 @@ def test_write_back_keeps_precision_bias_and_dropout() -> None:
     assert torch.equal(model[0].bias, bias)
     with pytest.raises(ConversionError, match=r"not all finite in torch.float32; nothing was written"):
         write_back(network.with_weights([layer.weights * 1e300 for layer in network.layers]), model.float())
+
+
+class Leaky(nn.Module):
+    """A network whose forward is no chain, as one that spikes over time; it declares the chain of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.tensor(0.9))
+        self.into = linear(6, 5)
+        self.layers = nn.ModuleDict({"out": linear(5, 3)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        v = torch.zeros(len(x), 5)
+        for _ in range(3):
+            v = self.decay * v + self.into(x)
+            v = torch.where(v > 1, 0.0, v)
+        return self.layers["out"](v)
+
+    def spiking_chain(self) -> nn.Sequential:
+        return nn.Sequential(nn.Flatten(), self.into, nn.ReLU(), self.layers["out"])
+
+
+def test_a_module_may_declare_its_chain() -> None:
+    model = Leaky()
+    stages = linear_stages(model)
+    assert [stage.name for stage in stages] == ["into", "layers.out"]
+    for stage in stages:
+        assert model.get_submodule(stage.name) is stage.module
+    network = to_spiking(model, X)
+    same = to_spiking(nn.Sequential(model.into, nn.ReLU(), model.layers["out"]), X)
+    assert [layer.name for layer in network.layers] == ["into", "layers.out"]
+    assert [layer.gain for layer in network.layers] == [layer.gain for layer in same.layers]
+
+    bias = model.into.bias.clone()
+    write_back(network.with_weights([layer.weights + 1 for layer in network.layers]), model)
+    for layer, module in zip(network.layers, (model.into, model.layers["out"]), strict=True):
+        np.testing.assert_array_equal(module.weight.detach().numpy().T, layer.weights + 1)
+    assert torch.equal(model.into.bias, bias)
+    with pytest.raises(ConversionError, match=r"submodule 'into': the slept weights are not all finite"):
+        write_back(network.with_weights([layer.weights * np.float64(1e300) for layer in network.layers]), model)
+
+
+def test_a_night_changes_a_module_by_its_declared_chain() -> None:
+    import neurosleep as ns
+
+    model, memory = Leaky(), ns.Memory()
+    memory.observe(model, X)
+    before = [stage.module.weight.clone() for stage in linear_stages(model)]
+    stage = ns.SpontaneousReplay(300, ns.MeanRate(100.0), ns.GatedHebbian(0.01, 0.01), normalization="none")
+    record = ns.sleep(model, memory, stage)
+    assert [change.layer for change in record.weight_changes] == ["into", "layers.out"]
+    assert record.spikes["hidden1"] > 0
+    assert [not torch.equal(a.module.weight, b) for a, b in zip(linear_stages(model), before, strict=True)] == [
+        change.potentiated + change.depressed > 0 for change in record.weight_changes
+    ]
+    assert record.weight_changes[0].depressed > 0
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [
+        (
+            lambda model: nn.Sequential(model.into, nn.ReLU(), linear(5, 3)),
+            r"Leaky.spiking_chain\(\) has a linear layer at '2' that is no submodule of the model",
+        ),
+        (lambda model: [model.into], r"Leaky.spiking_chain must be a method that returns a module.* got list"),
+        (lambda model: None, "got NoneType"),
+        (
+            lambda model: nn.Sequential(model.into, nn.Tanh(), model.layers["out"]),
+            r"submodule 'spiking_chain\(\).1' \(Tanh\) is not supported",
+        ),
+        (
+            lambda model: nn.Sequential(model.into, model.layers["out"]),
+            r"submodule 'layers.out' \(Linear\) follows the linear layer 'into' with no ReLU",
+        ),
+        (lambda model: model.layers, "ModuleDict cannot be traced"),
+        (lambda model: nn.Sequential(nn.ReLU()), "Sequential has no Linear layer|Leaky has no Linear layer"),
+    ],
+)
+def test_wrong_chains_are_named(chain: Callable[[nn.Module], object], message: str) -> None:
+    class Declaring(Leaky):
+        def spiking_chain(self) -> object:
+            return chain(self)
+
+    Declaring.__name__ = "Leaky"
+    with pytest.raises(ConversionError, match=message):
+        linear_stages(Declaring())
+
+
+def test_a_chain_may_be_the_one_layer_itself() -> None:
+    class Single(Leaky):
+        def spiking_chain(self) -> nn.Module:
+            return nn.Sequential(nn.Sequential(self.into), nn.ReLU())
+
+    assert [stage.name for stage in linear_stages(Single())] == ["into"]
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout(0.2), ClassicDropout(0.2)])
+def test_without_normalization_weights_act_as_they_are(dropout: nn.Module) -> None:
+    model = nn.Sequential(linear(6, 4), nn.ReLU(), dropout, linear(4, 2))
+    for scale in (1.0, 2.5):
+        network = to_spiking(model, Calibration((3.0, 7.0)), normalization="none", gain_scale=scale)
+        for layer, module in zip(network.layers, (model[0], model[3]), strict=True):
+            assert layer.gain == scale
+            np.testing.assert_array_equal(layer.weights, module.weight.detach().numpy().T)
+            np.testing.assert_array_equal(layer.bias, module.bias.detach().numpy() * np.float32(scale))
+    assert [layer.gain for layer in to_spiking(model, X, normalization="none").layers] == [1.0, 1.0]
