@@ -25,7 +25,7 @@ NAMES = ("train_x", "train_y", "test_x", "test_y")
 FOLDER_FILES = ("cub200_resnet50_train", "cub200_resnet50_test")
 ENDINGS = (".npz", ".mat", ".h5", ".hdf5")
 N_PERMUTATIONS = 20
-STAND_IN = "permuted-digits-200 (a stand-in, not CUB-200)"
+STAND_IN = "permuted-digits-200 (stand-in, not CUB-200)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ def permuted_digits(seed: int = 0, per_class: int = 30, per_class_test: int = 29
     Returns
     -------
     Embeddings
-        Sorted by class; named "permuted-digits-200 (a stand-in, not CUB-200)".
+        Sorted by class; named "permuted-digits-200 (stand-in, not CUB-200)".
 
     Raises
     ------

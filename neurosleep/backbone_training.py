@@ -229,7 +229,7 @@ def _epoch(
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), options.max_norm)
         optimizer.step()
-        total += float(loss) * len(batch)
+        total += float(loss.detach()) * len(batch)
     return total / len(labels)
 
 

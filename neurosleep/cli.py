@@ -1,4 +1,4 @@
-"""The command line: `neurosleep demo | list | run | tune | report | spikes | bench`."""
+"""The command line: `neurosleep demo | list | run | tune | report | spikes | bench | features | backbone`."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from neurosleep import __version__
+from neurosleep.cli_features import backbone, features
 from neurosleep.cli_tune import tune
 from neurosleep.sims.errors import BackendError, InputError
 
@@ -280,7 +281,8 @@ def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_
     measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)
 
 
-cli.add_command(tune)
+for command in (tune, features, backbone):
+    cli.add_command(command)
 
 
 def found(name: str) -> Any:

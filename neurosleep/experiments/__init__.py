@@ -15,6 +15,8 @@ from neurosleep.experiments.src_config import (
     IcarlFashionConfig,
     pairs,
 )
+from neurosleep.experiments.src_replay import SrcReplay
+from neurosleep.experiments.src_undertrained import SrcUndertrained
 
 _SWEEP = {"rehearsal": {"methods": ("sequential", "src", *pairs("rehearsal", FRACTIONS))}}  # Fig. 3
 _FIVE = "SRC and other methods on five tasks of two"
@@ -40,6 +42,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         IcarlExperiment("icarl-mnist", "iCaRL with and without sleep, by capacity (Table 2)", IcarlConfig),
         IcarlExperiment("icarl-fashion-mnist", "the same on Fashion-MNIST (Table 2)", IcarlFashionConfig),
         IcarlExperiment("icarl-cifar10", "the same on CIFAR-10 (Table 2)", IcarlCifar10Config),
+        SrcReplay(),
+        SrcUndertrained(),
     )
 }
 """Every experiment by its name on the command line."""

@@ -85,7 +85,7 @@ def test_layers_are_the_published_ones():
     ]
     assert sum(isinstance(layer, nn.MaxPool2d) for layer in layers) == 3
     assert vision.Backbone()(torch.zeros(2, 3, 32, 32)).shape == (2, 2048)
-    head = [layer.out_features for layer in classifier(100, 0)[1] if isinstance(layer, nn.Linear)]
+    head = [layer.out_features for layer in classifier(vision.Backbone(), 100, 0)[1] if isinstance(layer, nn.Linear)]
     assert head == [1028, 256, 100]
 
 
