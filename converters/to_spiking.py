@@ -9,6 +9,7 @@ from torch import nn
 
 from neurosleep.converters.normalization import (
     Calibration,
+    NoNormalization,
     Normalization,
     NormalizationName,
     calibrate,
@@ -45,7 +46,7 @@ def to_spiking(
     calibration
         Data (n, ...) over which activations are measured, or a `Calibration` measured before.
     normalization
-        "max", "percentile" (99.9), "diehl", "released", or an object of `neurosleep.converters.normalization`.
+        "max", "percentile" (99.9), "diehl", "released", "none", or an object of `neurosleep.converters.normalization`.
     thresholds
         Firing threshold of all layers or one for each (beta in the released code).
     gain_scale
@@ -68,7 +69,8 @@ def to_spiking(
     stages = linear_stages(model)
     if not isinstance(calibration, Calibration):
         calibration = calibrate(model, calibration, percentile=rule.percentile)
-    _check_calibration(stages, calibration, rule)
+    if not isinstance(rule, NoNormalization):
+        _check_calibration(stages, calibration, rule)
     beta = [float(thresholds)] * len(stages) if isinstance(thresholds, int | float) else [float(x) for x in thresholds]
     if len(beta) != len(stages):
         raise InputError(

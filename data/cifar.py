@@ -142,7 +142,7 @@ def load_cifar(
     """Load one split of CIFAR-10 or CIFAR-100.
 
     The set is looked for in `data_dir`; without one, in the folder that the environment variable NEUROSLEEP_DATA
-    names; without that, in the user's cache, into which the original version is downloaded (170 MB) if it is not
+    names; without that, in the user's cache, into which the original version is downloaded (about 165 MB) if it is not
     there. A data folder has a subfolder ``cifar10`` or ``cifar100`` with either the original binary version as it is
     published (``cifar-10-binary.tar.gz``, checked against its checksum) or mosaics; the original goes first. Mosaics
     are checked against ``verify_sha256.txt`` where the data folder has one.

@@ -243,7 +243,8 @@ def augmented(
         return padded[chosen, PADDING : PADDING + side, PADDING : PADDING + side]
     top, left = rng.integers(0, 2 * PADDING + 1, (2, len(chosen), 1))
     columns = np.where(rng.random((len(chosen), 1)) < 0.5, window, window[::-1]) + left
-    return padded[chosen[:, None, None], (top + window)[:, :, None], columns[:, None, :]]
+    cut: NDArray[np.uint8] = padded[chosen[:, None, None], (top + window)[:, :, None], columns[:, None, :]]
+    return cut
 
 
 @torch.no_grad()

@@ -168,12 +168,16 @@ def run(
 
 @cli.command(short_help="Put results into one HTML page.")
 @click.argument("folder", type=click.Path(path_type=Path))
-def report(folder: Path) -> None:
+@click.option("--markdown", is_flag=True, help="Print nothing but the table, in Markdown.")
+def report(folder: Path, markdown: bool) -> None:
     """Write report.html for the results in FOLDER: table, figures and configuration in one page."""
-    from neurosleep.report import table, write_report
+    from neurosleep import report as reports
 
-    written, rows = write_report(folder)
-    click.echo(f"{table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
+    written, rows = reports.write_report(folder)
+    if markdown:
+        click.echo(reports.markdown(rows))
+        return
+    click.echo(f"{reports.table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
 
 
 @cli.command(short_help="Tell what is in a file of spikes, and draw it.")

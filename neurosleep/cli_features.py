@@ -1,5 +1,6 @@
 """The commands `neurosleep features` and `neurosleep backbone`."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def features(name: str, data_dir: str | None, weights: Path | None) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("backbone"),
     show_default=True,
-    help="Folder.",
+    help="Folder for checkpoint and weights.",
 )
 def backbone(data_dir: str | None, images: str, out: Path, **options: Any) -> None:
     """Train the convolutional layers, with two dense layers behind them, on an image set.
@@ -94,6 +95,6 @@ def backbone(data_dir: str | None, images: str, out: Path, **options: Any) -> No
     try:
         weights = train_backbone(out, train, test, training, on_epoch=show)
     except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on after the last whole epoch, from {out}", err=True)
-        raise click.Abort from None
+        click.echo(f"neurosleep: stopped; the same command goes on after the last whole epoch, from {out}", err=True)
+        sys.exit(130)
     click.echo(f"weights in {weights}")

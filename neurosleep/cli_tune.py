@@ -18,7 +18,7 @@ from neurosleep.sims.errors import InputError
 @click.option(
     "--storage",
     metavar="URL",
-    help="Any Optuna storage, to share a search between machines [default: OUT/journal.log].",
+    help="File or URL of any Optuna storage; one search at a time [default: OUT/journal.log].",
 )
 @click.option(
     "--sampler",
@@ -43,7 +43,8 @@ from neurosleep.sims.errors import InputError
     "searches",
     multiple=True,
     metavar="KEY=LOW:HIGH[:log]",
-    help="Search a parameter too, or in another range; KEY=A|B|C for choices; KEY= to leave it as it is.",
+    help="Search a parameter too, or in another range; KEY=A|B|C for choices; KEY= to leave it as it is. The seven "
+    "published ones and the length of sleep are searched anyway.",
 )
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the search then.")
 @click.option("--data-dir", type=click.Path(), help="Folder of data sets, as in `run`.")
@@ -72,15 +73,19 @@ def tune(
     """
     if find_spec("optuna") is None:
         raise InputError("neurosleep tune needs optuna: pip install 'neurosleep[tune]'")
+    from dataclasses import replace
+
     from neurosleep.cli import configuration, found
     from neurosleep.report import table
     from neurosleep.tuning.objective import FIRST_SEED, tunable
-    from neurosleep.tuning.outcome import write_outcome
+    from neurosleep.tuning.outcome import complete, write_outcome
     from neurosleep.tuning.space import published_space, with_searches
-    from neurosleep.tuning.study import Search, run_search
+    from neurosleep.tuning.study import Search, open_study, run_search
 
     experiment = tunable(found(name))
-    begin = configuration(name, ("order=random", "methods=['src']", *settings), preset)
+    asked = configuration(name, settings, preset)
+    shuffled = configuration(name, ("order=random", *settings), preset)
+    begin = replace(shuffled, methods=("src",))
     search = Search(
         name,
         begin,
@@ -90,13 +95,14 @@ def tune(
         1.0 if objective == "mean-sd" else 0.0,
         seed,
     )
+    search.check()
     found(name).prepare(begin, data_dir)
     place = out or Path("tune") / experiment.name
     place.mkdir(parents=True, exist_ok=True)
     url = storage or str(place / "journal.log")
     stopped = False
     try:
-        found = run_search(
+        done = run_search(
             search,
             url,
             trials=trials,
@@ -106,10 +112,10 @@ def tune(
             progress=True,
         )
     except KeyboardInterrupt:
-        from neurosleep.tuning.study import open_study
-
-        stopped, found = True, open_study(search, url).get_trials(deepcopy=False)
-    written, rows = write_outcome(search, found, place)
+        stopped, done = True, open_study(search, url).get_trials(deepcopy=False)
+        if not complete(done):
+            raise click.Abort from None
+    written, rows = write_outcome(search, done, place, {"methods": asked.methods, "order": asked.order})
     click.echo(table(rows))
     click.echo(f"\nresults in {place}: {', '.join(path.name for path in written)}")
     if stopped:

@@ -32,6 +32,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
 
 
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """Return rows with the same keys as a table in Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([number(value) for value in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:
     """Draw the figures of a run's folder again, and write them with its table into ``report.html``.
 

@@ -15,7 +15,7 @@ has no length awake, but lasts `dt` seconds asleep.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import snntorch
 import torch
@@ -26,38 +26,22 @@ from neurosleep.sims.errors import InputError
 
 Coding = Literal["poisson", "current"]
 
-STEEPNESS = 2.0
-"""Of the surrogate gradient at the threshold; snnTorch's default for its arctangent."""
-
-
-class _Fire(torch.autograd.Function):
-    """A step at 0, with the derivative of a smooth one."""
-
-    @staticmethod
-    def forward(ctx: Any, excess: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(excess)
-        return (excess >= 0).to(excess.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        (excess,) = ctx.saved_tensors
-        return gradients[0] * (STEEPNESS / 2) / (1 + (torch.pi / 2 * STEEPNESS * excess).square())
-
 
 def fire(excess: torch.Tensor) -> torch.Tensor:
-    """Return 1 where the membrane potential reaches the threshold, with the gradient of an arctangent.
+    """Return 1 where the membrane potential reaches the threshold, else 0, with the gradient of an arctangent.
 
-    The gradient is that of `snntorch.surrogate.atan` (Fang et al. 2021, ICCV): ``1 / (1 + (pi * x)**2)``.
+    The gradient is that of `snntorch.surrogate.atan` (Fang et al. 2021, ICCV): ``1 / (1 + (pi * excess)**2)``.
 
     Parameters
     ----------
     excess
         Membrane potential minus threshold, of any shape.
     """
-    spikes = _Fire.apply(excess)
-    if not isinstance(spikes, torch.Tensor):
-        raise TypeError("an autograd function of one tensor returns one")
-    return spikes
+    spikes = (excess >= 0).to(excess.dtype)
+    if not excess.requires_grad:
+        return spikes
+    smooth = (torch.pi * excess).atan() / torch.pi
+    return spikes + (smooth - smooth.detach())
 
 
 class SpikingClassifier(nn.Module):

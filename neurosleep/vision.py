@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import struct
+import time
 import zipfile
 import zlib
 from contextlib import suppress
@@ -38,6 +39,7 @@ SHIPPED = PACKAGE / "vgg_cifar100" / "backbone.npz"
 SHA256 = "d8071451f0aec55df6bc23cb59ef431f7c918bf85fdd5da5fe4a76b471f43b2c"  # of the shipped weights
 VERSION = 1  # of what is computed here; another one leaves cached features aside
 BATCH = 250  # images
+ABANDONED = 3600  # seconds after which an unfinished file is taken to be left behind
 LARGEST = 65504  # in float16
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError)  # of a .npz file
 MEAN, DEVIATION = 127.5, 63.75  # of grey levels, before the first layer
@@ -57,7 +59,9 @@ class Backbone(nn.Sequential):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the features of images."""
-        values: torch.Tensor = super().forward((pixels.float() - MEAN) / DEVIATION)
+        values = (pixels.float() - MEAN) / DEVIATION
+        for layer in self:
+            values = layer(values)
         return values
 
 
@@ -239,6 +243,10 @@ def _cached(path: Path, n: int) -> tuple[NDArray[np.float16], float] | None:
 @torch.no_grad()
 def _compute(path: Path, backbone: Backbone, images: ColourImages, progress: bool | None) -> None:
     """Write the features of images, and their checksum beside them; either file is written whole or not at all."""
+    for left in path.parent.glob(f".{path.name[:-4]}*"):  # by a process that was killed
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     sidecar = temporary.with_suffix(".json")
     try:

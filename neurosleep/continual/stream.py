@@ -1,7 +1,7 @@
 """Streams of tasks: what a network learns one after the other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,8 +49,14 @@ class Stream:
     def to(self, device: str | torch.device) -> "Stream":
         """Return the stream with all data on a device."""
         tasks = tuple(
-            Task(t.classes, *(x.to(device) for x in (t.inputs, t.labels, t.test_inputs, t.test_labels)), t.label)
-            for t in self.tasks
+            replace(
+                task,
+                inputs=task.inputs.to(device),
+                labels=task.labels.to(device),
+                test_inputs=task.test_inputs.to(device),
+                test_labels=task.test_labels.to(device),
+            )
+            for task in self.tasks
         )
         return Stream(tasks, self.joint_inputs.to(device), self.joint_labels.to(device))
 

@@ -16,6 +16,7 @@ from neurosleep.experiments.src_config import (
     pairs,
 )
 from neurosleep.experiments.src_replay import SrcReplay
+from neurosleep.experiments.src_snn import SnnConfig, SnnExperiment
 from neurosleep.experiments.src_undertrained import SrcUndertrained
 
 _SWEEP = {"rehearsal": {"methods": ("sequential", "src", *pairs("rehearsal", FRACTIONS))}}  # Fig. 3
@@ -38,6 +39,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         SrcExperiment("src-cifar10", f"{_FIVE} classes of photographs (Table 1)", Cifar10Config, presets=_SWEEP),
         SrcExperiment(
             "src-cub200", "SRC and others on two tasks of 100 birds, on embeddings that you supply", Cub200Config
+        ),
+        SnnExperiment(
+            "src-snn", "SRC on five tasks of two digits, by a network that spikes awake, too", SnnConfig, seeds=3
         ),
         IcarlExperiment("icarl-mnist", "iCaRL with and without sleep, by capacity (Table 2)", IcarlConfig),
         IcarlExperiment("icarl-fashion-mnist", "the same on Fashion-MNIST (Table 2)", IcarlFashionConfig),

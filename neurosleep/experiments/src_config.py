@@ -78,7 +78,7 @@ class Config:
     thresholds: tuple[Positive, ...] = (14.548273, 44.560317, 38.046326)
     gain_scale: Positive = 55.882454
     streams: Count = 1
-    normalization: Literal["released", "diehl", "max"] = "released"
+    normalization: Literal["released", "diehl", "max", "none"] = "released"
     calibration: Literal["all", "last", "released"] = "all"
     decay: Annotated[float, Meta(gt=0, le=1)] = 0.999
     inhibition: NonNegative = 0.0

@@ -51,8 +51,9 @@ class Config:
     """Every value of the experiment; those of network, training and sleep are the released MNIST script's.
 
     Any number of hidden layers will do, with a threshold for each of them and the output. `noise_rate` (Hz) is chosen
-    so that hidden neurons fire about as much as in the second night itself; `noise_steps` 0 is as long as that
-    night. `shown` test images a digit are shown for `shown_steps` to find the `top` neurons of each digit; see
+    so that hidden neurons fire about as much as in the second night itself (0.01 to 0.1 Hz; from 125 Hz on the first
+    hidden layer runs away, to tens of Hz); `noise_steps` 0 is as long as that night. `shown` test images a digit are
+    shown for `shown_steps` to find the `top` neurons of each digit; see
     `neurosleep.analysis.specific_neurons` for `selection`.
     """
 

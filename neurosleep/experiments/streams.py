@@ -1,7 +1,6 @@
 """The streams of tasks of the SRC paper, by the name of their data set (Tadros et al. 2022, "Task protocols")."""
 
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,16 +8,8 @@ from numpy.typing import NDArray
 
 from neurosleep import data
 from neurosleep.continual import Stream, Task, class_incremental, task_order
+from neurosleep.experiments.src_config import Config
 from neurosleep.sims.errors import InputError
-
-
-class StreamConfig(Protocol):
-    """What a stream is made from: the fields of `neurosleep.experiments.src.Config` that it needs."""
-
-    dataset: Any
-    order: str
-    images_per_task: Any
-    embeddings: str
 
 
 def n_tasks(dataset: str) -> int:
@@ -26,7 +17,7 @@ def n_tasks(dataset: str) -> int:
     return 2 if dataset in ("cross-modal", "embeddings", "permuted-digits") else 5
 
 
-def make_stream(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+def make_stream(config: Config, data_dir: str | None, seed: int) -> Stream:
     """Return the stream of a configuration's data set; the seed is that of a random order."""
     if config.dataset == "cross-modal":
         return _cross_modal(config, data_dir, seed)
@@ -52,7 +43,7 @@ def _features(name: str, data_dir: str | None) -> _Arrays:
     return train.inputs, train.labels, test.inputs, test.labels
 
 
-def _cross_modal(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+def _cross_modal(config: Config, data_dir: str | None, seed: int) -> Stream:
     """Return two tasks on the same ten outputs: all of MNIST, and all of Fashion-MNIST.
 
     Order "0 1" is MNIST first, as released.
@@ -66,7 +57,7 @@ def _cross_modal(config: StreamConfig, data_dir: str | None, seed: int) -> Strea
     return Stream(tuple(tasks), torch.cat([t.inputs for t in tasks]), torch.cat([t.labels for t in tasks]))
 
 
-def _halves(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
+def _halves(config: Config, data_dir: str | None, seed: int) -> Stream:
     """Return two tasks of half of the classes each, from embeddings."""
     if config.dataset == "permuted-digits":
         arrays = data.permuted_digits()
@@ -85,7 +76,7 @@ def _halves(config: StreamConfig, data_dir: str | None, seed: int) -> Stream:
     )
 
 
-def embeddings_path(config: StreamConfig, data_dir: str | None) -> Path:
+def embeddings_path(config: Config, data_dir: str | None) -> Path:
     """Return where the user's embeddings are: `embeddings`, or the folder ``cub200`` of the data folder."""
     if config.embeddings:
         return Path(config.embeddings)

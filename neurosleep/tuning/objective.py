@@ -1,8 +1,9 @@
 """What a search maximises: accuracy at the end of the stream on training images that were held out."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,13 +12,13 @@ from torch import nn
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
 from neurosleep.memory import Memory
 from neurosleep.night import Stage
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, NeurosleepError
 from neurosleep.training import DivergenceError, Steps, Trainer, products
 
 FIRST_SEED = 1000
 """Searches use seeds from here on, `neurosleep run` those from 0: no order that a search sees is one that it is
 reported on."""
-HELD_OUT = 1000
+HELD_OUT = 500
 """At most so many images of each task are held out to be tested on."""
 
 
@@ -63,6 +64,7 @@ def hold_out(stream: Stream) -> Stream:
             own = torch.isin(stream.joint_labels, torch.tensor(task.classes))
             spare = torch.nonzero(own)[n:, 0]  # a task trains on the first images of its classes
         if len(spare) >= n / 10:
+            spare = spare[:HELD_OUT]
             x, y, kept = stream.joint_inputs[spare], stream.joint_labels[spare], n
         else:
             kept = n - max(1, n // 10)
@@ -76,7 +78,21 @@ def hold_out(stream: Stream) -> Stream:
                 test_labels=y[:HELD_OUT],
             )
         )
-    return Stream(tuple(tasks), stream.joint_inputs[:0], stream.joint_labels)
+    return Stream(tuple(tasks), stream.joint_inputs[:0].clone(), stream.joint_labels)  # a view would keep all images
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _keep(kept: dict[Any, _Kept], key: Any, value: _Kept, most: int) -> None:
+    """Remember a value, and no more than the last `most`: a search may try thousands of learning rates."""
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+class SilentError(NeurosleepError):
+    """A layer no longer answers to any image, so that there is no scale for its next night."""
 
 
 _Snapshot = tuple[dict[str, Any], dict[str, Any], torch.Tensor, torch.Tensor | None]
@@ -88,6 +104,7 @@ class _OnceTrainer(Trainer):
 
     kept: dict[Any, _Snapshot] = field(default_factory=dict)
     key: Any = None
+    most: int = 1
 
     def train(
         self,
@@ -110,7 +127,7 @@ class _OnceTrainer(Trainer):
             states = optimizer.state_dict()["state"].items()
             momentum = {i: s["momentum_buffer"].clone() for i, s in states if s.get("momentum_buffer") is not None}
             own = None if generator is None else generator.get_state()
-            self.kept[self.key] = (weights, momentum, torch.get_rng_state(), own)
+            _keep(self.kept, self.key, (weights, momentum, torch.get_rng_state(), own), self.most)
             return
         weights, momentum, common, own = self.kept[self.key]
         model.load_state_dict(weights)
@@ -144,30 +161,32 @@ class Objective:
         self._first_tasks: dict[Any, _Snapshot] = {}
 
     def accuracies(self, config: Any, on_night: Callable[[int, float], None] | None = None) -> list[float]:
-        """Return the accuracy from 0 to 1 of each order; 0 for one whose training diverged.
+        """Return the accuracy from 0 to 1 of each order; 0 where training diverged or a layer fell silent for good.
 
         Parameters
         ----------
         config
             Of the experiment.
         on_night
-            Called after every night with the number of nights so far, over all orders, and the mean over the orders of
-            the accuracies so far, each as a share of what the tasks learned so far allow. May raise to end it all.
+            Called after the second and later nights of every order with the number of nights so far, over all orders,
+            and the mean over the orders of the accuracies so far, on the tasks learned so far. (A first night has
+            nothing old to keep: no sleep at all would do best there.) May raise to end it all.
         """
         results: list[float] = []
         for index, seed in enumerate(self.seeds):
             stream = self._stream(config, seed)
-            tasks = len(stream.tasks)
+            sizes = [len(task.test_labels) for task in stream.tasks]
 
-            def look(point: Checkpoint, _: nn.Module, index: int = index, tasks: int = tasks) -> None:
-                if on_night is not None and point.name.startswith("S"):
-                    share = point.accuracy * tasks / point.task
-                    on_night(index * tasks + point.task, float(np.mean([*results, share])))
+            def look(point: Checkpoint, _: nn.Module, index: int = index, sizes: list[int] = sizes) -> None:
+                if on_night is not None and point.name.startswith("S") and point.task > 1:
+                    n = point.task
+                    share = np.average(point.task_accuracies[:n], weights=sizes[:n])
+                    on_night(index * len(sizes) + n, float(np.mean([*results, share])))
 
             try:
                 with products(config.products):
                     results.append(self._accuracy(config, stream, seed, look))
-            except DivergenceError:
+            except (DivergenceError, SilentError):
                 results.append(0.0)
         return results
 
@@ -176,13 +195,22 @@ class Objective:
             plain = self.experiment.trainer(config, number)
             if number > 1:
                 return plain
-            awake = (config.dataset, config.embeddings, config.order, config.images_per_task, config.products)
-            key = (plain, seed, awake, config.hidden, config.dropout, config.init)
-            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=key)
+            awake = (*self._data(config), config.products, config.hidden, config.dropout, config.init)
+            most = 4 * len(self.seeds)
+            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=(plain, seed, awake), most=most)
+
+        memory = self.experiment.memory(config)
+
+        def stages(number: int) -> list[Stage]:
+            if number == 1 and not config.first_night:
+                return []
+            if memory.calibration is not None and not all(0 < s < math.inf for s in memory.calibration.scales):
+                raise SilentError
+            return [self.experiment.stage(config, number)]
 
         nights = Nights(
-            stages=lambda n: [self.experiment.stage(config, n)],
-            memory=self.experiment.memory(config),
+            stages=stages,
+            memory=memory,
             backend=config.backend,
             precision=config.precision,
         )
@@ -190,10 +218,14 @@ class Objective:
         return learn(model, stream, trainer, nights=nights, seed=seed, on_checkpoint=look).accuracy
 
     def _stream(self, config: Any, seed: int) -> Stream:
-        key = (config.dataset, config.order, config.images_per_task, config.embeddings, seed)
+        key = (*self._data(config), seed)
         if key not in self._streams:
-            self._streams[key] = hold_out(self.experiment.stream(config, self.data_dir, seed))
+            stream = hold_out(self.experiment.stream(config, self.data_dir, seed))
+            _keep(self._streams, key, stream, 2 * len(self.seeds))
         return self._streams[key]
+
+    def _data(self, config: Any) -> tuple[Any, ...]:
+        return config.dataset, config.embeddings, config.order, config.images_per_task
 
 
 def tunable(experiment: Any) -> Tunable:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,15 @@ def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(done, key=lambda trial: -(trial.value or 0.0))
 
 
-def write_outcome(search: Search, trials: Sequence[FrozenTrial], out: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+def write_outcome(
+    search: Search, trials: Sequence[FrozenTrial], out: Path, run_with: Mapping[str, Any] | None = None
+) -> tuple[list[Path], list[dict[str, Any]]]:
     """Write best.toml, trials.csv, tune.json and the figures.
+
+    Parameters
+    ----------
+    run_with
+        Parameters that are others in best.toml than in the search: what a run has beyond what is searched.
 
     Returns
     -------
@@ -41,7 +48,7 @@ def write_outcome(search: Search, trials: Sequence[FrozenTrial], out: Path) -> t
     done = complete(trials)
     if not done:
         raise InputError(f"no trial is finished yet in {out}: start the same command again")
-    parameters = _plain(search.configuration(done[0].params))
+    parameters = _plain(search.configuration({**done[0].params, **(run_with or {})}))
     write_text(out / "best.toml", to_toml({"experiment": search.name, "parameters": parameters}))
     write_text(out / "trials.csv", _csv(search, trials))
     write_json(
@@ -81,7 +88,8 @@ def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:
     for trial in trials:
         accuracies = " ".join(f"{a:.4f}" for a in trial.user_attrs.get("accuracies", ()))
         chosen = [trial.params.get(name, "") for name in search.space]
-        table.writerow([trial.number, trial.state.name.lower(), trial.value, accuracies, *chosen])
+        score = trial.value if trial.state == TrialState.COMPLETE else ""  # of fewer tasks, if it was ended early
+        table.writerow([trial.number, trial.state.name.lower(), score, accuracies, *chosen])
     return text.getvalue()
 
 
@@ -93,7 +101,8 @@ def _draw_history(done: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], ou
         figure = Figure((6, 3.5), layout="constrained")
         axes = figure.subplots()
         early = [t.number for t in trials if t.state == TrialState.PRUNED]
-        axes.plot(early, [values.min()] * len(early), "|", color=AWAKE, label=f"ended early ({len(early)})")
+        if early:
+            axes.plot(early, [values.min()] * len(early), "|", color=AWAKE, label=f"ended early ({len(early)})")
         axes.plot(numbers, values, "o", color=ASLEEP, markersize=3, label=f"finished ({len(done)})")
         axes.step(numbers, np.maximum.accumulate(values), where="post", color="#222222", label="best so far")
         axes.set(xlabel="trial", ylabel="score on held-out images (%)", title="Search")

@@ -1,5 +1,6 @@
 """What a search may change: parameters of a configuration and their ranges."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,7 +89,10 @@ def with_searches(space: Mapping[str, Dimension], searches: Sequence[str], confi
         if not wanted:
             changed.pop(name, None)
         elif "|" in wanted:
-            changed[name] = Dimension(name, choices=tuple(parse_value(word) for word in wanted.split("|")))
+            choices = tuple(parse_value(word) for word in wanted.split("|"))
+            if not all(isinstance(choice, str | int | float) for choice in choices):
+                raise InputError(f"--search {text}: choices must be single values, not lists or tables")
+            changed[name] = Dimension(name, choices=choices)
         else:
             changed[name] = _range(name, wanted, whole=isinstance(value, int) and not isinstance(value, bool))
     if not changed:
@@ -103,7 +107,7 @@ def _range(name: str, wanted: str, whole: bool) -> Dimension:
     except ValueError:
         low, high = 1.0, 0.0
     log = words[2:] == ["log"]
-    if not low <= high or (words[2:] and not log) or (log and low <= 0):
+    if not -math.inf < low <= high < math.inf or words[2:] not in ([], ["log"], ["linear"]) or (log and low <= 0):
         raise InputError(
             f"--search {name}={wanted}: expected LOW:HIGH with LOW at most HIGH, and :log only where LOW is above 0"
         )

@@ -1,5 +1,6 @@
 """A search by Optuna over several processes: storage, workers, and going on after a stop."""
 
+import math
 import multiprocessing as mp
 import signal
 import statistics
@@ -9,24 +10,28 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Semaphore
 from typing import Any, Literal
 
 import numpy as np
 import optuna
 import torch
-from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from neurosleep.experiments import EXPERIMENTS
 from neurosleep.experiments.config import convert
+from neurosleep.experiments.runner import _ctrl_c_held as ctrl_c_held
 from neurosleep.experiments.runner import end_with
 from neurosleep.sims.errors import InputError
 from neurosleep.tuning.objective import Objective, tunable
 from neurosleep.tuning.space import Dimension, changed_values, current
+from neurosleep.tuning.storage import alone, storage_of
 
 STUDY = "neurosleep"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+FEWEST = 8
+"""No trial is ended early before so many were done to their end."""
 SamplerName = Literal["tpe", "nsga2"]
 
 
@@ -68,6 +73,13 @@ class Search:
         """Return the configuration with chosen values."""
         return convert(type(self.config), changed_values(asdict(self.config), chosen))
 
+    def check(self) -> None:
+        """Raise `InputError` if the space has values that the configuration cannot take."""
+        for name, dimension in self.space.items():
+            ends = (dimension.low, dimension.high)
+            for value in dimension.choices or (map(int, ends) if dimension.whole else ends):
+                self.configuration({name: value})
+
     def begin(self) -> dict[str, Any]:
         """Return the configuration's own values in the space, where the space has them."""
         own = {name: current(self.config, name) for name in self.space}
@@ -79,20 +91,21 @@ class Search:
         return {**asdict(self), "space": space, "config": asdict(self.config)}
 
 
-def storage_of(url: str) -> optuna.storages.BaseStorage:
-    """Return a storage: of any Optuna URL, or, for a path, a journal that several processes can write to.
+class LaggingPruner(optuna.pruners.BasePruner):
+    """Ends a trial that is, after some night, worse than three quarters of the finished trials were then.
 
-    Raises
-    ------
-    InputError
-        If it cannot be opened.
+    Optuna's own pruners compare a trial's best value so far; here values fall from night to night as tasks add up, and
+    that best would always be the first.
     """
-    try:
-        if "://" in url:
-            return optuna.storages.get_storage(url)
-        return JournalStorage(JournalFileBackend(url))
-    except Exception as error:  # whatever the database behind the URL raises
-        raise InputError(f"--storage {url} cannot be opened: {error}") from error
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is to end now."""
+        step = trial.last_step
+        if step is None:
+            return False
+        others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        then = [other.intermediate_values[step] for other in others if step in other.intermediate_values]
+        return len(then) >= FEWEST and trial.intermediate_values[step] < float(np.quantile(then, 0.25))
 
 
 def open_study(search: Search, url: str, worker: int = 0) -> optuna.Study:
@@ -101,7 +114,7 @@ def open_study(search: Search, url: str, worker: int = 0) -> optuna.Study:
         study_name=STUDY,
         storage=storage_of(url),
         direction="maximize",
-        pruner=optuna.pruners.PercentilePruner(40.0, n_startup_trials=8, n_min_trials=4),
+        pruner=LaggingPruner(),
         load_if_exists=True,
     )
     # Samplers that draw the same numbers would do the same trials, in two workers as after a stop.
@@ -124,20 +137,38 @@ def run_search(
     Raises
     ------
     InputError
-        If the storage cannot be opened, or holds another search.
+        If the storage cannot be opened, is in use, or holds another search, or if no trial can be done.
     """
+    search.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = open_study(search, url)
-    before = study.user_attrs.get("search")
-    if before is None:
-        study.set_user_attr("search", search.told())
-        study.enqueue_trial(search.begin())
-    elif before != optuna_json(search.told()):
-        raise InputError(f"{url} holds another search: give another --out or --storage")
+    with alone(url):
+        study = open_study(search, url)
+        before = study.user_attrs.get("search")
+        if before is None:
+            study.set_user_attr("search", optuna_json(search.told()))
+            study.enqueue_trial(search.begin())
+        elif before != optuna_json(search.told()):
+            raise InputError(f"{url} holds another search: give another --out or --storage")
+        _end_running(study)  # what a killed search had begun
+        bar = tqdm(
+            total=trials, initial=finished(study), desc=search.name, disable=None if progress else True, unit="trial"
+        )
+        last = math.inf if timeout is None else time.monotonic() + timeout
+        with bar:
+            while (done := finished(study)) < trials and time.monotonic() < last:
+                try:
+                    _work(search, study, url, trials - done, workers, data_dir, last, bar)
+                finally:
+                    _end_running(study)
+                if finished(study) == done and time.monotonic() < last:
+                    raise InputError("the search cannot go on: its worker processes ended without finishing a trial")
+        return study.get_trials(deepcopy=False)
+
+
+def _end_running(study: optuna.Study) -> None:
+    """Mark as failed what no worker works on any more."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)  # what a killed search had begun
-    _work(search, study, url, trials, workers, data_dir, timeout, progress)
-    return study.get_trials(deepcopy=False)
+        study.tell(trial.number, state=TrialState.FAIL)
 
 
 def optuna_json(value: Any) -> Any:
@@ -156,65 +187,59 @@ def _work(
     search: Search,
     study: optuna.Study,
     url: str,
-    trials: int,
+    missing: int,
     workers: int,
     data_dir: str | None,
-    timeout: float | None,
-    progress: bool,
+    last: float,
+    bar: "tqdm[Any]",
 ) -> None:
-    """Let worker processes do the trials, and show how far they are."""
+    """Let worker processes do the missing trials, and show how far they are.
+
+    Each trial takes a ticket. That of a worker that was killed is lost: the caller looks how many trials there are.
+    """
     context = mp.get_context("spawn")
     lifeline, end = context.Pipe(duplex=False)
-    done = finished(study)
-    workers = min(workers, max(0, trials - done))
+    tickets = context.Semaphore(missing)
     processes = [
-        context.Process(target=_worker, args=(search, url, trials, number, data_dir, lifeline), daemon=True)
-        for number in range(workers)
+        context.Process(target=_worker, args=(search, url, tickets, number, data_dir, lifeline), daemon=True)
+        for number in range(min(workers, missing))
     ]
-    bar = tqdm(total=trials, initial=done, desc=f"tune {search.name}", disable=None if progress else True, unit="trial")
-    last = time.monotonic() + timeout if timeout is not None else float("inf")
-    with bar, lifeline, end:
-        for process in processes:
-            process.start()
+    with lifeline, end:
         try:
+            with ctrl_c_held():
+                for process in processes:
+                    process.start()
             while any(process.is_alive() for process in processes) and time.monotonic() < last:
                 time.sleep(0.3)
-                bar.update(finished(study) - bar.n)
-                best = _best(study)
-                bar.set_postfix_str("" if best is None else f"best {100 * best:.1f}")
+                _show(study, bar)
         finally:
             for process in processes:
-                process.terminate()
-            for process in processes:
-                process.join()
-        bar.update(finished(study) - bar.n)
-    if timeout is None and finished(study) < trials:
-        raise InputError(
-            f"the search ended after {finished(study)} of {trials} trials, since its worker processes ended; the same "
-            "command goes on"
-        )
+                if process.pid is not None:
+                    process.terminate()
+                    process.join()
+    _show(study, bar)
 
 
-def _best(study: optuna.Study) -> float | None:
-    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.value is not None]
-    return max(values, default=None)
+def _show(study: optuna.Study, bar: "tqdm[Any]") -> None:
+    bar.update(finished(study) - bar.n)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    best = max((trial.value for trial in complete if trial.value is not None), default=None)
+    bar.set_postfix_str("" if best is None else f"best {100 * best:.1f} %")
 
 
-def _worker(search: Search, url: str, trials: int, number: int, data_dir: str | None, lifeline: Connection) -> None:
-    """Do trials until there are enough; Ctrl-C is the parent's to handle."""
+def _worker(
+    search: Search, url: str, tickets: Semaphore, number: int, data_dir: str | None, lifeline: Connection
+) -> None:
+    """Do one trial for every ticket; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(search, url, number)
     objective = Objective(tunable(EXPERIMENTS[search.name]), data_dir, search.seeds)
-
-    def value(trial: optuna.Trial) -> float:
-        return evaluate(search, objective, trial)
-
-    enough = optuna.study.MaxTrialsCallback(trials, states=DONE)
     try:
-        study.optimize(value, callbacks=[enough], n_trials=None if finished(study) < trials else 0)
+        while tickets.acquire(block=False):
+            study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=1)
     except InputError as error:
         print(f"neurosleep: {error}", file=sys.stderr)
         sys.exit(1)

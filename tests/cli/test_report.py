@@ -58,6 +58,8 @@ def test_the_page_tells_what_the_results_tell(cli, folder):
     pictures = {path.stem: path.read_bytes() for path in folder.glob("*.png")}
     assert len(pictures) == 5
     assert page.images == pictures
+    lines = cli("report", folder, "--markdown").out.splitlines()
+    assert [[word.strip() for word in line.strip("|").split("|")] for line in (lines[0], *lines[2:])] == page.rows
     assert page.links == []
     assert "url(" not in text
     assert "@import" not in text

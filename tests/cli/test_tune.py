@@ -15,12 +15,16 @@ SMALL = (
 
 
 def test_a_search_and_a_run_with_what_it_found(cli, tmp_path):
-    result = cli("tune", "src-mnist", *SMALL, "--trials", 2, "--out", tmp_path / "tune")
+    methods = ("--set", 'methods=["sequential", "src"]')
+    result = cli("tune", "src-mnist", *SMALL, *methods, "--trials", 2, "--out", tmp_path / "tune")
     assert result.code == 0
     assert "where it began" in result.out
     best = tmp_path / "tune" / "best.toml"
     shown = cli("run", "src-mnist", "--config", best, "--show-config")
-    assert tomllib.loads(shown.out) == tomllib.loads(best.read_text())["parameters"]
+    found = tomllib.loads(best.read_text())["parameters"]
+    assert tomllib.loads(shown.out) == found
+    assert (found["order"], found["methods"]) == ("released", ["sequential", "src"])  # a run's, not the search's
+    assert found["hidden"] == [20]
     assert cli("run", "src-mnist", "--config", best, "--seeds", 1, "--out", tmp_path / "run").code == 0
 
 
@@ -31,6 +35,7 @@ def test_a_search_and_a_run_with_what_it_found(cli, tmp_path):
         (["patches"], ["patches cannot be tuned"]),
         (["src-mnist", "--sampler", "dice"], ["dice", "tpe"]),
         (["src-mnist", "--search", "joy=1:2"], ["joy", "no such parameter"]),
+        (["src-mnist", "--search", "dropout=0:2"], ["parameter dropout = 2.0 will not do"]),
         (["src-mnist", "--set", "joy=1"], ["'joy'"]),
         (["src-mnist", "--preset", "joy"], ["no preset 'joy'"]),
         (["src-mnist", "--trials", "0"], ["--trials"]),
@@ -41,6 +46,12 @@ def test_bad_input(cli, assert_refused, monkeypatch, tmp_path, words, told):
     monkeypatch.chdir(tmp_path)
     assert_refused(cli("tune", *words), *told)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_storage_that_cannot_be(cli, assert_refused, tmp_path):
+    words = ("tune", "src-mnist", *SMALL, "--out", tmp_path)
+    assert_refused(cli(*words, "--storage", "nonsense://x"), "--storage nonsense://x cannot be opened")
+    assert_refused(cli(*words, "--storage", tmp_path / "no" / "where"), "there is no folder")
 
 
 def test_without_optuna(cli, assert_refused, monkeypatch, tmp_path):

@@ -235,11 +235,13 @@ def test_rates_of_one_night_of_a_log(tmp_path: Path) -> None:
 def test_replay_compares_each_class_and_the_tasks() -> None:
     rates = np.array([5.0, 6, 1, 2, 9, 8, 7, 9, 0, 1])
     groups = [np.array([0, 1]), np.array([2, 3]), np.array([4, 5]), np.array([6, 7])]
-    (found,) = replay([rates], [groups], [np.array([8, 9])], [0, 1, 2, 3], [[0, 1], [2, 3]])
+    found, above = replay([rates, rates[::-1]], [groups] * 2, [np.array([8, 9])] * 2, [0, 1, 2, 3], [[0, 1], [2, 3]])
     assert [group["mean"] for group in found["groups"]] == [5.5, 1.5, 8.5, 8, 0.5]
     assert [group["class"] for group in found["groups"]] == [0, 1, 2, 3, None]
-    expected = stats.ttest_ind([5, 6], [0, 1], equal_var=False)
-    assert found["tests"][0]["p"] == pytest.approx(4 * expected.pvalue)  # four classes, one layer
+    assert above["groups"][0]["mean"] == 0.5
+    expected = stats.ttest_ind([9, 8], [0, 1], equal_var=False)
+    assert found["tests"][2]["p"] == pytest.approx(8 * expected.pvalue)  # four classes, two layers
     recent = stats.ttest_ind([9, 8, 7, 9], [5, 6, 1, 2], equal_var=False, alternative="greater")
-    assert found["recent"]["p"] == pytest.approx(recent.pvalue)
+    assert found["recent"]["p"] == pytest.approx(2 * recent.pvalue)
     assert found["recent"]["statistic"] > 0
+    assert found["recent"]["alternative"] == "greater"

@@ -333,3 +333,12 @@ def test_without_normalization_weights_act_as_they_are(dropout: nn.Module) -> No
             np.testing.assert_array_equal(layer.weights, module.weight.detach().numpy().T)
             np.testing.assert_array_equal(layer.bias, module.bias.detach().numpy() * np.float32(scale))
     assert [layer.gain for layer in to_spiking(model, X, normalization="none").layers] == [1.0, 1.0]
+
+
+def test_without_normalisation_a_silent_layer_converts() -> None:
+    model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+    silent = Calibration((0.0, 0.0))
+    network = to_spiking(model, silent, normalization="none", gain_scale=3.0)
+    assert [layer.gain for layer in network.layers] == [3.0, 3.0]
+    with pytest.raises(InputError, match="a silent layer"):
+        to_spiking(model, silent, normalization="max")

@@ -119,6 +119,7 @@ def test_features_tell_real_classes_apart(monkeypatch):
 
 
 def test_both_splits_are_divided_by_the_training_maximum(images):
+    images["train"], images["test"] = (replace(images[a], split=b) for a, b in (("test", "train"), ("train", "test")))
     expected = {split: reference(images[split]) for split in N}
     maximum = expected["train"].max()
     assert expected["test"].max() > maximum  # so that cutting off is tested too
@@ -207,10 +208,24 @@ def test_interrupted_computation_leaves_nothing(images, cache, monkeypatch):
     assert list(cache.iterdir()) == []
 
 
+def test_what_a_killed_computation_left_is_removed(images, cache):
+    vision.features("cifar10", "train")
+    (path,) = cache.glob("*.npy")
+    old, young = (path.with_name(f".{path.name}.{end}") for end in ("old", "young"))
+    for left in (old, young):
+        left.write_bytes(b"part")
+    os.utime(old, (1e9, 1e9))
+    path.unlink()
+    vision.features("cifar10", "train")
+    assert path.exists()
+    assert young.exists()  # perhaps of another process that is still at work
+    assert not old.exists()
+
+
 def test_cache_that_cannot_be_written_is_one_clear_error(images, cache):
     cache.parent.mkdir(parents=True)
     cache.write_text("a file, no folder")
-    with pytest.raises(DataError, match="cannot be kept in the cache .* XDG_CACHE_HOME"):
+    with pytest.raises(DataError, match=r"cannot be kept in the cache .* XDG_CACHE_HOME"):
         vision.features("cifar10", "train")
 
 
@@ -231,10 +246,10 @@ def test_faulty_weights_are_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="expected a file of weights; found No such file"):
         vision.load_backbone(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(vision.SHIPPED.read_bytes()[:5000])
-    with pytest.raises(DataError, match="not a whole .npz file of weights"):
+    with pytest.raises(DataError, match=r"not a whole \.npz file of weights"):
         vision.load_backbone(tmp_path / "bad.npz")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(DataError, match="expected the arrays 0.weight 32x3x3x3.*; found others"):
+    with pytest.raises(DataError, match=r"expected the arrays 0\.weight 32x3x3x3.*; found others"):
         vision.load_backbone(tmp_path / "other.npz")
     monkeypatch.setattr(vision, "SHIPPED", tmp_path / "bad.npz")
     with pytest.raises(DataError, match="not the file that ships"):
@@ -354,6 +369,31 @@ def test_checkpoint_that_cannot_be_written_keeps_the_one_before(tmp_path, monkey
         train_backbone(tmp_path, train, test, SHORT, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"]) == 1
+
+
+def test_every_epoch_has_an_order_of_its_own(tmp_path, monkeypatch):
+    orders = []
+
+    def spy(padded, chosen, rng):
+        orders.append(chosen.tolist())
+        return augmented(padded, chosen, rng)
+
+    monkeypatch.setattr(backbone_training, "augmented", spy)
+    train_backbone(tmp_path, tiny("train"), tiny("test"), replace(SHORT, epochs=2, batch_size=60), progress=False)
+    first, second = orders
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(60))
+
+
+def test_precision_is_that_of_training_and_testing(tmp_path, monkeypatch):
+    asked, autocast = [], torch.autocast
+    monkeypatch.setattr(
+        torch, "autocast", lambda *words, enabled: asked.append(enabled) or autocast(*words, enabled=enabled)
+    )
+    for precision in ("float32", "bfloat16"):
+        options = replace(SHORT, epochs=1, precision=precision)
+        train_backbone(tmp_path / precision, tiny("train"), tiny("test"), options, progress=False)
+    assert asked == [False] * 4 + [True] * 4  # three steps and a test
 
 
 def test_options_are_used(tmp_path):

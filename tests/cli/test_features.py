@@ -1,0 +1,84 @@
+"""`neurosleep features` and `neurosleep backbone` on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurosleep import backbone_training, vision
+from neurosleep.data import ColourImages
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """Few images of noise in place of the real sets, and an empty cache."""
+
+    def load(name, split, *_):
+        n = {"train": 50, "test": 10}[split]
+        rng = np.random.default_rng(n)
+        pixels = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
+        return ColourImages(pixels, rng.integers(0, 2, n), name, split, Path(), "noise", ("a", "b"))
+
+    monkeypatch.setattr(vision, "load_cifar", load)
+    monkeypatch.setattr("neurosleep.data.load_cifar", load)
+    monkeypatch.setattr(vision, "user_cache_dir", lambda *_, **__: str(tmp_path / "cache"))
+
+
+TINY = ("backbone", "--epochs", 2, "--batch-size", 25, "--precision", "float32", "--out")
+
+
+def test_training_and_features_with_what_was_trained(cli, images, tmp_path):
+    trained = cli(*TINY, tmp_path / "out", "--seed", 3, "--no-augment")
+    assert (trained.code, trained.err) == (0, "")
+    assert [line.split(":")[0] for line in trained.out.splitlines()[:2]] == ["epoch   1 of 2", "epoch   2 of 2"]
+    options = json.loads((tmp_path / "out" / "training.json").read_text())["options"]
+    assert (options["seed"], options["augment"], options["images"]) == (3, False, "cifar100, noise")
+    shown = cli("features", "cifar10", "--weights", tmp_path / "out" / "backbone.npz")
+    assert (shown.code, shown.err) == (0, "")
+    head, train, test, *_ = shown.out.splitlines()
+    assert head.split()[:3] == ["split", "images", "form"]
+    assert train.split()[:3] == ["train", "50", "noise"]
+    assert test.split()[:3] == ["test", "10", "noise"]
+    assert train.split()[4] == "1.0000"  # the largest
+    assert str(tmp_path / "cache") in shown.out
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2
+
+
+def test_defaults_are_those_of_the_weights_that_ship(cli, images, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(backbone_training, "train_backbone", lambda *args, **_: asked.append(args) or tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert cli("backbone").code == 0
+    ((out, train, test, options),) = asked
+    assert (out, train.name, train.split, test.split) == (Path("backbone"), "cifar100", "train", "test")
+    assert options == backbone_training.BackboneTraining()
+
+
+def test_ctrl_c_says_how_to_go_on(cli, images, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backbone_training, "train_backbone", stop)
+    result = cli(*TINY, tmp_path / "out")
+    assert (result.code, result.out) == (130, "")
+    assert result.err == (
+        f"neurosleep: stopped; the same command goes on after the last whole epoch, from {tmp_path / 'out'}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["features", "mnist"], ["'mnist'", "cifar10"]),
+        (["features", "cifar10", "--data-dir", "nowhere"], ["nowhere", "found neither"]),
+        (["features", "cifar10", "--weights", "none.npz"], ["none.npz", "expected a file of weights"]),
+        (["backbone", "--data-dir", "nowhere"], ["nowhere", "found neither"]),
+        (["backbone", "--momentum", "1"], ["momentum"]),
+        (["backbone", "--epochs", "0"], ["--epochs"]),
+    ],
+)
+def test_bad_input(cli, assert_refused, monkeypatch, tmp_path, words, told):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(cli(*words), *told)
+    assert list(tmp_path.iterdir()) == []
