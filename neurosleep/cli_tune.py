@@ -34,6 +34,7 @@ from neurosleep.sims.errors import InputError
     show_default=True,
     help="Mean accuracy over the orders, or that minus their standard deviation.",
 )
+@click.option("--method", default="src", show_default=True, help="What learns and sleeps, as in `run`: ewc+src, ...")
 @click.option("--orders", type=click.IntRange(min=1), default=3, show_default=True, help="Random orders of tasks.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and sampler.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a parameter, as in `run`.")
@@ -56,6 +57,7 @@ def tune(
     storage: str | None,
     sampler: str,
     objective: str,
+    method: str,
     orders: int,
     seed: int,
     settings: tuple[str, ...],
@@ -76,6 +78,7 @@ def tune(
     from dataclasses import replace
 
     from neurosleep.cli import configuration, found
+    from neurosleep.experiments.src_methods import MethodName
     from neurosleep.report import table
     from neurosleep.tuning.objective import FIRST_SEED, tunable
     from neurosleep.tuning.outcome import complete, write_outcome
@@ -85,7 +88,9 @@ def tune(
     experiment = tunable(found(name))
     asked = configuration(name, settings, preset)
     shuffled = configuration(name, ("order=random", *settings), preset)
-    begin = replace(shuffled, methods=("src",))
+    if not MethodName.parse(method).sleeps:
+        raise InputError(f"--method {method} does not sleep, so there is nothing to search: try {method}+src")
+    begin = replace(shuffled, methods=(method,))
     search = Search(
         name,
         begin,

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
+from neurosleep.continual.methods import Method
+from neurosleep.experiments.src_methods import MethodName
 from neurosleep.memory import Memory
 from neurosleep.night import Stage
 from neurosleep.sims.errors import InputError, NeurosleepError
@@ -36,16 +38,16 @@ class Tunable(Protocol):
         """Return an untrained network."""
         ...
 
-    def trainer(self, config: Any, number: int) -> Trainer:
-        """Return how the `number`-th task is trained."""
+    def trainer(self, config: Any, number: int, base: str) -> Trainer:
+        """Return how the `number`-th task is trained under a method."""
         ...
 
     def memory(self, config: Any) -> Memory:
         """Return an empty memory."""
         ...
 
-    def stage(self, config: Any, n_tasks: int) -> Stage:
-        """Return the sleep after the `n_tasks`-th task."""
+    def stage(self, config: Any, n_tasks: int, method: MethodName) -> Stage:
+        """Return the sleep after the `n_tasks`-th task of a method."""
         ...
 
 
@@ -191,9 +193,13 @@ class Objective:
         return results
 
     def _accuracy(self, config: Any, stream: Stream, seed: int, look: Callable[[Checkpoint, nn.Module], None]) -> float:
+        name = MethodName.parse(config.methods[0])
+        method = name.make(config, seed)
+        steps_matter = type(method).after_step is not Method.after_step  # such a method must see every step
+
         def trainer(number: int) -> Trainer:
-            plain = self.experiment.trainer(config, number)
-            if number > 1:
+            plain = self.experiment.trainer(config, number, name.base)
+            if number > 1 or steps_matter:
                 return plain
             awake = (*self._data(config), config.products, config.hidden, config.dropout, config.init)
             most = 4 * len(self.seeds)
@@ -206,7 +212,7 @@ class Objective:
                 return []
             if memory.calibration is not None and not all(0 < s < math.inf for s in memory.calibration.scales):
                 raise SilentError
-            return [self.experiment.stage(config, number)]
+            return [self.experiment.stage(config, number, name)]
 
         nights = Nights(
             stages=stages,
@@ -215,7 +221,8 @@ class Objective:
             precision=config.precision,
         )
         model = self.experiment.network(config, stream, seed)
-        return learn(model, stream, trainer, nights=nights, seed=seed, on_checkpoint=look).accuracy
+        history = learn(model, stream, trainer, method=method, nights=nights, seed=seed, on_checkpoint=look)
+        return history.accuracy
 
     def _stream(self, config: Any, seed: int) -> Stream:
         key = (*self._data(config), seed)

@@ -39,6 +39,8 @@ def test_a_search_and_a_run_with_what_it_found(cli, tmp_path):
         (["src-mnist", "--set", "joy=1"], ["'joy'"]),
         (["src-mnist", "--preset", "joy"], ["no preset 'joy'"]),
         (["src-mnist", "--trials", "0"], ["--trials"]),
+        (["src-mnist", "--method", "ewc"], ["ewc does not sleep", "try ewc+src"]),
+        (["src-mnist", "--method", "prayer"], ["no method 'prayer'"]),
         (["src-mnist", "--data-dir", "nowhere"], ["nowhere", "found neither"]),
     ],
 )

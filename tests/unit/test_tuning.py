@@ -18,6 +18,7 @@ from neurosleep import InputError
 from neurosleep.continual import Nights, Stream, Task, learn
 from neurosleep.experiments import EXPERIMENTS
 from neurosleep.experiments import config as configuration
+from neurosleep.experiments.src_methods import MethodName
 from neurosleep.tuning.objective import FIRST_SEED, Objective, hold_out, tunable
 from neurosleep.tuning.outcome import write_outcome
 from neurosleep.tuning.space import Dimension, changed_values, published_space, with_searches
@@ -81,6 +82,22 @@ def test_keeping_the_first_task_changes_nothing(momentum: str) -> None:
         assert objective.accuracies(settings) == expected
     other = objective.accuracies(config(momentum, "learning_rate=0.01"))
     assert other != expected  # another first task is not taken for it
+
+
+@pytest.mark.parametrize("method", ["rehearsal:0.1+src", "si+src", "owm+src"])
+def test_other_methods_are_judged_as_they_run(method: str) -> None:
+    found = tunable(EXPERIMENT)
+    objective = Objective(found, None, (1000,))
+    settings = config(f"methods=['{method}']", "rehearsal_epochs=2")
+    name = MethodName.parse(method)
+    stream = hold_out(found.stream(settings, None, 1000))
+    nights = Nights(
+        stages=lambda n: [found.stage(settings, n, name)], memory=found.memory(settings), precision="float32"
+    )
+    model = found.network(settings, stream, 1000)
+    trainer = found.trainer(settings, 1, name.base)
+    expected = learn(model, stream, trainer, method=name.make(settings, 1000), nights=nights, seed=1000).accuracy
+    assert [objective.accuracies(settings) for _ in range(2)] == [[expected], [expected]]
 
 
 def test_few_first_tasks_are_kept() -> None:
