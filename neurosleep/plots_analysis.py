@@ -15,7 +15,6 @@ from neurosleep.sims.spikes.reader import SpikeReader
 
 TIMES = {"before": ("before sleep", AWAKE), "after": ("after sleep", ASLEEP)}
 RANDOM = "#bbbbbb"
-GROUP_COLORS = {"unique to task 1": "#228833", "unique to task 2": "#ee7733", "overlapping": "#aa3377"}
 
 
 def draw_replay(runs: Runs, nights: Sequence[str], folder: Path) -> list[Path]:
@@ -88,7 +87,7 @@ def panel_representation(axes: Axes, runs: Runs, what: str) -> None:
     for offset, (time, (name, color)) in zip((-0.19, 0.19), TIMES.items(), strict=True):
         values = np.array([[_measure(layer, what) for layer in run[time]] for run in runs])
         x = np.arange(values.shape[1]) + offset
-        _bars(axes, x, values, color, name, width=0.36)
+        bars(axes, x, values, color, name, width=0.36)
     axes.set_xticks(range(values.shape[1]), [f"hidden {i + 1}" for i in range(values.shape[1])])
     axes.set(ylabel=label, ylim=(0, 1.02))
     if what == "sparseness":
@@ -103,7 +102,7 @@ def panel_inputs(axes: Axes, runs: Runs, layer: int) -> None:
     tasks = runs[0]["tasks"]
     for offset, (time, (name, color)) in zip((-0.19, 0.19), TIMES.items(), strict=True):
         values = np.array([[_number(task[time]) for task in f["tasks"]] for f in found])
-        _bars(axes, np.arange(len(tasks)) + offset, values, color, name, width=0.36)
+        bars(axes, np.arange(len(tasks)) + offset, values, color, name, width=0.36)
     axes.axhline(0, color="black", linewidth=0.6)
     labels = []
     for number, task in enumerate(tasks):
@@ -168,7 +167,7 @@ def panel_training(axes: Axes, runs: Runs, evaluated_on: str) -> None:
             percent = 100 * np.array([[run["points"][index][time] for index in chosen] for run in runs])
             label = name if len(sizes) == 1 else f"{size} images, {name}"
             axes.errorbar(
-                x, percent.mean(0), _spread(percent), color=color, marker=marker, markersize=4, capsize=2, label=label
+                x, percent.mean(0), spread_of(percent), color=color, marker=marker, markersize=4, capsize=2, label=label
             )
     axes.set(xlabel="epochs of training before sleep", ylabel=f"{evaluated_on} accuracy (%)", ylim=(0, 102))
     axes.set_title(f"Mean and s.d. ({_seeds(runs)})")
@@ -186,93 +185,6 @@ def panel_gain(axes: Axes, runs: Runs, evaluated_on: str) -> None:
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set(xlabel=f"{evaluated_on} accuracy before sleep (%)", ylabel="gain in sleep (points)")
     axes.set_title(f"One night each: n = {len(points)} ({_seeds(runs)})")
-
-
-def draw_patches(runs: Runs, stages: Sequence[str], overlap: int, folder: Path) -> list[Path]:
-    """Draw inputs, weights and similarities of a Patches run (Fig. 1C-D); what an older run lacks is left out."""
-    if not all("inputs" in run and "cosine" in run for run in runs):
-        return []
-    drawn = []
-    with rc_context(STYLE):
-        figure = Figure((8.6, 3.6), layout="constrained")
-        bars, margins = figure.subplots(1, 2)
-        shown = overlap if overlap in runs[0]["overlaps"] else runs[0]["overlaps"][0]
-        panel_output_inputs(bars, runs, stages, shown)
-        panel_margins(margins, runs, stages)
-        drawn.append(save(figure, folder / "inputs.png"))
-        if runs[0].get("weight_groups"):
-            figure = Figure((7.5, 2.1 * len(stages)), layout="constrained")
-            grid = figure.subplots(len(stages), 2, sharex=True, squeeze=False)
-            panels_weight_groups(grid, runs[0]["weight_groups"], stages, overlap)
-            drawn.append(save(figure, folder / "weight-groups.png"))
-        figure = Figure((5.4, 3.6), layout="constrained")
-        panel_cosine(figure.subplots(), runs)
-        drawn.append(save(figure, folder / "cosine.png"))
-    return drawn
-
-
-def panel_output_inputs(axes: Axes, runs: Runs, stages: Sequence[str], overlap: int) -> None:
-    """Draw what image 0 sends to its own output and at most to one of task 2, at one overlap (Fig. 1C)."""
-    index = runs[0]["overlaps"].index(overlap)
-    for which, offset, color, label in (
-        (0, -0.19, "#222222", "to output 0 (own)"),
-        (1, 0.19, "#ee6677", "to output 2 or 3, the larger"),
-    ):
-        values = np.array([[run["inputs"][stage][index][which] for stage in stages] for run in runs])
-        _bars(axes, np.arange(len(stages)) + offset, values, color, label, width=0.36)
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set_xticks(range(len(stages)), stages)
-    axes.set_ylabel("input from image 0 (W x)")
-    axes.set_title(f"Overlap {overlap}: mean, s.d., {_trials(runs)}")
-    axes.margins(y=0.25)
-    axes.legend(fontsize=7, loc="upper right")
-
-
-def panel_margins(axes: Axes, runs: Runs, stages: Sequence[str]) -> None:
-    """Draw by how much image 0 prefers its own output to those of task 2, against overlap."""
-    overlaps = runs[0]["overlaps"]
-    for stage, color, line in zip(stages, ("#4477aa", "#ee6677", "#ccbb44"), ("--", "--", "-"), strict=True):
-        pairs = np.array([run["inputs"][stage] for run in runs], dtype=np.float64)
-        margin = pairs[..., 0] - pairs[..., 1]
-        axes.errorbar(overlaps, margin.mean(0), _spread(margin), color=color, linestyle=line, capsize=2, label=stage)
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set(xlabel="overlapping pixels", ylabel="input to own output - largest of task 2")
-    axes.set_title(f"Below 0, image 0 is taken for task 2 ({_trials(runs)})", fontsize=9)
-    axes.legend(fontsize=7)
-
-
-def panels_weight_groups(grid: NDArray[Any], groups: dict[str, Any], stages: Sequence[str], overlap: int) -> None:
-    """Draw the weights to the outputs of each task, by the pixels they come from, after each stage (Fig. 1D)."""
-    for row, stage in zip(grid, stages, strict=True):
-        for axes, (task, histograms) in zip(row, groups[stage].items(), strict=True):
-            for name, histogram in histograms.items():
-                edges = np.linspace(histogram["from"], histogram["to"], len(histogram["counts"]) + 1)
-                total = sum(histogram["counts"])
-                axes.stairs(histogram["counts"], edges, color=GROUP_COLORS[name], alpha=0.55, fill=True)
-                mean = "-" if histogram["mean"] is None else f"{histogram['mean']:+.3f}"
-                axes.plot([], [], "s", color=GROUP_COLORS[name], label=f"{name}: mean {mean}, n = {total}")
-            axes.axvline(0, ymax=0.6, color="black", linewidth=0.6)
-            axes.set_title(f"{stage}: to the outputs of {task}", fontsize=9)
-            axes.margins(y=0.55)
-            axes.legend(fontsize=6.5, loc="upper left", handletextpad=0.1, labelspacing=0.25)
-        row[0].set_ylabel("weights")
-    for axes in grid[-1]:
-        axes.set_xlabel(f"weight (overlap {overlap}, trial 0)")
-
-
-def panel_cosine(axes: Axes, runs: Runs) -> None:
-    """Draw the similarity of the weights to those of the network that had learned task 1 alone, against overlap."""
-    for (name, _), color, line in zip(
-        runs[0]["cosine"].items(), ("#ee6677", "#ccbb44", "#999999"), ("--", "-", ":"), strict=True
-    ):
-        values = np.array([run["cosine"][name] for run in runs], dtype=np.float64)
-        axes.errorbar(
-            runs[0]["overlaps"], values.mean(0), _spread(values), color=color, linestyle=line, capsize=2, label=name
-        )
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set(xlabel="overlapping pixels", ylabel="cosine with the weights after task 1 alone")
-    axes.set_title(f"Mean and s.d. of {_trials(runs)}")
-    axes.legend(fontsize=7)
 
 
 def _draw_fields(runs: Runs, folder: Path) -> Path:
@@ -319,11 +231,11 @@ def _largest(values: NDArray[np.float64]) -> float:
     return float(known.max()) or 1.0 if known.size else 1.0
 
 
-def _bars(
+def bars(
     axes: Axes, x: NDArray[np.floating], values: NDArray[np.float64], color: str, label: str, *, width: float
 ) -> None:
     """Draw means of (seeds, bars) with their s.d., and every seed as a point."""
-    axes.bar(x, _mean(values), yerr=_spread(values), color=color, alpha=0.6, label=label, capsize=3, width=width)
+    axes.bar(x, _mean(values), yerr=spread_of(values), color=color, alpha=0.6, label=label, capsize=3, width=width)
     if len(values) > 1:
         shift = np.linspace(-0.25, 0.25, len(values)) * width
         axes.plot(x + shift[:, np.newaxis], values, "o", color=color, markersize=2.5, markeredgecolor="white", mew=0.3)
@@ -337,7 +249,8 @@ def _mean(values: Any) -> Any:
     return np.where(n > 0, np.where(known, numbers, 0).sum(0) / np.maximum(n, 1), np.nan)
 
 
-def _spread(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def spread_of(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the standard deviation over the first axis, or None for a single value."""
     spread: NDArray[np.float64] | None = values.std(0, ddof=1) if len(values) > 1 else None
     return spread
 
@@ -383,7 +296,3 @@ def _classes(run: dict[str, Any]) -> list[int]:
 
 def _seeds(runs: Runs) -> str:
     return "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
-
-
-def _trials(runs: Runs) -> str:
-    return "one trial" if len(runs) == 1 else f"{len(runs)} trials"

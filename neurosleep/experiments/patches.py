@@ -25,7 +25,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from torch import nn
 
-from neurosleep import plots, plots_analysis
+from neurosleep import plots, plots_patches
 from neurosleep.analysis import (
     cosine_similarity,
     group_weights,
@@ -156,7 +156,7 @@ class PatchesExperiment:
         """Draw accuracy against overlap, raster and weights, and the weights analysed."""
         return [
             *plots.draw_patches(runs, STAGES, folder),
-            *plots_analysis.draw_patches(runs, STAGES, config.logged_overlap, folder),
+            *plots_patches.draw_weights(runs, STAGES, config.logged_overlap, folder),
         ]
 
 

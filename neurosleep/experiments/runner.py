@@ -182,7 +182,7 @@ def _in_pool(job: _Job, seeds: list[int], workers: int, on_progress: Progress) -
     reported = 0.0
     lifeline, end = context.Pipe(duplex=False)
     with ProcessPoolExecutor(workers, context, _enter_worker, (lifeline, amounts)) as pool, lifeline, end:
-        with _ctrl_c_held():
+        with ctrl_c_held():
             futures = {pool.submit(_run_in_worker, job, seed, slot): seed for slot, seed in enumerate(seeds)}
         pending = set(futures)
         while pending:
@@ -252,7 +252,7 @@ def _ctrl_c_remembered() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _ctrl_c_held() -> Iterator[None]:
+def ctrl_c_held() -> Iterator[None]:
     """Hold Ctrl-C back; processes started meanwhile never get one (on Windows only once they are set up)."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

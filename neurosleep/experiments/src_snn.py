@@ -1,8 +1,8 @@
 """The SNN-only variant of Sleep Replay Consolidation: the network spikes awake, too.
 
 (Tadros et al. 2022, Nature Communications 13:7742, Discussion.) Nothing was released for it, and no values printed:
-the defaults here were found in some twenty trials (on training data, with a seed, 3, of their own), for a smaller
-network and fewer images than the other experiments have.
+the defaults here were found in twenty trials (a first one on the test images of seed 0, all others on training images
+with a seed of their own, 3), for a smaller network and fewer images than the other experiments have.
 """
 
 from dataclasses import dataclass
