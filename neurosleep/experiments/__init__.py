@@ -20,6 +20,13 @@ from neurosleep.experiments.src_snn import SnnConfig, SnnExperiment
 from neurosleep.experiments.src_undertrained import SrcUndertrained
 
 _SWEEP = {"rehearsal": {"methods": ("sequential", "src", *pairs("rehearsal", FRACTIONS))}}  # Fig. 3
+_DEEP = {  # four hidden layers; thresholds found in a handful of trials with seed 3
+    "methods": ("sequential", "src", "joint"),
+    "hidden": (400, 400, 400, 400),
+    "init": 0.05,
+    "loss": "cross-entropy",
+    "thresholds": (14.5, 60.0, 60.0, 60.0, 60.0),
+}
 _FIVE = "SRC and other methods on five tasks of two"
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -27,7 +34,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         PatchesExperiment(),
         SrcExperiment(
-            "src-mnist", f"{_FIVE} digits (Table 1, Fig. 2; preset rehearsal: Fig. 3)", Config, presets=_SWEEP
+            "src-mnist",
+            f"{_FIVE} digits (Table 1, Fig. 2; preset rehearsal: Fig. 3)",
+            Config,
+            presets={**_SWEEP, "deep": _DEEP},
         ),
         SrcExperiment("src-fashion-mnist", f"{_FIVE} kinds of clothes (Table 1)", FashionConfig, presets=_SWEEP),
         SrcExperiment(

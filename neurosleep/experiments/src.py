@@ -93,9 +93,9 @@ class SrcExperiment:
                 part = context.keep(name.text, partial(self._learn, config, context, stream, name))
             methods[name.text] = part["history"]
             seconds[name.text] = part["seconds"]
+            seconds["sleep"] += sum(night["seconds"] for night in part["history"]["nights"])
             if name.text == "src":
                 weights = part["weights"]
-                seconds["sleep"] = sum(night["seconds"] for night in part["history"]["nights"])
         return {
             "tasks": [list(task.classes) for task in stream.tasks],
             "task_names": [task.name for task in stream.tasks],
