@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Stub:
     summary = "does next to nothing"
     config_type = Config
     seeds = 3
-    presets = {"double": {"scale": 2.0}}  # noqa: RUF012
+    presets = MappingProxyType({"double": {"scale": 2.0}})
 
     def amount(self, config):
         return STEPS

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from neurosleep import GatedHebbian, InputError, Memory, SpontaneousReplay, UniformNoise
-from neurosleep.continual import History, Nights, Stream, Task, class_incremental, learn
+from neurosleep.continual import Checkpoint, History, Nights, Stream, Task, class_incremental, learn
 from neurosleep.continual.methods import EWC, METHODS, OWM, SI, ICaRL, LwF, Method, Rehearsal
 from neurosleep.continual.methods.distillation import distillation
 from neurosleep.continual.methods.ewc import fisher_diagonal
@@ -384,7 +384,10 @@ def test_lwf_keeps_old_answers() -> None:
     drift = []
     for method in (Method(), LwF(strength=4.0)):
         answers: list[torch.Tensor] = []
-        keep = lambda _, m, a=answers: a.append((m(stream.tasks[1].inputs)[:, :2] / 2).softmax(1).detach())  # noqa: E731
+
+        def keep(_: Checkpoint, model: nn.Module, answers: list[torch.Tensor] = answers) -> None:
+            answers.append((model(stream.tasks[1].inputs)[:, :2] / 2).softmax(1).detach())
+
         learn(network(), stream, Trainer(2, 50), method=method, seed=2, on_checkpoint=keep)
         drift.append(float((answers[1] - answers[0]).abs().mean()))
     assert drift[1] < 0.5 * drift[0]
