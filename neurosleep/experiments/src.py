@@ -81,7 +81,12 @@ class SrcExperiment:
             )
         task_order(n_tasks(config.dataset), config.order, seed=0)
         stream = self.stream(config, data_dir, seed=0)
-        width = stream.joint_inputs.shape[1]
+        width, *_, classes = self.sizes(config, stream)
+        for method in parse_all(config.methods):
+            if method.base == "icarl" and method.value is not None and method.value < classes:
+                raise InputError(
+                    f"method {method.text!r}: the capacity must be at least 1 exemplar for each of {classes} classes"
+                )
         _drive(config).schedule(width, 0.001, np.zeros(width))
 
     def run(self, config: Config, context: RunContext) -> dict[str, Any]:

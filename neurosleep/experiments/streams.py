@@ -1,5 +1,6 @@
 """The streams of tasks of the SRC paper, by the name of their data set (Tadros et al. 2022, "Task protocols")."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from neurosleep import data
 from neurosleep.continual import Stream, Task, class_incremental, task_order
+from neurosleep.data.files import VARIABLE
 from neurosleep.experiments.src_config import Config
 from neurosleep.sims.errors import InputError
 
@@ -80,8 +82,9 @@ def embeddings_path(config: Config, data_dir: str | None) -> Path:
     """Return where the user's embeddings are: `embeddings`, or the folder ``cub200`` of the data folder."""
     if config.embeddings:
         return Path(config.embeddings)
-    if data_dir is not None:
-        return Path(data_dir) / "cub200"
+    folder = data_dir or os.environ.get(VARIABLE)
+    if folder:
+        return Path(folder) / "cub200"
     raise InputError(
         "CUB-200 needs embeddings that you supply (2048 values an image, from a ResNet-50): give their file or folder "
         "with --set embeddings=PATH; data/README.md has the format. To try the protocol without: --set "

@@ -71,6 +71,7 @@ def test_image_keeping_memory_measures_on_everything_seen() -> None:
         ("src-mnist", ['methods=["ewc:much"]'], "'much' is not a number"),
         ("src-mnist", ['methods=["icarl:1.5"]'], "capacity must be a whole number"),
         ("src-mnist", ['methods=["rehearsal:2"]'], "fraction"),
+        ("src-mnist", ['methods=["icarl:5"]', "dataset=mnist-small"], "at least 1 exemplar for each of 10 classes"),
         ("src-mnist", ["methods=[]"], "at least one"),
         ("src-mnist", ['methods=["src", "src"]'], "each only once, got src, src"),
         ("src-cub200", [], "CUB-200 needs embeddings that you supply"),
@@ -81,7 +82,10 @@ def test_image_keeping_memory_measures_on_everything_seen() -> None:
         ("patches", ["form=corrected", "width=10"], "expected an overlap below 25"),
     ],
 )
-def test_a_run_that_cannot_work_is_refused_before_it_starts(name: str, settings: list[str], message: str) -> None:
+def test_a_run_that_cannot_work_is_refused_before_it_starts(
+    name: str, settings: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEUROSLEEP_DATA", raising=False)
     experiment = EXPERIMENTS[name]
     with pytest.raises(InputError, match=message):
         experiment.prepare(configuration.build(experiment.config_type, settings), None)

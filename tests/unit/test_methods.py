@@ -190,7 +190,21 @@ def positions() -> nn.Module:
     return nn.Sequential(nn.Unflatten(1, (3, 2)), nn.Linear(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3))
 
 
-@pytest.mark.parametrize("make", [Tanh, chain, positions])
+class Stepping(nn.Module):
+    """Declares a chain to sleep in, but passes it three times awake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5, bias=False), nn.Linear(5, 3, bias=False)
+
+    def spiking_chain(self) -> nn.Module:
+        return nn.Sequential(self.first, nn.ReLU(), self.second)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.second((self.first(x) - step).relu()) for step in range(3)]).mean(0)
+
+
+@pytest.mark.parametrize("make", [Tanh, chain, positions, Stepping])
 @pytest.mark.parametrize("labels_of", ["empirical", "model"])
 def test_fisher_is_that_of_every_input_by_itself(make: Callable[[], nn.Module], labels_of: Any) -> None:
     torch.manual_seed(0)
@@ -352,6 +366,48 @@ def test_owm_needs_linear_layers() -> None:
         OWM().begin_task(nn.Flatten(), one, 1)
     model[1].requires_grad_(False)
     OWM().begin_task(model, one, 1)
+
+
+class Spare(nn.Module):
+    """Owns a layer that it passes only when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare, self.passes = nn.Linear(20, 4), nn.Linear(4, 4), False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.used(x)
+        return self.spare(outputs) if self.passes else outputs
+
+
+def test_owm_where_a_layer_is_not_passed() -> None:
+    torch.manual_seed(0)
+    model, method = Spare(), OWM(alpha=1e-6, batch_size=1)
+    old = task(torch.rand(60, 3) @ torch.rand(3, 20), torch.randint(2, (60,)), (0, 1))
+    new = task(torch.rand(60, 20), torch.randint(2, 4, (60,)), (2, 3))
+    answers: list[torch.Tensor] = []
+    learn(
+        model,
+        Stream((old, new), old.inputs, old.labels),
+        Trainer(5, 10, 0.05, 0.9),
+        method=method,
+        on_checkpoint=lambda _, m: answers.append(m(old.inputs).detach()),
+    )
+    assert float((answers[1] - answers[0]).abs().max()) < 1e-4
+    assert set(method.projectors) == {"used"}
+
+    # a layer that no old input has reached learns freely, and one that is left out keeps what it had
+    model.passes = True
+    before = model.spare.weight.detach().clone()
+    method.begin_task(model, new, 3)
+    Trainer(1, 10, 0.05, 0.9).train(model, new.inputs, new.labels, steps=method)
+    assert not torch.equal(model.spare.weight, before)
+    method.consolidate(model, new)
+    spare = method.projectors["spare"]
+    model.passes = False
+    method.begin_task(model, new, 4)
+    method.consolidate(model, new)
+    assert torch.equal(method.projectors["spare"], spare)
 
 
 # Learning without forgetting

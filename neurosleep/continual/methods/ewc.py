@@ -120,7 +120,7 @@ def fisher_diagonal(
 
 
 def _of_linear_chain(model: nn.Module, inputs: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor] | None:
-    """Return the sums over inputs by outer products, or None if the model is no chain of linear layers."""
+    """Return the sums over inputs by outer products, or None if inputs do not pass a chain of linear layers once."""
     try:
         stages = linear_stages(model)
     except InputError:
@@ -129,8 +129,14 @@ def _of_linear_chain(model: nn.Module, inputs: torch.Tensor, weights: torch.Tens
     parameters = trainable(model)
     if not parameters.keys() <= owned:
         return None
+    passed: list[nn.Module] = []
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    hooks = [s.module.register_forward_hook(lambda _, x, y: seen.append((x[0].detach(), y))) for s in stages]
+
+    def keep(layer: nn.Module, x: tuple[torch.Tensor], y: torch.Tensor) -> None:
+        passed.append(layer)
+        seen.append((x[0].detach(), y))
+
+    hooks = [s.module.register_forward_hook(keep) for s in stages]
     try:
         with torch.enable_grad():
             start = inputs.detach().requires_grad_(inputs.is_floating_point())  # so that frozen layers pass errors on
@@ -138,8 +144,8 @@ def _of_linear_chain(model: nn.Module, inputs: torch.Tensor, weights: torch.Tens
     finally:
         for hook in hooks:
             hook.remove()
-    if any(x.dim() != 2 for x, _ in seen):
-        return None
+    if passed != [s.module for s in stages] or any(x.dim() != 2 for x, _ in seen):
+        return None  # a declared chain (`spiking_chain`) may be passed many times, in steps
     sums = {name: torch.zeros_like(p) for name, p in parameters.items()}
     for c in _with_weight(weights):
         errors = torch.autograd.grad(logs[:, c].sum(), [y for _, y in seen], retain_graph=True)

@@ -69,6 +69,8 @@ class OWM(Method):
             return
         with torch.no_grad():
             for name, layer in _layers(model).items():
+                if name not in self._used:
+                    continue  # no old input has reached this layer
                 old = self._weights[name]
                 new = torch.addmm(old, _weights(layer) - old, self._used[name])
                 if layer.weight.requires_grad:
@@ -79,7 +81,7 @@ class OWM(Method):
     def consolidate(self, model: nn.Module, task: Task) -> None:
         """Close the directions of this task's inputs."""
         self._weights, self._used = {}, {}
-        updated = {}
+        updated = dict(self._projectors_before)
         for name, x in self._mean_inputs(model, task.inputs).items():
             p = self._projectors_before.get(name)
             if p is None:
