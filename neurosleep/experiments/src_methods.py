@@ -87,7 +87,7 @@ class MethodName:
                 if v is not None and not v.is_integer():
                     raise InputError(f"method {self.text!r}: the capacity must be a whole number of inputs")
                 return ICaRL(
-                    int(v or 100),
+                    100 if v is None else int(v),
                     loss=config.icarl_loss,
                     selection=config.icarl_selection,
                     means_with_dropout=config.icarl_dropout_in_means,

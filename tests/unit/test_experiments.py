@@ -191,7 +191,7 @@ def test_parts_of_a_run_are_kept(tmp_path: Path) -> None:
 
 
 def first_config(*settings: str) -> Config:
-    return run_small(*settings, keep=lambda name, do: {"history": {"accuracy": 0}, "weights": {}, "seconds": 0})[0]
+    return run_small(*settings, keep=lambda name, do: {"history": {"nights": []}, "weights": {}, "seconds": 0})[0]
 
 
 def test_test_on_training_images_is_an_option() -> None:

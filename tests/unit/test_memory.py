@@ -21,7 +21,8 @@ def test_mean_is_that_of_everything_seen() -> None:
         memory.observe(model, part)
     assert memory.count == 90
     np.testing.assert_allclose(memory.mean_input, X.astype(np.float64).mean(0), rtol=1e-12)
-    assert memory.calibration == calibrate(model, X)
+    assert memory.calibration is not None  # products of parts may round otherwise than that of the whole
+    np.testing.assert_allclose(memory.calibration.scales, calibrate(model, X).scales, rtol=1e-6)
 
 
 def test_scales_of_all_or_of_the_last() -> None:
