@@ -1,18 +1,19 @@
-"""Train the convolutional layers whose features stand for the images of CIFAR-10 (`neurosleep.vision`).
+"""Train the convolutional layers whose features stand for images (`neurosleep.convolutions`, `neurosleep.vision`).
 
-The paper trained them on Tiny ImageNet. What ships here was trained on CIFAR-100, which has no class in common with
-CIFAR-10 either. Training writes a checkpoint after every epoch and goes on from it, to the same end, after any kind of
-interruption.
+Training writes a checkpoint after every epoch and goes on from it, to the same end, after any kind of interruption.
+Options and recipes are in `neurosleep.backbone_options`.
+
+Tadros et al. 2022 trained "vgg-cifar100" on Tiny ImageNet. What ships here was trained on CIFAR-100, which has no class
+in common with CIFAR-10 either.
 """
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,105 +22,67 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from neurosleep.backbone_options import BackboneTraining, Precision
+from neurosleep.convolutions import Convolutions, save_weights, untrained
 from neurosleep.data.cifar import ColourImages
 from neurosleep.sims.errors import InputError
 from neurosleep.training import DivergenceError
-from neurosleep.vision import DENSE, N_FEATURES, Backbone, save_weights
 
-Schedule = Literal["one-cycle", "cosine", "constant"]
-Precision = Literal["bfloat16", "float32"]
+__all__ = ["BackboneTraining", "accuracy", "augmented", "classifier", "train_backbone"]
+
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "backbone.npz"
 REPORT = "training.json"
 PADDING = 4  # pixels
 
 
-@dataclass(frozen=True)
-class BackboneTraining:
-    """How the convolutional layers are trained, with two dense layers and one output per class behind them.
+def classifier(backbone: Convolutions, n_classes: int, seed: int) -> nn.Sequential:
+    """Put dense layers behind convolutional ones, and draw all weights.
 
-    Parameters
-    ----------
-    epochs, batch_size
-        Passes over the training images, and images per step.
-    learning_rate, momentum, weight_decay
-        Of SGD with Nesterov's momentum; the learning rate is the highest of the schedule. The paper: 0.005, 0.9, none.
-    schedule
-        "one-cycle" rises over the first `warm_up` of all steps and falls to zero; "cosine" only falls; "constant".
-    warm_up
-        Part of the steps in which "one-cycle" rises.
-    augment
-        Whether images are mirrored at random and shifted by up to 4 pixels.
-    label_smoothing
-        Of the cross-entropy.
-    max_norm
-        Gradients with a larger norm are shortened to it.
-    seed
-        Seed of the first weights, the order of the images and their changes.
-    precision
-        What convolutions are computed in; weights are always float32.
+    Those of "vgg-cifar100" are drawn as He et al. (2015), with biases of zero; weights and biases of "conv-cifar10"
+    uniformly within plus or minus the inverse root of the number of inputs, as in the public repository.
     """
-
-    epochs: int = 18
-    batch_size: int = 100
-    learning_rate: float = 0.03
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Schedule = "one-cycle"
-    warm_up: float = 0.15
-    augment: bool = True
-    label_smoothing: float = 0.0
-    max_norm: float = 5.0
-    seed: int = 0
-    precision: Precision = "bfloat16"
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise InputError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
-        if not self.learning_rate > 0 or not 0 <= self.momentum < 1 or not self.weight_decay >= 0:
-            raise InputError(
-                "learning_rate must be positive, momentum from 0 to below 1 and weight_decay not negative, "
-                f"got {self.learning_rate}, {self.momentum} and {self.weight_decay}"
-            )
-        if not 0 < self.warm_up < 1 or not 0 <= self.label_smoothing < 1 or not self.max_norm > 0:
-            raise InputError(
-                "warm_up must be between 0 and 1, label_smoothing from 0 to below 1 and max_norm positive, "
-                f"got {self.warm_up}, {self.label_smoothing} and {self.max_norm}"
-            )
-        if self.schedule not in get_args(Schedule):
-            raise InputError(f"schedule must be one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")
-        if self.precision not in get_args(Precision):
-            raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}")
-
-    def rate(self, progress: float) -> float:
-        """Return the learning rate after a part, from 0 to 1, of all steps."""
-        if self.schedule == "constant":
-            return self.learning_rate
-        if self.schedule == "one-cycle":
-            if progress < self.warm_up:
-                return self.learning_rate * (0.04 + 0.96 * progress / self.warm_up)
-            progress = (progress - self.warm_up) / (1 - self.warm_up)
-        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-
-
-def classifier(backbone: Backbone, n_classes: int, seed: int) -> nn.Sequential:
-    """Put dense layers behind a backbone, and draw all weights as He et al. (2015); biases are zero."""
     generator = torch.Generator().manual_seed(seed)
     head: list[nn.Module] = []
-    n_pre = N_FEATURES
-    for n_post in DENSE:
+    n_pre = backbone.n_features
+    for n_post in backbone.dense:
         head += [nn.Linear(n_pre, n_post), nn.ReLU()]
         n_pre = n_post
     model = nn.Sequential(backbone, nn.Sequential(*head, nn.Linear(n_pre, n_classes)))
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if not isinstance(module, (nn.Conv2d, nn.Linear)):
+            continue
+        bound = module.weight[0].numel() ** -0.5
+        for name, values in module.named_parameters():
+            if backbone.layers == "conv-cifar10":
+                nn.init.uniform_(values, -bound, bound, generator=generator)
+            elif name == "weight":
+                nn.init.kaiming_normal_(values, nonlinearity="relu", generator=generator)
+            else:
+                nn.init.zeros_(values)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def _optimizer(model: nn.Module, options: BackboneTraining) -> torch.optim.Optimizer:
+    if options.optimizer == "adam":
+        return torch.optim.Adam(
+            model.parameters(),
+            lr=options.learning_rate,
+            betas=(options.momentum, 0.999),
+            weight_decay=options.weight_decay,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=options.momentum > 0,
+        fused=True,
+    )
 
 
 def train_backbone(
@@ -131,7 +94,7 @@ def train_backbone(
     progress: bool | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Path:
-    """Train a backbone, or go on with a training that was interrupted.
+    """Train convolutional layers, or go on with a training that was interrupted.
 
     Parameters
     ----------
@@ -140,7 +103,8 @@ def train_backbone(
     train, test
         Images to train on, and to measure accuracy with after every epoch.
     options
-        How to train; the defaults if None. They must be those of the checkpoint, if there is one.
+        What to train, and how; the recipe of "vgg-cifar100" if None. They must be those of the checkpoint, if there is
+        one.
     progress
         Whether to show a bar on stderr. None: only if stderr is a terminal.
     on_epoch
@@ -154,26 +118,22 @@ def train_backbone(
     Raises
     ------
     InputError
-        The checkpoint is damaged, or is of other options or other images.
+        The checkpoint is damaged, or is of other options or other images; there are fewer images than a batch needs;
+        "conv-cifar10" is to be trained on other images than CIFAR's.
     DivergenceError
         Weights are no longer finite.
     """
     options = options or BackboneTraining()
+    backbone = untrained(options.layers, train.name)
+    if options.whole_batches and len(train) < options.batch_size:
+        raise InputError(f"batch_size must be at most the number of images, {len(train)}; got {options.batch_size}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     key = {**asdict(options), "images": f"{train.name}, {train.form}", "n_images": len(train)}
-    backbone = Backbone()
     model = classifier(backbone, len(train.label_names), options.seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=options.learning_rate,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        nesterov=options.momentum > 0,
-        fused=True,
-    )
+    optimizer = _optimizer(model, options)
     history = _resume(folder / CHECKPOINT, key, model, optimizer)
-    padded = np.pad(train.pixels, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)), mode="reflect")
+    padded = np.pad(train.pixels, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)), options.edges)
     labels = torch.from_numpy(train.labels)
     for epoch in range(len(history), options.epochs):
         loss = _epoch(model, optimizer, padded, labels, options, epoch, progress)
@@ -207,6 +167,8 @@ def _epoch(
     """Train for one epoch, all of whose randomness is that of seed and epoch; return the mean loss."""
     rng = np.random.default_rng([options.seed, epoch])
     order = rng.permutation(len(labels))
+    if options.whole_batches:
+        order = order[: len(order) // options.batch_size * options.batch_size]
     batches = [order[i : i + options.batch_size] for i in range(0, len(order), options.batch_size)]
     total = 0.0
     model.train()
@@ -227,10 +189,11 @@ def _epoch(
         )
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(model.parameters(), options.max_norm)
+        if options.max_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), options.max_norm)
         optimizer.step()
         total += float(loss.detach()) * len(batch)
-    return total / len(labels)
+    return total / len(order)
 
 
 def augmented(

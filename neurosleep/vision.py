@@ -1,118 +1,82 @@
-"""Images as what pre-trained convolutional layers make of them: the inputs of the networks that learn CIFAR-10.
+"""Images as what pre-trained convolutional layers make of them: the inputs of the networks that learn CIFAR.
 
-The layers are those of Tadros et al. 2022 (Methods, "Task protocols"): three blocks of 32, 64 and 128 filters, each two
-3 x 3 convolutions and a max pooling, flattened to 2048 values. The paper trained them on Tiny ImageNet; those that ship
-were trained on CIFAR-100 (`data/README.md`).
+The layers are in `neurosleep.convolutions`. What they make of a set of images is computed once, and then read from
+files with checksums in the user's cache.
 """
 
 import hashlib
-import io
 import json
 import os
 import secrets
-import struct
 import time
-import zipfile
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
-from torch import nn
 from tqdm import tqdm
 
+from neurosleep.convolutions import Backbone, Convolutions, Layers, read_weights, save_weights, untrained
 from neurosleep.data.catalogue import Split
 from neurosleep.data.cifar import ColourImages, load_cifar
 from neurosleep.data.files import PACKAGE
 from neurosleep.data.idx import DataError
 from neurosleep.sims.errors import InputError
 
-FILTERS = (32, 64, 128)
-N_FEATURES = 2048
-DENSE = (1028, 256)  # neurons of the dense layers behind, which are trained along and left out afterwards
+__all__ = ["Backbone", "Features", "Layers", "cache_folder", "features", "load_backbone", "save_weights"]
+
+# The weights that ship, and their checksums.
 SHIPPED = PACKAGE / "vgg_cifar100" / "backbone.npz"
-SHA256 = "d8071451f0aec55df6bc23cb59ef431f7c918bf85fdd5da5fe4a76b471f43b2c"  # of the shipped weights
+SHA256 = "d8071451f0aec55df6bc23cb59ef431f7c918bf85fdd5da5fe4a76b471f43b2c"
+SHIPPED_STRIDED = PACKAGE / "conv_cifar10" / "weights.npz"
+SHA256_STRIDED = "6c777e68bab230177e5e975177f6ee126f9a216819e6b4d6209dbecaf6ccd829"
 VERSION = 1  # of what is computed here; another one leaves cached features aside
 BATCH = 250  # images
 ABANDONED = 3600  # seconds after which an unfinished file is taken to be left behind
-LARGEST = 65504  # in float16
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError)  # of a .npz file
-MEAN, DEVIATION = 127.5, 63.75  # of grey levels, before the first layer
 
 
-class Backbone(nn.Sequential):
-    """The convolutional layers: (n, 3, 32, 32) grey levels from 0 to 255 in, (n, 2048) rectified values out."""
-
-    def __init__(self) -> None:
-        layers: list[nn.Module] = []
-        n_pre = 3
-        for n_post in FILTERS:
-            layers += [nn.Conv2d(n_pre, n_post, 3, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(n_post, n_post, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]  # ReLU and pooling commute
-            n_pre = n_post
-        super().__init__(*layers, nn.Flatten())
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the features of images."""
-        values = (pixels.float() - MEAN) / DEVIATION
-        for layer in self:
-            values = layer(values)
-        return values
-
-
-def save_weights(path: str | os.PathLike[str], backbone: Backbone) -> None:
-    """Write the weights of a backbone to a ``.npz`` file."""
-    with Path(path).open("wb") as file:
-        np.savez(file, **{name: value.contiguous().numpy() for name, value in backbone.state_dict().items()})
-
-
-def load_backbone(path: str | os.PathLike[str] | None = None) -> Backbone:
-    """Return the backbone with trained weights.
+def load_backbone(
+    path: str | os.PathLike[str] | None = None, layers: Layers = "vgg-cifar100", images: str = "cifar10"
+) -> Convolutions:
+    """Return convolutional layers with trained weights, ready to be used (in evaluation mode).
 
     Parameters
     ----------
     path
         File of weights, as `neurosleep.backbone_training` writes them; those that ship if None.
+    layers
+        "vgg-cifar100" or "conv-cifar10", see `neurosleep.convolutions`.
+    images
+        Set of the images to be looked at, "cifar10" or "cifar100". "conv-cifar10" normalises by its mean and s.d.
 
     Raises
     ------
+    InputError
+        There are no such layers, or no such set.
     DataError
-        The file is missing or damaged, or the weights are of other layers.
+        The file is missing or damaged, or the weights are of other layers or not finite.
     """
-    file = Path(path or SHIPPED)
-    content = _read(file)
-    if path is None and hashlib.sha256(content).hexdigest() != SHA256:
-        raise DataError(f"{file}: this is not the file that ships with neurosleep; install the package again")
-    backbone = Backbone()
-    expected = {name: tuple(value.shape) for name, value in backbone.state_dict().items()}
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            weights = {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *DAMAGE) as error:
-        raise DataError(f"{file}: not a whole .npz file of weights ({error})") from error
-    if {name: value.shape for name, value in weights.items()} != expected:
-        raise DataError(f"{file}: expected the arrays {_shapes(expected)}; found others")
-    backbone.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    backbone = untrained(layers, images)
+    shipped, sha256 = (SHIPPED, SHA256) if layers == "vgg-cifar100" else (SHIPPED_STRIDED, SHA256_STRIDED)
+    read_weights(Path(path or shipped), backbone, sha256 if path is None else None)
     return backbone.eval()
-
-
-def _shapes(expected: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in expected.items())
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the backbone makes of the images of one split.
+    """What convolutional layers make of the images of one split.
 
     Attributes
     ----------
     inputs
-        float32 (n, 2048) from 0 to 1.
+        float32: (n, 2048) from 0 to 1 of "vgg-cifar100"; (n, 1024) as they are, with their signs, of "conv-cifar10".
+        The latter are mapped into memory from the cache, and read when they are used; what is written to them
+        stays in memory.
     labels
         Class of each image, int64 (n,).
     name, split
@@ -122,7 +86,7 @@ class Features:
     form
         Of the images: "original" or "JPEG-recoded (...)".
     maximum
-        What the features were divided by: the largest of the training split.
+        What the features were divided by: the largest of the training split; 1 of "conv-cifar10".
     label_names
         Name of each class.
     """
@@ -142,14 +106,17 @@ def features(
     split: Split,
     data_dir: str | os.PathLike[str] | None = None,
     *,
+    layers: Layers = "vgg-cifar100",
     weights: str | os.PathLike[str] | None = None,
     download: bool = True,
     progress: bool | None = None,
 ) -> Features:
     """Return the features of CIFAR-10 or CIFAR-100, computed once and then read from the user's cache.
 
-    Both splits are divided by the largest feature of the training split, and the few test features above it are cut off
-    at 1. (The released script divides each split by its own maximum, for which it must have seen all test images.)
+    Features of "vgg-cifar100" are firing rates: both splits are divided by the largest feature of the training split,
+    and the few test features above it are cut off at 1. (The released script divides each split by its own maximum, for
+    which it must have seen all test images.) They are kept with 11 significant bits (float16). Features of
+    "conv-cifar10" are what the layers give, in float32: neither divided nor rectified nor rounded.
 
     Parameters
     ----------
@@ -159,26 +126,30 @@ def features(
         "train" or "test".
     data_dir, download
         Where the images are, and whether they may be downloaded; see `neurosleep.data.load_cifar`.
+    layers
+        "vgg-cifar100" (Tadros et al. 2022) or "conv-cifar10" (brain-inspired replay, tripartite sleep).
     weights
-        File of the backbone's weights; those that ship if None.
+        File of the layers' weights; those that ship if None.
     progress
         Whether to show bars on stderr. None: only if stderr is a terminal.
 
     Returns
     -------
     Features
-        In the order of `neurosleep.data.load_cifar`. The features are kept with 11 significant bits (float16).
+        In the order of `neurosleep.data.load_cifar`.
 
     Raises
     ------
     InputError
-        There is no set or split of that name.
+        There is no set or split of that name, there are no such layers, or their weights are not trained.
     DataError
         Images or weights are missing or damaged, or the cache cannot be written.
     """
-    backbone = load_backbone(weights)
+    backbone = load_backbone(weights, layers, name)
     images = load_cifar(name, split, data_dir, download, progress)
     stored, maximum = _stored(backbone, images, progress)
+    if backbone.stored is np.float32:
+        return Features(stored, images.labels, name, split, images.source, images.form, 1.0, images.label_names)
     if split != "train":
         train = load_cifar(name, "train", data_dir, download, progress)
         _, maximum = _stored(backbone, train, progress)
@@ -190,15 +161,16 @@ def features(
     return Features(inputs, images.labels, name, split, images.source, images.form, maximum, images.label_names)
 
 
-def _stored(backbone: Backbone, images: ColourImages, progress: bool | None) -> tuple[NDArray[np.float16], float]:
+def _stored(backbone: Convolutions, images: ColourImages, progress: bool | None) -> tuple[NDArray[Any], float]:
     """Return the features of images and the largest of them, out of the cache; computed first if they are not there."""
     digest = hashlib.sha256(f"features {VERSION}".encode())
     for value in backbone.state_dict().values():
         digest.update(value.contiguous().numpy().tobytes())
+    digest.update(backbone.key.encode())
     digest.update(images.pixels.data)
     folder = cache_folder()
     path = folder / f"{images.name}-{images.split}-{digest.hexdigest()[:32]}.npy"
-    found = _cached(path, len(images))
+    found = _cached(path, backbone, len(images))
     if found is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +180,7 @@ def _stored(backbone: Backbone, images: ColourImages, progress: bool | None) -> 
                 f"{path}: features cannot be kept in the cache ({error.strerror or error}); make room there, or name "
                 "another cache folder with XDG_CACHE_HOME"
             ) from error
-        found = _cached(path, len(images))
+        found = _cached(path, backbone, len(images))
     if found is None:
         raise DataError(f"{path}: what was written there does not read back; check the disk")
     return found
@@ -226,22 +198,23 @@ def _checked(path: Path, stamp: tuple[int, int, int], sha256: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
-def _cached(path: Path, n: int) -> tuple[NDArray[np.float16], float] | None:
+def _cached(path: Path, backbone: Convolutions, n: int) -> tuple[NDArray[Any], float] | None:
     """Return the features of a file and the largest of them; None if it is missing or damaged."""
     try:
         sidecar = json.loads(path.with_suffix(".json").read_text())
         stat = path.stat()
         if not _checked(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size), sidecar["sha256"]):
             return None
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        stored = np.load(path, mmap_mode="c", allow_pickle=False)  # "c": what is written stays in memory
         maximum = float(sidecar["maximum"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return (stored, maximum) if stored.shape == (n, N_FEATURES) and stored.dtype == np.float16 else None
+    fits = stored.shape == (n, backbone.n_features) and stored.dtype == backbone.stored
+    return (stored, maximum) if fits else None
 
 
 @torch.no_grad()
-def _compute(path: Path, backbone: Backbone, images: ColourImages, progress: bool | None) -> None:
+def _compute(path: Path, backbone: Convolutions, images: ColourImages, progress: bool | None) -> None:
     """Write the features of images, and their checksum beside them; either file is written whole or not at all."""
     for left in path.parent.glob(f".{path.name[:-4]}*"):  # by a process that was killed
         with suppress(OSError):
@@ -250,7 +223,8 @@ def _compute(path: Path, backbone: Backbone, images: ColourImages, progress: boo
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     sidecar = temporary.with_suffix(".json")
     try:
-        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(images), N_FEATURES))
+        shape = (len(images), backbone.n_features)
+        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=backbone.stored, shape=shape)
         bar = tqdm(
             range(0, len(images), BATCH),
             desc=f"features of {images.name}, {images.split}",
@@ -260,8 +234,9 @@ def _compute(path: Path, backbone: Backbone, images: ColourImages, progress: boo
         for first in bar:
             pixels = torch.from_numpy(images.pixels[first : first + BATCH]).permute(0, 3, 1, 2)
             values = backbone(pixels).numpy()
-            if not values.max() <= LARGEST:  # not a number, perhaps
-                raise InputError(f"the backbone gives features beyond {LARGEST:g}: its weights are not trained")
+            largest = float(np.finfo(backbone.stored).max)
+            if not np.abs(values).max() <= largest:  # not a number, perhaps
+                raise InputError(f"the backbone gives features beyond {largest:g}: its weights are not trained")
             stored[first : first + BATCH] = values
             maximum = max(maximum, float(stored[first : first + BATCH].max()))
         stored.flush()
@@ -275,10 +250,3 @@ def _compute(path: Path, backbone: Backbone, images: ColourImages, progress: boo
         for file_path in (temporary, sidecar):  # after a success there is none
             with suppress(OSError):
                 file_path.unlink()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: expected a file of weights; found {error.strerror or error}") from error

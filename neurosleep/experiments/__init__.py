@@ -1,5 +1,7 @@
 """Experiments of the papers, each one command: `neurosleep run NAME`."""
 
+from typing import Any
+
 from neurosleep.experiments.base import Experiment
 from neurosleep.experiments.patches import PatchesExperiment
 from neurosleep.experiments.src import IcarlExperiment, SrcExperiment
@@ -27,6 +29,32 @@ _DEEP = {  # four hidden layers; thresholds found in a handful of trials with se
     "loss": "cross-entropy",
     "thresholds": (14.5, 60.0, 60.0, 60.0, 60.0),
 }
+_NIGHT = {  # the released iCaRL night for 100 exemplars, with a thirty-second of its plasticity
+    "max_rate": 114.37,
+    "inc": 0.0013,
+    "dec": 0.00017,
+    "thresholds": (38.45, 22.2, 6.893),
+    "gain_scale": 4.2534,
+    "sleep_steps": 15_000,
+    "sleep_steps_more": 0,
+}
+_OWM = {**_NIGHT, "methods": ("owm:0.3", "owm:0.3+src"), "loss": "cross-entropy", "order": "random"}
+_TUNED = {  # trial 11 of 24 on held-out training images
+    "methods": ("sequential", "src"),
+    "inc": 0.001378,
+    "dec": 0.001045,
+    "thresholds": (4.8725, 2.0429, 5.9877),
+    "gain_scale": 37.25,
+    "sleep_steps": 12_496,
+    "sleep_steps_more": 0,
+}
+
+
+def _gentle(fraction: float, epochs: int) -> dict[str, Any]:
+    """Return a preset: rehearsal of a share of old inputs, without a night and with the gentle one."""
+    return {**_NIGHT, "methods": pairs("rehearsal", (fraction,)), "rehearsal_epochs": epochs}
+
+
 _FIVE = "SRC and other methods on five tasks of two"
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -37,16 +65,26 @@ EXPERIMENTS: dict[str, Experiment] = {
             "src-mnist",
             f"{_FIVE} digits (Table 1, Fig. 2; preset rehearsal: Fig. 3)",
             Config,
-            presets={**_SWEEP, "deep": _DEEP},
+            presets={**_SWEEP, "deep": _DEEP, "gentle": _gentle(0.018, 10), "owm": _OWM},
         ),
-        SrcExperiment("src-fashion-mnist", f"{_FIVE} kinds of clothes (Table 1)", FashionConfig, presets=_SWEEP),
+        SrcExperiment(
+            "src-fashion-mnist",
+            f"{_FIVE} kinds of clothes (Table 1)",
+            FashionConfig,
+            presets={**_SWEEP, "gentle": _gentle(0.018, 10), "owm": _OWM},
+        ),
         SrcExperiment(
             "src-cross-modal",
             "SRC and others on digits, then clothes, on the same outputs (Table 1)",
             CrossModalConfig,
-            presets=_SWEEP,
+            presets={**_SWEEP, "gentle": _gentle(0.0075, 2), "tuned": _TUNED},
         ),
-        SrcExperiment("src-cifar10", f"{_FIVE} classes of photographs (Table 1)", Cifar10Config, presets=_SWEEP),
+        SrcExperiment(
+            "src-cifar10",
+            f"{_FIVE} classes of photographs (Table 1)",
+            Cifar10Config,
+            presets={**_SWEEP, "gentle": {**_gentle(0.0075, 10), "order": "random"}},
+        ),
         SrcExperiment(
             "src-cub200", "SRC and others on two tasks of 100 birds, on embeddings that you supply", Cub200Config
         ),

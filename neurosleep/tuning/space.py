@@ -43,7 +43,9 @@ class Dimension:
 
     def contains(self, value: Any) -> bool:
         """Whether a value is in the range."""
-        return value in self.choices if self.choices else self.low <= value <= self.high
+        if self.choices:
+            return value in self.choices
+        return value is not None and self.low <= value <= self.high
 
 
 def published_space(config: Any) -> dict[str, Dimension]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neurosleep import backbone_training, vision
+from neurosleep.backbone_options import RECIPES
 from neurosleep.data import ColourImages
 
 
@@ -45,6 +46,41 @@ def test_training_and_features_with_what_was_trained(cli, images, tmp_path):
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2
 
 
+def test_layers_of_brain_inspired_replay(cli, images, tmp_path):
+    trained = cli(*TINY, tmp_path / "out", "--layers", "conv-cifar10", "--optimizer", "sgd")
+    assert (trained.code, trained.err) == (0, "")
+    options = json.loads((tmp_path / "out" / "training.json").read_text())["options"]
+    assert (options["layers"], options["optimizer"], options["images"]) == ("conv-cifar10", "sgd", "cifar10, noise")
+    assert (options["epochs"], options["learning_rate"], options["weight_decay"]) == (2, 1e-4, 0)
+    for weights in ((), ("--weights", tmp_path / "out" / "backbone.npz")):
+        shown = cli("features", "cifar100", "--layers", "conv-cifar10", *weights)
+        assert (shown.code, shown.err) == (0, "")
+        head, train, test, *_ = shown.out.splitlines()
+        assert head.split()[-3:] == ["s.d.", "negative", "%"]
+        assert (train.split()[:2], test.split()[:2]) == (["train", "50"], ["test", "10"])
+        assert float(train.split()[5]) < 0  # the smallest
+    wrong = cli("features", "cifar100", "--weights", tmp_path / "out" / "backbone.npz")
+    assert wrong.code == 2
+    assert "not weights of the layers vgg-cifar100" in wrong.err
+
+
+def test_help_tells_the_recipes(cli):
+    told = " ".join(cli("backbone", "--help").out.split())
+    vgg, conv = RECIPES["vgg-cifar100"], RECIPES["conv-cifar10"]
+    for name in ("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "precision"):
+        assert f"({getattr(vgg, name)}; conv-cifar10: {getattr(conv, name)})" in told
+    assert (vgg.momentum, conv.momentum, vgg.weight_decay, conv.weight_decay) == (0.9, 0.9, 0.0005, 0)
+
+
+@pytest.mark.parametrize(("layers", "expected"), [("vgg-cifar100", "cifar100"), ("conv-cifar10", "cifar10")])
+def test_recipes_are_the_defaults(cli, images, monkeypatch, tmp_path, layers, expected):
+    asked = []
+    monkeypatch.setattr(backbone_training, "train_backbone", lambda *args, **_: asked.append(args) or tmp_path)
+    assert cli("backbone", "--layers", layers).code == 0
+    ((_, train, test, options),) = asked
+    assert (train.name, test.name, options) == (expected, expected, RECIPES[layers])
+
+
 def test_defaults_are_those_of_the_weights_that_ship(cli, images, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(backbone_training, "train_backbone", lambda *args, **_: asked.append(args) or tmp_path)
@@ -75,6 +111,8 @@ def test_ctrl_c_says_how_to_go_on(cli, images, monkeypatch, tmp_path):
         (["features", "cifar10", "--weights", "none.npz"], ["none.npz", "expected a file of weights"]),
         (["backbone", "--data-dir", "nowhere"], ["nowhere", "found neither"]),
         (["backbone", "--momentum", "1"], ["momentum"]),
+        (["backbone", "--layers", "resnet"], ["'resnet'", "conv-cifar10"]),
+        (["features", "cifar10", "--layers", "resnet"], ["'resnet'", "conv-cifar10"]),
         (["backbone", "--epochs", "0"], ["--epochs"]),
     ],
 )

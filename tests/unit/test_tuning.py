@@ -139,6 +139,14 @@ def test_published_space() -> None:
     assert space["sleep_steps"] == Dimension("sleep_steps", 20, 180, log=True, whole=True)
 
 
+def test_a_parameter_without_a_value_can_be_searched() -> None:
+    begin = EXPERIMENTS["src-mnist"].config_type()
+    space = with_searches({}, ["later_learning_rate=0.01:0.1:log"], begin)
+    assert begin.later_learning_rate is None
+    assert not space["later_learning_rate"].contains(None)
+    assert space["later_learning_rate"].contains(0.05)
+
+
 def test_searches_change_the_space() -> None:
     begin = config()
     searches = ["inc=0.1:0.2", "learning_rate=0.01:1:log", "loss=squared-error|cross-entropy", "epochs=1:4", "dec="]

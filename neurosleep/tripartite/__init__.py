@@ -1,0 +1,7 @@
+"""Tripartite sleep: NREM, REM and synaptic downscaling (Robinson et al. 2022, arXiv 2209.05245)."""
+
+from neurosleep.tripartite.learner import Learner, StageRecord
+from neurosleep.tripartite.network import Architecture, ReplayNetwork
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Night
+
+__all__ = ["NREM", "REM", "Architecture", "Interleaved", "Learner", "Night", "ReplayNetwork", "StageRecord"]

@@ -1,0 +1,106 @@
+"""The losses of one step: of what is replayed of the present task, and of what is dreamed of the ones before."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from neurosleep.tripartite import losses
+from neurosleep.tripartite.generator import Generator
+from neurosleep.tripartite.network import ReplayNetwork
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Training
+
+if TYPE_CHECKING:
+    from neurosleep.tripartite.learner import Learner
+
+PARTS = ("reconstruction", "divergence", "classification")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Inputs of one kind, shares of their classes where the generator needs them, and the loss of their outputs."""
+
+    features: torch.Tensor
+    shares: torch.Tensor | None
+    loss: Callable[[torch.Tensor], torch.Tensor]
+
+
+def replay_losses(
+    learner: "Learner", stage: Training, inputs: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor | None:
+    r"""Return reconstruction, divergence and classification loss, (3,), of one step, as `PARTS` names them.
+
+    Of NREM and REM together each is, for the N-th task (Robinson et al. 2022, Methods),
+
+    .. math:: L = \tfrac{1}{N} L_{current} + \left(1 - \tfrac{1}{N}\right) L_{replay},
+
+    means over the inputs of either kind; both go through the network in one pass. None if there is nothing to replay.
+    """
+    nrem, rem = _kinds(stage)
+    batches = [] if nrem is None else [_current(learner, nrem, inputs, labels)]
+    if rem is not None and learner.generator is not None:
+        batches.append(_dreamed(learner, rem, learner.generator))
+    if not batches:
+        return None
+    errors = _errors(learner, batches)
+    if len(errors) == 2:
+        share = 1 / learner.task
+        return share * errors[0] + (1 - share) * errors[1]
+    if isinstance(stage, REM) and stage.generator_only:
+        return errors[0] * torch.tensor([1.0, 1.0, 0.0], device=inputs.device)
+    return errors[0]
+
+
+def _kinds(stage: Training) -> tuple[NREM | None, REM | None]:
+    if isinstance(stage, Interleaved):
+        return stage.nrem, stage.rem
+    return (stage, None) if isinstance(stage, NREM) else (None, stage)
+
+
+def _current(learner: "Learner", stage: NREM, inputs: torch.Tensor, labels: torch.Tensor) -> _Batch:
+    drawn = torch.randint(len(inputs), (stage.batch_size,), generator=learner.random, device=inputs.device)
+    right = labels[drawn]
+    a = learner.network.architecture
+    shares = functional.one_hot(right, a.classes).float() if a.conditional_prior or a.gating else None
+    place = torch.empty(a.classes, dtype=torch.int64, device=inputs.device)  # of a class among those seen
+    place[learner.seen] = torch.arange(len(learner.seen), device=inputs.device)
+    return _Batch(inputs[drawn], shares, lambda outputs: losses.classification(outputs, place[right]))
+
+
+def _dreamed(learner: "Learner", stage: REM, generator: Generator) -> _Batch:
+    dreams = generator.dream(stage.batch_size, stage, learner.random)
+    temperature = stage.temperature if stage.targets == "soft" else 1.0
+    new = len(learner.seen) - len(generator.classes)
+    probabilities = functional.pad(dreams.probabilities, (0, new))  # the teacher knows no new class
+    return _Batch(
+        dreams.features, dreams.shares, lambda outputs: losses.distillation(outputs, probabilities, temperature)
+    )
+
+
+def _errors(learner: "Learner", batches: list[_Batch]) -> list[torch.Tensor]:
+    """Pass all batches through the network at once; return the three losses of each, (3,)."""
+    network = learner.network
+    x = torch.cat([batch.features.float() for batch in batches])
+    given = [batch.shares for batch in batches if batch.shares is not None]
+    shares = torch.cat(given) if given else None
+    hidden = network.encoder(x)
+    outputs = network.classifier(hidden).float()[:, learner.seen]
+    mean, log_variance = network.mean(hidden).float(), network.log_variance(hidden).float()
+    noise = torch.randn(mean.shape, generator=learner.random, device=mean.device)
+    decoded = network.decode(mean + noise * (log_variance / 2).exp(), shares).float()
+    reconstruction = losses.reconstruction(x, decoded)
+    divergence = _divergence(network, mean, log_variance, shares)
+    sizes = [len(batch.features) for batch in batches]
+    split = (torch.split(values, sizes) for values in (reconstruction, divergence, outputs))
+    return [torch.stack([r.mean(), d.mean(), b.loss(o).mean()]) for b, r, d, o in zip(batches, *split, strict=True)]
+
+
+def _divergence(
+    network: ReplayNetwork, mean: torch.Tensor, log_variance: torch.Tensor, shares: torch.Tensor | None
+) -> torch.Tensor:
+    if not network.architecture.conditional_prior or shares is None:
+        return losses.divergence(mean, log_variance)
+    prior = network.prior_mean, network.prior_log_variance
+    return losses.divergence_from_classes(mean, log_variance, *prior, shares)
