@@ -48,8 +48,6 @@ def replay_losses(
     if len(errors) == 2:
         share = 1 / learner.task
         return share * errors[0] + (1 - share) * errors[1]
-    if isinstance(stage, REM) and stage.generator_only:
-        return errors[0] * torch.tensor([1.0, 1.0, 0.0], device=inputs.device)
     return errors[0]
 
 

@@ -365,6 +365,19 @@ def test_a_loss_that_is_not_finite_is_named_and_the_file_stays(tmp_path):
     assert same(one, whole)
 
 
+def test_a_stage_without_steps_that_spoils_weights_is_named_and_undone():
+    def spoil(i, network):
+        with torch.no_grad():
+            network.encoder[0].weight[0, 0] = torch.nan
+
+    one = learner()
+    before = copy.deepcopy(one)
+    with pytest.raises(DivergenceError, match="task 1, after stage magnitude-pruning;"):
+        one.learn_task(*task(1), 1, [MagnitudePruning(0.5)], on_iteration=spoil)
+    assert same(one, before)
+    assert (one.stage, one.records) == (0, [])
+
+
 def test_a_checkpoint_never_holds_what_is_not_finite(tmp_path):
     path = tmp_path / "learner.pt"
 
