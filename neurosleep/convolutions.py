@@ -18,6 +18,7 @@ import os
 import struct
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, Run
 NAMED = 4  # arrays that an error names
 
 
-class Convolutions(nn.Sequential):
+class Convolutions(nn.Sequential, ABC):
     """Layers that turn images, (n, 3, 32, 32) grey levels from 0 to 255, into (n, n_features) values.
 
     Attributes
@@ -63,9 +64,9 @@ class Convolutions(nn.Sequential):
     stored: ClassVar[type[np.float16] | type[np.float32]]
     key: str = ""
 
+    @abstractmethod
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return what the first layer gets of images."""
-        raise NotImplementedError
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the features of images."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from neurosleep.plots import TASK_COLORS
 from neurosleep.tripartite import metrics
-from neurosleep.tripartite.trace import LayerWeights, RunTrace
+from neurosleep.tripartite.trace_reader import LayerWeights, RunTrace
 
 Condition = tuple[float, bool]
 Traces = Mapping[Condition, Sequence[RunTrace]]

@@ -16,6 +16,7 @@ def gpu_here() -> bool:
 if not gpu_here():
     os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")  # for the CUDA tests; before anything imports numba.cuda
 
+import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
@@ -26,3 +27,18 @@ settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("neurosleep")
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they bring
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The splits whose features were computed, not read."""
+    from neurosleep import vision
+
+    splits, compute = [], vision._compute
+
+    def spy(path, backbone, images, progress):
+        splits.append(images.split)
+        compute(path, backbone, images, progress)
+
+    monkeypatch.setattr(vision, "_compute", spy)
+    return splits

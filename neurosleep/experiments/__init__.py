@@ -50,9 +50,9 @@ _TUNED = {  # trial 11 of 24 on held-out training images
 }
 
 
-def _gentle(fraction: float, epochs: int) -> dict[str, Any]:
-    """Return a preset: rehearsal of a share of old inputs, without a night and with the gentle one."""
-    return {**_NIGHT, "methods": pairs("rehearsal", (fraction,)), "rehearsal_epochs": epochs}
+def _gentle(epochs: int, *fractions: float) -> dict[str, Any]:
+    """Return a preset: rehearsal of shares of old inputs, without a night and with the gentle one."""
+    return {**_NIGHT, "methods": pairs("rehearsal", fractions), "rehearsal_epochs": epochs}
 
 
 _FIVE = "SRC and other methods on five tasks of two"
@@ -65,25 +65,25 @@ EXPERIMENTS: dict[str, Experiment] = {
             "src-mnist",
             f"{_FIVE} digits (Table 1, Fig. 2; preset rehearsal: Fig. 3)",
             Config,
-            presets={**_SWEEP, "deep": _DEEP, "gentle": _gentle(0.018, 10), "owm": _OWM},
+            presets={**_SWEEP, "deep": _DEEP, "gentle": _gentle(10, 0.0075, 0.018), "owm": _OWM},
         ),
         SrcExperiment(
             "src-fashion-mnist",
             f"{_FIVE} kinds of clothes (Table 1)",
             FashionConfig,
-            presets={**_SWEEP, "gentle": _gentle(0.018, 10), "owm": _OWM},
+            presets={**_SWEEP, "gentle": _gentle(10, 0.0075, 0.018), "owm": _OWM},
         ),
         SrcExperiment(
             "src-cross-modal",
             "SRC and others on digits, then clothes, on the same outputs (Table 1)",
             CrossModalConfig,
-            presets={**_SWEEP, "gentle": _gentle(0.0075, 2), "tuned": _TUNED},
+            presets={**_SWEEP, "gentle": _gentle(2, 0.0075), "tuned": _TUNED},
         ),
         SrcExperiment(
             "src-cifar10",
             f"{_FIVE} classes of photographs (Table 1)",
             Cifar10Config,
-            presets={**_SWEEP, "gentle": {**_gentle(0.0075, 10), "order": "random"}},
+            presets={**_SWEEP, "gentle": {**_gentle(10, 0.0075), "order": "random"}},
         ),
         SrcExperiment(
             "src-cub200", "SRC and others on two tasks of 100 birds, on embeddings that you supply", Cub200Config

@@ -212,7 +212,8 @@ class Learner:
                 self.seconds += time.perf_counter() - begin
                 self._finish(stage)
             else:
-                self._other(stage, inputs, log)
+                slept = any(isinstance(s, SpontaneousReplay) for s in stages[: self.stage])
+                self._other(stage, inputs, log, slept)
                 if on_iteration is not None:
                     on_iteration(done, self.network)
             self.stage += 1
@@ -233,11 +234,16 @@ class Learner:
         self.optimizer.step()
         return total.detach()
 
-    def _other(self, stage: DownscalingRule | SpontaneousReplay, inputs: torch.Tensor, log: SpikeLog | None) -> None:
-        """Go through a stage that is not training."""
+    def _other(
+        self, stage: DownscalingRule | SpontaneousReplay, inputs: torch.Tensor, log: SpikeLog | None, slept: bool
+    ) -> None:
+        """Go through a stage that is not training; `slept` says whether one before it was spontaneous replay."""
         if isinstance(stage, SpontaneousReplay):
-            chain = self.network.sleeping_chain()
-            self.memory.observe(chain, inputs)
+            chain, memory = self.network.sleeping_chain(), self.memory
+            count, mean = memory.count, memory.mean_input
+            memory.observe(chain, inputs)
+            if slept:  # activations have changed since, but the inputs are in the mean already
+                memory.count, memory.mean_input = count, mean
             self.records.append(sleep(chain, self.memory, stage, seed=self._night_seed(), log=log))
             return
         begin = time.perf_counter()

@@ -1,31 +1,10 @@
-"""The HDF5 file of one run, one condition and one seed: accuracies along the iterations, distributions of weights.
-
-======================== ======================================================================================
-path                     meaning
-======================== ======================================================================================
-``/`` attributes         ``encoding-type`` (neurosleep-trace), ``encoding-version``, ``condition`` (a JSON object),
-                         ``seed``, ``tasks`` (number of tasks at most)
-``/edges``               bounds of the bins of all histograms, see `neurosleep.tripartite.histogram.EDGES`
-``/accuracies``          a row for each look at the test data: ``task`` (1 for the first), ``iteration`` of that task,
-                         ``accuracy`` of each set of classes, NaN for those that are still to come
-``/weights``             a row for each look at a layer: ``task``, ``iteration``, ``layer``, number of weights
-                         (``size``) and of those that are exactly 0 (``zeros``), ``mean`` and ``deviation`` of all
-                         weights, histograms of the positive weights (``positive``) and of ``|w|`` without zeros
-                         (``magnitude``)
-``/progress``            how many rows of the two tables count, in order
-======================== ======================================================================================
-
-A record first writes its rows and then the progress by which they count, in HDF5's single-writer/multiple-reader mode:
-a process that is killed leaves a file that can be read, with every finished record. Rows beyond the progress are left
-out by `read_trace`.
-"""
+"""Writes the file of a run as it goes; its layout is in `neurosleep.tripartite.trace_layout`."""
 
 import json
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,97 +13,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.data.idx import DataError
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.file import open_to_write
 from neurosleep.sims.spikes.lock import WriterLock, is_marked, unmark
-from neurosleep.tripartite.histogram import EDGES, count_positive
+from neurosleep.tripartite.histogram import count_positive
 from neurosleep.tripartite.metrics import check_accuracies
+from neurosleep.tripartite.trace_layout import TABLES, WEIGHT_DTYPE, Condition, accuracy_dtype, empty_file, open_to_read
 
-ENCODING = "neurosleep-trace"
-VERSION = "1.0"
-Condition = Mapping[str, bool | int | float | str]
 _Key = tuple[int, int]
-_TABLES = ("accuracies", "weights")
-_WEIGHT_DTYPE = np.dtype(
-    [
-        ("task", "<u4"),
-        ("iteration", "<u4"),
-        ("layer", h5py.string_dtype("utf-8", 64)),
-        ("size", "<u8"),
-        ("zeros", "<u8"),
-        ("mean", "<f8"),
-        ("deviation", "<f8"),
-        ("positive", "<u4", (len(EDGES) - 1,)),
-        ("magnitude", "<u4", (len(EDGES) - 1,)),
-    ]
-)
-
-
-@dataclass(frozen=True, eq=False)
-class TaskAccuracies:
-    """Accuracies along the iterations of one task N.
-
-    Attributes
-    ----------
-    iterations
-        (n,) int64, increasing; 0 is before the first step of the optimizer, after what the night began with.
-    accuracies
-        (n, N): ``a_N^C(i)``.
-    """
-
-    iterations: NDArray[np.int64]
-    accuracies: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class LayerWeights:
-    """Distributions of one layer's weights, one row each time they were looked at.
-
-    Attributes
-    ----------
-    task, iteration
-        (n,) int64: when.
-    size, zeros
-        (n,) int64: number of weights, and of those that are exactly 0.
-    mean, deviation
-        (n,) of all weights, zeros among them.
-    positive, magnitude
-        (n, bins) uint32: histograms of the positive weights, and of ``|w|`` without zeros.
-    """
-
-    task: NDArray[np.int64]
-    iteration: NDArray[np.int64]
-    size: NDArray[np.int64]
-    zeros: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-    positive: NDArray[np.uint32]
-    magnitude: NDArray[np.uint32]
-
-
-@dataclass(frozen=True, eq=False)
-class RunTrace:
-    """What a `Trace` holds.
-
-    Attributes
-    ----------
-    condition, seed, tasks
-        What the run was of: its condition and seed, and its number of tasks if it came to its end.
-    edges
-        (bins + 1,) bounds of the bins of all histograms.
-    accuracies
-        By task, 1 for the first.
-    weights
-        By layer.
-    """
-
-    condition: dict[str, Any]
-    seed: int
-    tasks: int
-    edges: NDArray[np.float64]
-    accuracies: dict[int, TaskAccuracies]
-    weights: dict[str, LayerWeights]
 
 
 class Trace:
@@ -164,7 +60,7 @@ class Trace:
             raise InputError(f"{target} is there already: resume it, or say overwrite=True")
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            temporary.write_bytes(_empty_file(tasks, condition, seed))
+            temporary.write_bytes(empty_file(tasks, condition, seed))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -183,7 +79,7 @@ class Trace:
         """
         trace = cls.__new__(cls)
         target = Path(path)
-        with _open_to_read(target):
+        with open_to_read(target):
             pass  # it is a trace
         trace._open(target)
         for name, keys in trace._keys.items():
@@ -218,7 +114,7 @@ class Trace:
                 f"got task {task} and {values.size} accuracies"
             )
         first = self._first_row("accuracies", task, iteration)
-        row = np.zeros(1, dtype=_accuracy_dtype(self.tasks))
+        row = np.zeros(1, dtype=accuracy_dtype(self.tasks))
         row["task"], row["iteration"], row["accuracy"] = task, iteration, np.nan
         row["accuracy"][:, :task] = values
         self._write("accuracies", first, row)
@@ -241,7 +137,7 @@ class Trace:
         if not 1 <= task <= self.tasks:
             raise InputError(f"task must be from 1 to {self.tasks}, got {task}")
         first = self._first_row("weights", task, iteration)
-        rows = np.zeros(len(layers), dtype=_WEIGHT_DTYPE)
+        rows = np.zeros(len(layers), dtype=WEIGHT_DTYPE)
         for row, (name, weights) in zip(rows, layers.items(), strict=True):
             w = np.asarray(weights)
             spread = w.std(dtype=np.float64) if w.size else np.nan
@@ -263,7 +159,7 @@ class Trace:
         self.condition: dict[str, Any] = json.loads(file.attrs["condition"])
         self._progress: NDArray[np.void] = file["progress"][...]
         self._keys: dict[str, list[_Key]] = {}
-        for name in _TABLES:
+        for name in TABLES:
             kept = file[name].fields(["task", "iteration"])[: int(self._progress[name])]
             self._keys[name] = list(zip(kept["task"].tolist(), kept["iteration"].tolist(), strict=True))
 
@@ -316,71 +212,6 @@ class Trace:
         if self._file is not None:
             self._file["progress"][...] = self._progress
             self._file["progress"].flush()
-
-
-def read_trace(path: str | os.PathLike[str]) -> RunTrace:
-    """Read a trace, also one that is being written or was left by a killed run.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged, or something else than a trace of this version.
-    """
-    target = Path(path)
-    with _open_to_read(target) as file:
-        try:
-            progress = file["progress"][...]
-            looks = file["accuracies"][: int(progress["accuracies"])]
-            layers = file["weights"][: int(progress["weights"])]
-            accuracies = {}
-            for task in np.unique(looks["task"]).tolist():
-                rows = looks[looks["task"] == task]
-                accuracies[task] = TaskAccuracies(rows["iteration"].astype(np.int64), rows["accuracy"][:, :task].copy())
-            weights = {}
-            for name in dict.fromkeys(layers["layer"].tolist()):
-                rows = layers[layers["layer"] == name]
-                weights[name.decode()] = LayerWeights(
-                    **{field: rows[field].astype(np.int64) for field in ("task", "iteration", "size", "zeros")},
-                    **{field: rows[field].copy() for field in ("mean", "deviation", "positive", "magnitude")},
-                )
-            condition, seed, tasks = (file.attrs[name] for name in ("condition", "seed", "tasks"))
-            return RunTrace(json.loads(condition), int(seed), int(tasks), file["edges"][...], accuracies, weights)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(f"{target}: this trace is damaged ({error}); run it again") from error
-
-
-def _accuracy_dtype(tasks: int) -> np.dtype[np.void]:
-    return np.dtype([("task", "<u4"), ("iteration", "<u4"), ("accuracy", "<f8", (tasks,))])
-
-
-def _empty_file(tasks: int, condition: Condition, seed: int) -> bytes:
-    """Return the bytes of a trace without records."""
-    with h5py.File("empty", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
-        file.attrs.update({"encoding-type": ENCODING, "encoding-version": VERSION, "tasks": tasks, "seed": seed})
-        file.attrs["condition"] = json.dumps(dict(condition))
-        file["edges"] = EDGES
-        growing: dict[str, Any] = {"shape": (0,), "maxshape": (None,)}
-        file.create_dataset("accuracies", dtype=_accuracy_dtype(tasks), chunks=(512,), **growing)
-        # a chunk for each row, so that none is compressed and written twice
-        file.create_dataset("weights", dtype=_WEIGHT_DTYPE, chunks=(1,), compression="gzip", shuffle=True, **growing)
-        file["progress"] = np.zeros((), dtype=[(name, "<u8") for name in _TABLES])
-        file.flush()
-        return bytes(file.id.get_file_image())
-
-
-def _open_to_read(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise DataError(f"there is no trace {path}")
-    marked = is_marked(path)
-    try:
-        file = h5py.File(path, "r", swmr=marked)
-    except OSError as error:
-        raise DataError(f"{path}: expected a trace, an HDF5 file; it cannot be read as one ({error})") from error
-    found = file.attrs.get("encoding-type"), file.attrs.get("encoding-version")
-    if found != (ENCODING, VERSION):
-        file.close()
-        raise DataError(f"{path}: expected {ENCODING} of version {VERSION}; found {found[0]} of version {found[1]}")
-    return file
 
 
 def _open_to_write(path: Path) -> tuple[h5py.File, WriterLock]:

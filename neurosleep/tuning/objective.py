@@ -221,7 +221,8 @@ class Objective:
             precision=config.precision,
         )
         model = self.experiment.network(config, stream, seed)
-        history = learn(model, stream, trainer, method=method, nights=nights, seed=seed, on_checkpoint=look)
+        slept = nights if name.sleeps else None
+        history = learn(model, stream, trainer, method=method, nights=slept, seed=seed, on_checkpoint=look)
         return history.accuracy
 
     def _stream(self, config: Any, seed: int) -> Stream:

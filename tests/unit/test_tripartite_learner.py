@@ -270,6 +270,7 @@ def test_a_night_of_all_stages_in_two_cycles_is_recorded_in_order(tmp_path):
     save(one, path)
     assert [r.to_dict() for r in load(path).records] == [r.to_dict() for r in one.records]
     assert load(path).memory.mean_input.tolist() == one.memory.mean_input.tolist()
+    assert one.memory.count == sum(len(task(number)[0]) for number in (1, 2))  # once, however many cycles
 
 
 def test_callbacks_come_every_so_often_and_at_the_end_of_each_stage():

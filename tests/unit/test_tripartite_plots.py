@@ -10,7 +10,7 @@ from neurosleep import plots_tripartite as figures
 from neurosleep import plots_tripartite_panels as panels
 from neurosleep.tripartite import metrics
 from neurosleep.tripartite.histogram import EDGES
-from neurosleep.tripartite.trace import LayerWeights, RunTrace, TaskAccuracies
+from neurosleep.tripartite.trace_reader import LayerWeights, RunTrace, TaskAccuracies
 
 LENGTH = 200
 ALL = [(0.0, True), (0.75, True), (0.0, False), (0.75, False)]

@@ -17,7 +17,8 @@ from neurosleep.data.idx import DataError
 from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.sims.errors import InputError
 from neurosleep.tripartite.histogram import EDGES, count_positive
-from neurosleep.tripartite.trace import Trace, read_trace
+from neurosleep.tripartite.trace import Trace
+from neurosleep.tripartite.trace_reader import read_trace
 
 CONDITION = {"p": 0.75, "rem": True}
 STEPS = 5

@@ -84,7 +84,7 @@ def test_keeping_the_first_task_changes_nothing(momentum: str) -> None:
     assert other != expected  # another first task is not taken for it
 
 
-@pytest.mark.parametrize("method", ["rehearsal:0.1+src", "si+src", "owm+src"])
+@pytest.mark.parametrize("method", ["rehearsal:0.1+src", "si+src", "owm+src", "rehearsal:0.1"])
 def test_other_methods_are_judged_as_they_run(method: str) -> None:
     found = tunable(EXPERIMENT)
     objective = Objective(found, None, (1000,))
@@ -96,7 +96,8 @@ def test_other_methods_are_judged_as_they_run(method: str) -> None:
     )
     model = found.network(settings, stream, 1000)
     trainer = found.trainer(settings, 1, name.base)
-    expected = learn(model, stream, trainer, method=name.make(settings, 1000), nights=nights, seed=1000).accuracy
+    slept = nights if name.sleeps else None
+    expected = learn(model, stream, trainer, method=name.make(settings, 1000), nights=slept, seed=1000).accuracy
     assert [objective.accuracies(settings) for _ in range(2)] == [[expected], [expected]]
 
 

@@ -48,19 +48,6 @@ def images(monkeypatch):
     return held
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """The splits whose features were computed, not read."""
-    splits, compute = [], vision._compute
-
-    def spy(path, backbone, images, progress):
-        splits.append(images.split)
-        compute(path, backbone, images, progress)
-
-    monkeypatch.setattr(vision, "_compute", spy)
-    return splits
-
-
 def reference(images):
     """The features in torch's own words, from the weights that ship."""
     with np.load(vision.SHIPPED) as weights:

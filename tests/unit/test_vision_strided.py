@@ -44,19 +44,6 @@ def images(monkeypatch):
     monkeypatch.setattr(vision, "load_cifar", lambda name, split, *_: tiny(split, name))
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """The splits whose features were computed, not read."""
-    splits, compute = [], vision._compute
-
-    def spy(path, backbone, images, progress):
-        splits.append(images.split)
-        compute(path, backbone, images, progress)
-
-    monkeypatch.setattr(vision, "_compute", spy)
-    return splits
-
-
 def published():
     with np.load(vision.SHIPPED_STRIDED) as arrays:
         return {name: arrays[name] for name in arrays.files}
