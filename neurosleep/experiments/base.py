@@ -32,6 +32,8 @@ class RunContext:
     keep
         Given the name of a part of the run and a function that does it, returns what the function returns (values for
         JSON), and remembers it: a run that was stopped does not do that part again.
+    files
+        Folder for further files of this run, which the run makes if it has any; None where nothing is kept.
     """
 
     seed: int
@@ -40,6 +42,7 @@ class RunContext:
     spikes: Path | None
     on_progress: Progress
     keep: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]] = lambda name, do: do()
+    files: Path | None = None
 
 
 class Experiment(Protocol):

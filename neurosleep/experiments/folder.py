@@ -1,7 +1,8 @@
 """The folder of a run: what is in it, written whole or not at all, and read back with clear errors.
 
 ``config.toml`` (name, parameters), ``runs/seed-N.json`` (one finished run each), ``runs/seed-N.parts/`` (finished parts
-of one that is not), ``results.json`` (everything together), figures, and ``spikes.h5`` of the first seed.
+of one that is not), ``runs/seed-N.files/`` (further files of a run, such as traces), ``results.json`` (everything
+together), figures, and ``spikes.h5`` of the first seed.
 """
 
 import os
@@ -105,6 +106,10 @@ class RunFolder:
     def run_file(self, seed: int) -> Path:
         """Where the run of a seed is kept."""
         return self.path / "runs" / f"seed-{seed}.json"
+
+    def files(self, seed: int) -> Path:
+        """Where a run keeps further files."""
+        return self.path / "runs" / f"seed-{seed}.files"
 
     def _error_file(self, seed: int) -> Path:
         return self.path / "runs" / f"seed-{seed}.error.txt"

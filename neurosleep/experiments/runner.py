@@ -152,7 +152,9 @@ class _Job:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            context = RunContext(seed, self.device, self.data_dir, spikes, on_progress, partial(folder.keep, seed))
+            context = RunContext(
+                seed, self.device, self.data_dir, spikes, on_progress, partial(folder.keep, seed), folder.files(seed)
+            )
             folder.write_run(seed, self.experiment.run(self.config, context))
         except Exception as error:  # one failed run must not sink the rest
             folder.write_error(seed, "".join(traceback.format_exception(error)))

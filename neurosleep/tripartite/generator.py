@@ -49,28 +49,55 @@ class Generator:
             raise InputError("a generator needs a network that has learned at least one class")
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.classes = classes
+        if network.architecture.observation_noise:
+            self.network.renew_noise()
 
     @torch.no_grad()
     def dream(self, n: int, stage: REM, random: torch.Generator) -> Dreams:
         """Return n fresh dreams; where classes play a part, each is decoded for an old class drawn uniformly."""
-        network, a = self.network, self.network.architecture
-        device = self.classes.device
-        latents = torch.randn(n, a.latents, generator=random, device=device)
-        by_class = a.conditional_prior or a.gating > 0
-        gates = None
-        if by_class:
-            drawn = self.classes[torch.randint(len(self.classes), (n,), generator=random, device=device)]
-            gates = functional.one_hot(drawn, a.classes).to(latents.dtype)
-            if a.conditional_prior:
-                deviation = (network.prior_log_variance[drawn] / 2).exp()
-                latents = network.prior_mean[drawn] + deviation * latents
-        features = network.decode(latents, gates)
-        outputs = network.classifier(network.encoder(features))[:, self.classes].float()
-        if stage.targets == "hard":
-            probabilities = functional.one_hot(outputs.argmax(1), len(self.classes)).to(outputs.dtype)
-        else:
-            probabilities = functional.softmax(outputs / stage.temperature, 1)
-        if not by_class:
+        a = self.network.architecture
+        index, drawn = None, None
+        latents = torch.randn(n, a.latents, generator=random, device=self.classes.device)
+        if a.by_class:
+            index = torch.randint(len(self.classes), (n,), generator=random, device=latents.device)
+            drawn = self.classes[index]
+        features = decoded(self.network, latents, drawn, random)
+        probabilities = self._probabilities(features, index, stage)
+        if not a.by_class:
             return Dreams(features, probabilities, None)
-        shares = torch.zeros(n, a.classes, device=device).index_copy(1, self.classes, probabilities)
+        shares = torch.zeros(n, a.classes, device=latents.device).index_copy(1, self.classes, probabilities)
         return Dreams(features, probabilities, shares)
+
+    def _probabilities(self, features: torch.Tensor, drawn: torch.Tensor | None, stage: REM) -> torch.Tensor:
+        """Return what dreams are taken for; `drawn` are the old classes that they were decoded for, by index."""
+        if stage.targets == "drawn":
+            if drawn is None:
+                raise InputError("targets='drawn' needs dreams of a class: conditional_prior, gating or class_means")
+            return functional.one_hot(drawn, len(self.classes)).float()
+        outputs = self.network.classifier(self.network.encoder(features))[:, self.classes].float()
+        if stage.targets == "hard":
+            return functional.one_hot(outputs.argmax(1), len(self.classes)).float()
+        return functional.softmax(outputs / stage.temperature, 1)
+
+
+@torch.no_grad()
+def decoded(
+    network: ReplayNetwork, latents: torch.Tensor, classes: torch.Tensor | None, random: torch.Generator
+) -> torch.Tensor:
+    """Return standardised features (n, features) that a network makes of standard normal values (n, latents).
+
+    Parameters
+    ----------
+    classes
+        (n,) of which each is to be; None where classes play no part in the generator.
+    """
+    a, gates = network.architecture, None
+    if classes is not None:
+        gates = functional.one_hot(classes, a.classes).to(latents.dtype)
+        if a.conditional_prior:
+            latents = network.prior_mean[classes] + (network.prior_log_variance[classes] / 2).exp() * latents
+    features = network.decode(latents, gates)
+    if a.observation_noise:
+        noise = torch.randn(features.shape, generator=random, device=features.device)
+        features = features + noise @ network.noise.T
+    return features

@@ -183,6 +183,8 @@ class Learner:
         if self.settings.standardise and (self.task, self.stage, self.iteration) == (1, 0, 0):
             self.network.standardise_by(inputs)
         inputs = self.network.standardised(inputs)
+        if self.network.architecture.class_means and (self.stage, self.iteration) == (0, 0):
+            self.network.keep_means(inputs, labels)
         self._good = None
         self._look("before its first step")
         stages = list(night)

@@ -37,6 +37,13 @@ class Architecture:
         (van de Ven et al. 2020, "gating based on internal context"; 0.7 in their released code for CIFAR-100). Here
         each class has the same number of silent units; there each unit is silent with that probability. Not part of
         tripartite sleep.
+    class_means
+        Whether the mean of each class's features is kept from when the class was learned, and the autoencoder has but
+        to learn how inputs differ from it: the decoder's outputs are added to the mean of their class. Not part of
+        tripartite sleep, nor of van de Ven et al. 2020.
+    observation_noise
+        Whether a dream is drawn from a Gaussian around what is decoded, with the covariance between features of what
+        training left over; else it is what is decoded, as in both papers.
     """
 
     features: int = 1024
@@ -45,6 +52,13 @@ class Architecture:
     classes: int = 100
     conditional_prior: bool = False
     gating: float = 0.0
+    class_means: bool = False
+    observation_noise: bool = False
+
+    @property
+    def by_class(self) -> bool:
+        """Whether a dream is of a class, which then has a part in decoding it."""
+        return self.conditional_prior or self.gating > 0 or self.class_means
 
     def __post_init__(self) -> None:
         sizes = {"features": self.features, "latents": self.latents, "classes": self.classes}
@@ -79,6 +93,9 @@ class ReplayNetwork(nn.Module):
     feature_scale: torch.Tensor
     prior_mean: torch.Tensor
     prior_log_variance: torch.Tensor
+    class_mean: torch.Tensor
+    residual: torch.Tensor
+    noise: torch.Tensor
 
     def __init__(self, architecture: Architecture | None = None, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -98,6 +115,11 @@ class ReplayNetwork(nn.Module):
         if a.gating:
             for i, units in enumerate(reversed(a.hidden)):
                 self.register_buffer(f"gate{i}", _gates(a.classes, units, a.gating, g))
+        if a.class_means:
+            self.register_buffer("class_mean", torch.zeros(a.classes, a.features, device=g.device))
+        if a.observation_noise:
+            for name in ("residual", "noise"):
+                self.register_buffer(name, torch.zeros(a.features, a.features, device=g.device))
         self.register_buffer("feature_mean", torch.zeros(a.features, device=g.device))
         self.register_buffer("feature_scale", torch.ones(a.features, device=g.device))
 
@@ -121,6 +143,25 @@ class ReplayNetwork(nn.Module):
         self.feature_mean.copy_(values.mean(0))
         self.feature_scale.copy_(torch.where(deviation > 0, deviation, 1.0))
 
+    @torch.no_grad()
+    def renew_noise(self) -> None:
+        """Let dreams from now on vary around what is decoded with the covariance `residual` (features, features).
+
+        `noise` becomes its Cholesky factor, after a thousandth of the mean variance was added to each.
+        """
+        least = 1e-3 * self.residual.diagonal().mean() + torch.finfo(self.residual.dtype).tiny
+        self.noise.copy_(
+            torch.linalg.cholesky_ex(
+                self.residual + least * torch.eye(len(self.residual), device=self.residual.device)
+            ).L
+        )
+
+    @torch.no_grad()
+    def keep_means(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep the mean of each class among standardised features (n, features) with labels (n,)."""
+        for c in torch.unique(labels):
+            self.class_mean[c] = features[labels == c].mean(0)
+
     def encode(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return hidden values (n, hidden[-1]), mean and log variance (n, latents), for standardised features."""
         hidden = self.encoder(features)
@@ -132,22 +173,23 @@ class ReplayNetwork(nn.Module):
         Parameters
         ----------
         classes
-            (n, classes) shares of each class, which mix the gates; needed only with gating.
+            (n, classes) shares of each class, which mix gates and means; needed only with gating or class means.
 
         Raises
         ------
         InputError
-            If there is gating, but no classes.
+            If there are gating or class means, but no classes.
         """
-        if self.architecture.gating and classes is None:
-            raise InputError("this network's decoder is gated by class: give the classes")
+        a = self.architecture
+        if (a.gating or a.class_means) and classes is None:
+            raise InputError("this network's decoder works by class (gating, or class means): give the classes")
         values, layer = latents, 0
         for module in self.decoder:
             values = module(values)
-            if self.architecture.gating and isinstance(module, nn.ReLU) and classes is not None:
+            if a.gating and isinstance(module, nn.ReLU) and classes is not None:
                 values = values * (classes @ self.get_buffer(f"gate{layer}"))
                 layer += 1
-        return values
+        return values + classes @ self.class_mean if a.class_means and classes is not None else values
 
     def sleeping_chain(self) -> nn.Sequential:
         """Return encoder and classifier as one chain for `neurosleep.sleep`; it shares this network's weights.

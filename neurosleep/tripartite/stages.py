@@ -8,7 +8,7 @@ from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
 
-Targets = Literal["soft", "hard"]
+Targets = Literal["soft", "hard", "drawn"]
 
 
 def _check_positive(name: str, value: int) -> None:
@@ -28,6 +28,11 @@ class NREM:
         Steps of the optimizer.
     batch_size
         Inputs in each step, drawn at random with replacement.
+    imagined
+        Share, from 0 to 1, of the classification loss that is not of the inputs but of as many dreams of their classes,
+        by the network as it is. Old classes are known from dreams alone; with 1 the present ones are, too, and what
+        tells dreams from real inputs cannot tell old classes from new ones. It needs dreams of a class
+        (`Architecture.by_class`), and is not in either paper.
     generator_only
         Whether only the autoencoder learns here (encoder, latent units, decoder, priors), not the classifier: a longer
         training of the generator than of the classifier, which notices through the encoder they share.
@@ -37,11 +42,14 @@ class NREM:
 
     iterations: int = 10_000
     batch_size: int = 256
+    imagined: float = 0.0
     generator_only: bool = False
 
     def __post_init__(self) -> None:
         _check_positive("iterations", self.iterations)
         _check_positive("batch_size", self.batch_size)
+        if not 0 <= self.imagined <= 1:
+            raise InputError(f"imagined must be a share from 0 to 1, got {self.imagined!r}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ class REM:
     iterations, batch_size
         Steps of the optimizer, and dreams in each, always fresh ones.
     targets
-        "soft": probabilities of all old classes, by distillation; "hard": the likeliest class.
+        "soft": probabilities of all old classes, by distillation; "hard": the likeliest class; "drawn": the class that
+        the dream was decoded for, where classes have a part in decoding (`Architecture.by_class`; not in either paper).
     temperature
         Of the softmax of teacher and student with soft targets.
     generator_only
@@ -74,8 +83,8 @@ class REM:
     def __post_init__(self) -> None:
         _check_positive("iterations", self.iterations)
         _check_positive("batch_size", self.batch_size)
-        if self.targets not in ("soft", "hard"):
-            raise InputError(f"targets must be 'soft' or 'hard', got {self.targets!r}")
+        if self.targets not in ("soft", "hard", "drawn"):
+            raise InputError(f"targets must be 'soft', 'hard' or 'drawn', got {self.targets!r}")
         if not 0 < self.temperature < float("inf"):
             raise InputError(f"temperature must be a positive, finite number, got {self.temperature!r}")
 

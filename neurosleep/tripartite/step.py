@@ -7,24 +7,32 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from neurosleep.sims.errors import InputError
 from neurosleep.tripartite import losses
-from neurosleep.tripartite.generator import Generator
+from neurosleep.tripartite.generator import Generator, decoded
 from neurosleep.tripartite.network import ReplayNetwork
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Training
 
 if TYPE_CHECKING:
     from neurosleep.tripartite.learner import Learner
 
+NOISE_EVERY = 25
+"""Steps after which what a network adds to its own dreams follows its residual."""
 PARTS = ("reconstruction", "divergence", "classification")
 
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Inputs of one kind, shares of their classes where the generator needs them, and the loss of their outputs."""
+    """Inputs of one kind, shares of their classes where the generator needs them, and the loss of their outputs.
+
+    `imagined` are dreams of the same classes, which count in that loss with a weight.
+    """
 
     features: torch.Tensor
     shares: torch.Tensor | None
     loss: Callable[[torch.Tensor], torch.Tensor]
+    imagined: torch.Tensor | None = None
+    weight: float = 0.0
 
 
 def replay_losses(
@@ -61,10 +69,20 @@ def _current(learner: "Learner", stage: NREM, inputs: torch.Tensor, labels: torc
     drawn = torch.randint(len(inputs), (stage.batch_size,), generator=learner.random, device=inputs.device)
     right = labels[drawn]
     a = learner.network.architecture
-    shares = functional.one_hot(right, a.classes).float() if a.conditional_prior or a.gating else None
+    shares = functional.one_hot(right, a.classes).float() if a.by_class else None
     place = torch.empty(a.classes, dtype=torch.int64, device=inputs.device)  # of a class among those seen
     place[learner.seen] = torch.arange(len(learner.seen), device=inputs.device)
-    return _Batch(inputs[drawn], shares, lambda outputs: losses.classification(outputs, place[right]))
+    imagined = None
+    if stage.imagined:
+        if not a.by_class:
+            raise InputError("imagined needs dreams of a class: conditional_prior, gating or class_means")
+        latents = torch.randn(len(right), a.latents, generator=learner.random, device=inputs.device)
+        imagined = decoded(learner.network, latents, right, learner.random)
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        return losses.classification(outputs, place[right])
+
+    return _Batch(inputs[drawn], shares, loss, imagined, stage.imagined)
 
 
 def _dreamed(learner: "Learner", stage: REM, generator: Generator) -> _Batch:
@@ -83,16 +101,43 @@ def _errors(learner: "Learner", batches: list[_Batch]) -> list[torch.Tensor]:
     x = torch.cat([batch.features.float() for batch in batches])
     given = [batch.shares for batch in batches if batch.shares is not None]
     shares = torch.cat(given) if given else None
-    hidden = network.encoder(x)
-    outputs = network.classifier(hidden).float()[:, learner.seen]
+    imagined = [batch.imagined.float() for batch in batches if batch.imagined is not None]
+    every = network.encoder(torch.cat([x, *imagined]))
+    outputs = network.classifier(every).float()[:, learner.seen]
+    hidden = every[: len(x)]
     mean, log_variance = network.mean(hidden).float(), network.log_variance(hidden).float()
     noise = torch.randn(mean.shape, generator=learner.random, device=mean.device)
-    decoded = network.decode(mean + noise * (log_variance / 2).exp(), shares).float()
-    reconstruction = losses.reconstruction(x, decoded)
+    again = network.decode(mean + noise * (log_variance / 2).exp(), shares).float()
+    if network.architecture.observation_noise:
+        _track_residual(learner, x - again, batches)
+    reconstruction = losses.reconstruction(x, again)
     divergence = _divergence(network, mean, log_variance, shares)
     sizes = [len(batch.features) for batch in batches]
-    split = (torch.split(values, sizes) for values in (reconstruction, divergence, outputs))
-    return [torch.stack([r.mean(), d.mean(), b.loss(o).mean()]) for b, r, d, o in zip(batches, *split, strict=True)]
+    split = (torch.split(values, sizes) for values in (reconstruction, divergence, outputs[: len(x)]))
+    return [
+        torch.stack([r.mean(), d.mean(), _classification(b, o, outputs[len(x) :])])
+        for b, r, d, o in zip(batches, *split, strict=True)
+    ]
+
+
+def _classification(batch: _Batch, outputs: torch.Tensor, of_imagined: torch.Tensor) -> torch.Tensor:
+    loss = batch.loss(outputs).mean()
+    if batch.imagined is None:
+        return loss
+    return (1 - batch.weight) * loss + batch.weight * batch.loss(of_imagined).mean()
+
+
+@torch.no_grad()
+def _track_residual(learner: "Learner", left: torch.Tensor, batches: list[_Batch]) -> None:
+    """Follow the covariance of what reconstruction leaves over (n, features), over the last 50 steps or so."""
+    with torch.autocast(left.device.type, enabled=False):
+        parts = torch.split(left, [len(batch.features) for batch in batches])
+        found = [part.T @ part / len(part) for part in parts]
+    share = 1 / learner.task if len(found) == 2 else 1.0
+    covariance = found[0] if len(found) == 1 else share * found[0] + (1 - share) * found[1]
+    learner.network.residual.lerp_(covariance, max(0.02, 1 / (1 + learner.iteration)))
+    if (learner.iteration + 1) % NOISE_EVERY == 0:
+        learner.network.renew_noise()
 
 
 def _divergence(

@@ -54,7 +54,7 @@ def test_version(cli):
 def test_list(cli):
     lines = cli("list").out.splitlines()
     names = [line.split()[0] for line in lines]
-    for name in ("patches", "src-mnist", "src-fashion-mnist", "src-cross-modal", "src-cifar10", "src-cub200"):
+    for name in ("patches", "src-mnist", "src-cifar10", "src-cub200", "tripartite-cifar100", "tripartite-mnist"):
         assert name in names
     for name in ("icarl-mnist", "icarl-fashion-mnist", "icarl-cifar10", "src-undertrained", "src-snn", "src-replay"):
         assert name in names

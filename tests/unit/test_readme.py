@@ -10,14 +10,16 @@ ROOT = Path(__file__).parents[2]
 
 def test_python_of_the_readme(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     accuracy = re.search(r"both tasks after sleep: (\d+)%", run.stdout)
     assert accuracy is not None
-    ensemble = run.stdout.splitlines()[-12:]
+    *_, stages = run.stdout.splitlines()
+    assert stages == str([(task, stage) for task in (1, 2) for stage in ("magnitude-pruning", "nrem+rem")])
+    ensemble = run.stdout.splitlines()[-13:-1]
     assert [line.split(" [")[0] for line in ensemble] == [
         f"{inc} {seed}" for inc in (0.01, 0.03, 0.1) for seed in range(4)
     ]

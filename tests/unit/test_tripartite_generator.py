@@ -96,3 +96,38 @@ def test_dreams_stay_in_the_space_of_standardised_features():
 def test_a_generator_of_no_class_is_refused():
     with pytest.raises(InputError, match="at least one class"):
         Generator(ReplayNetwork(SMALL), torch.zeros(0, dtype=torch.int64))
+
+
+def test_dreams_may_count_as_the_class_that_they_were_decoded_for():
+    network = ReplayNetwork(Architecture(12, (10, 8), 3, 4, conditional_prior=True))
+    centres = torch.tensor([100.0, 200, 300, 400])
+    with torch.no_grad():
+        network.prior_mean.copy_(centres[:, None].expand(4, 3))
+        network.prior_log_variance.fill_(-20)
+    old = torch.tensor([3, 1])
+    dreams = Generator(network, old).dream(50, REM(1, targets="drawn"), seeded())
+    decoded_for = torch.cdist(dreams.features, network.decode(centres[:, None].expand(4, 3))).argmin(1)
+    assert torch.equal(old[dreams.probabilities.argmax(1)], decoded_for)
+    assert torch.equal(dreams.probabilities.sort(1).values, torch.tensor([[0.0, 1.0]]).expand(50, 2))
+    with pytest.raises(InputError, match="needs dreams of a class"):
+        Generator(ReplayNetwork(SMALL), old).dream(5, REM(1, targets="drawn"), seeded())
+
+
+def test_dreams_vary_around_what_is_decoded_as_training_left_it_over():
+    network = ReplayNetwork(Architecture(12, (10, 8), 3, 4, observation_noise=True))
+    generator = Generator(network, torch.tensor([0]))
+    plain = generator.dream(20_000, REM(1), seeded()).features
+    factor = torch.randn(12, 12, generator=seeded(1))
+    network.residual.copy_(factor @ factor.T)
+    noisy = Generator(network, torch.tensor([0])).dream(20_000, REM(1), seeded()).features - plain
+    torch.testing.assert_close(torch.cov(noisy.T), factor @ factor.T, rtol=0.03, atol=0.5)
+    torch.testing.assert_close(noisy.mean(0), torch.zeros(12), rtol=0, atol=0.15)
+
+
+def test_noise_of_features_that_never_vary_is_tiny_and_finite():
+    network = ReplayNetwork(Architecture(12, (10, 8), 3, 4, observation_noise=True))
+    network.renew_noise()  # before anything was learned
+    assert network.noise.abs().max() < 1e-15
+    network.residual[:6, :6] = 4.0  # perfectly correlated; the others constant
+    network.renew_noise()
+    torch.testing.assert_close(network.noise @ network.noise.T, network.residual, rtol=0.01, atol=0.01)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -282,7 +283,7 @@ def test_callbacks_come_every_so_often_and_at_the_end_of_each_stage():
 
 EXTRAS = {
     "plain": (SMALL, {}),
-    "all": (Architecture(12, (16, 16), 4, 6, True, 0.5), {"standardise": True, "reset_adam": True}),
+    "all": (Architecture(12, (16, 16), 4, 6, True, 0.5, True, True), {"standardise": True, "reset_adam": True}),
 }
 
 
@@ -463,3 +464,78 @@ def test_bfloat16_learns_too():
     learn(one, Night([Interleaved(200, NREM(1, 64), REM(1, 64))]))
     assert np.mean(accuracies(one)) > 0.7
     assert all(p.dtype == torch.float32 for p in one.network.parameters())
+
+
+NOISY = Architecture(12, (16, 16), 4, 6, observation_noise=True)
+
+
+def test_the_residual_is_the_covariance_of_what_reconstruction_leaves_over():
+    one = learner(architecture=NOISY)
+    inputs, _ = task(1)
+    one.learn_task(*task(1), 1, [NREM(300, 64)])
+    with torch.no_grad():
+        _, mean, log_variance = one.network.encode(inputs)
+        noise = torch.randn(50, *mean.shape, generator=torch.Generator().manual_seed(1))
+        left = (inputs - one.network.decode(mean + noise * (log_variance / 2).exp())).flatten(0, 1)
+    expected = left.T @ left / len(left)
+    assert (one.network.residual - expected).norm() < 0.2 * expected.norm()
+    torch.testing.assert_close(one.network.noise @ one.network.noise.T, one.network.residual, rtol=0.02, atol=0.001)
+
+
+def test_present_and_dreamed_inputs_count_in_the_residual_as_in_the_loss():
+    class Ones(torch.nn.Module):
+        def forward(self, latents):
+            return torch.ones(len(latents), 12)
+
+    one = learner(architecture=NOISY)
+    one.network.decoder = torch.nn.Sequential(Ones())  # all dreams are 1, and are decoded without error
+    for c in range(3):
+        one.begin_task([c])
+    inputs = torch.full((8, 12), 4.0)
+    replay_losses(one, Interleaved(1, NREM(1, 64), REM(1, 16)), inputs, torch.full((8,), 2))
+    torch.testing.assert_close(one.network.residual, torch.full((12, 12), (4 - 1) ** 2 / 3))
+    one.iteration = 99
+    replay_losses(one, REM(1, 16), inputs, torch.full((8,), 2))
+    torch.testing.assert_close(one.network.residual, torch.full((12, 12), 0.98 * 9 / 3))
+
+
+BY_CLASS = Architecture(12, (16, 16), 4, 6, class_means=True, observation_noise=True)
+
+
+def test_class_means_are_those_of_the_task_that_taught_the_class():
+    one = learner(architecture=BY_CLASS, standardise=True)
+    for number in (1, 2):
+        one.learn_task(*task(number), number, [Interleaved(3, NREM(1, 16), REM(1, 16, "drawn"))])
+    for number in (1, 2):
+        x, y = task(number)
+        for c in y.unique():
+            expected = one.network.standardised(x[y == c]).mean(0)
+            torch.testing.assert_close(one.network.class_mean[c], expected)
+    assert not one.network.class_mean[4:].any()
+
+
+def test_present_classes_are_classified_by_dreams_of_them_as_much_as_is_said():
+    """With a decoder that gives 0, a dream is the class's mean: then the loss of imagined inputs is known."""
+    x, y = task(1)
+    parts = {}
+    for share in (0.0, 0.25, 1.0):
+        one = learner(architecture=replace(BY_CLASS, observation_noise=False))
+        with torch.no_grad():
+            one.network.decoder[4].weight.zero_()
+            one.network.decoder[4].bias.zero_()
+        one.begin_task([0, 1])
+        one.network.keep_means(x, y)
+        drawn = torch.randint(len(x), (64,), generator=copy.deepcopy(one.random).set_state(one.random.get_state()))
+        parts[share] = replay_losses(one, NREM(1, 64, imagined=share), x, y)
+        of_means = losses.classification(one.network(one.network.class_mean[y[drawn]])[:, :2], y[drawn]).mean()
+        real = losses.classification(one.network(x[drawn])[:, :2], y[drawn]).mean()
+        torch.testing.assert_close(parts[share][2], (1 - share) * real + share * of_means)
+    assert parts[0.0][2] != parts[1.0][2]
+    torch.testing.assert_close(parts[0.0][0], parts[1.0][0])  # what is reconstructed is the inputs
+
+
+def test_dreams_of_a_class_need_a_network_that_has_such():
+    one = learner()
+    one.begin_task([0, 1])
+    with pytest.raises(InputError, match="imagined needs dreams of a class"):
+        one.sleep(Night([NREM(1, 8, imagined=0.5)]), *task(1))

@@ -138,3 +138,17 @@ def test_rates_of_signed_features_are_those_of_their_positive_part():
     assert memory.mean_input.tolist() == [0.875, 0.0625]
     with pytest.raises(InputError, match="no feature is above 0"):
         FeatureMemory().observe(network.sleeping_chain(), torch.tensor([[-1.0, -1.0]]))
+
+
+def test_class_means_are_added_to_what_is_decoded():
+    plain, network = ReplayNetwork(SMALL), ReplayNetwork(Architecture(12, (10, 8), 3, 4, class_means=True))
+    x, y = torch.randn(30, 12), torch.tensor([2, 0, 2]).repeat(10)
+    network.keep_means(x, y)
+    assert not network.class_mean[[1, 3]].any()
+    torch.testing.assert_close(network.class_mean[2], x[y == 2].mean(0))
+    z, shares = torch.randn(2, 3), torch.tensor([[0.0, 0, 1, 0], [0.25, 0, 0.75, 0]])
+    decoded = network.decode(z, shares) - plain.decode(z)
+    torch.testing.assert_close(decoded[0], network.class_mean[2])
+    torch.testing.assert_close(decoded[1], 0.25 * network.class_mean[0] + 0.75 * network.class_mean[2])
+    with pytest.raises(InputError, match="give the classes"):
+        network.decode(z)
