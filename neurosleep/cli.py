@@ -249,6 +249,13 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
 
 
 @cli.command(short_help="Measure speed against other ways to do the same.")
+@click.option(
+    "--suite",
+    type=click.Choice(["nights", "replay"]),
+    default="nights",
+    show_default=True,
+    help="Nights of spontaneous replay, or an iteration of tripartite sleep against the public code's way of working.",
+)
 @click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
 @click.option(
     "--widths",
@@ -256,7 +263,9 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
     callback=_check_widths,
     help="Neurons in each hidden layer [default: 300,1200,4800,12000].",
 )
-@click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15].")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15; replay: 9]."
+)
 @click.option(
     "--data-dir",
     type=click.Path(exists=True, file_okay=False),
@@ -270,7 +279,9 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
     show_default=True,
     help="Folder for the results.",
 )
-def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_dir: str | None, out: Path) -> None:
+def bench(
+    suite: str, quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_dir: str | None, out: Path
+) -> None:
     """Time this package against PyTorch, NumPy and Brian2 on the same nights, and against what this machine can do.
 
     Everything runs in turns on one core unless it says otherwise, and is checked to compute the same spikes. Brian2
@@ -278,6 +289,11 @@ def bench(quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy looks at them
         os.environ[name] = "1"
+    if suite == "replay":
+        from neurosleep.benchmarks import replay
+
+        replay.run(quick, rounds, out)
+        return
     from neurosleep.benchmarks.bench import Options
     from neurosleep.benchmarks.bench import run as measure
 

@@ -57,8 +57,8 @@ _PAPER = {  # 10,000 iterations a task; the figures look as closely as the paper
     "look_early": 100,
 }
 _RECIPE = {  # against replay that fades; found on held-out training images
-    "conditions": ("p0", "p0+rem", "p0.75+rem", "p0+rem+src"),
-    "iterations": 200,
+    "conditions": ("p0", "p0+rem", "p0.25+rem", "p0.75+rem", "p0+rem+src"),
+    "iterations": 100,
     "batch_size": 128,
     "replay_batch_size": 128,
     "learning_rate": 1e-3,
@@ -66,7 +66,7 @@ _RECIPE = {  # against replay that fades; found on held-out training images
     "class_means": True,
     "observation_noise": True,
     "targets": "drawn",
-    "imagined": 0.5,
+    "imagined": 0.7,
 }
 
 

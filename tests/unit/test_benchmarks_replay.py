@@ -1,0 +1,58 @@
+"""The benchmark of replay compares ways to do the same."""
+
+import json
+
+import pytest
+import torch
+
+from neurosleep.benchmarks import replay
+from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, ReplayNetwork
+from neurosleep.tripartite.step import replay_losses
+
+SMALL = Architecture(features=1024, hidden=(24, 20), latents=5, classes=20)
+
+
+def test_two_passes_have_the_loss_and_gradient_of_one_joint_pass() -> None:
+    learner = Learner(ReplayNetwork(Architecture(12, (10, 8), 3, 6)))
+    learner.begin_task([0, 1])
+    learner.begin_task([2, 3])
+    learner.begin_task([4, 5])
+    x, y = torch.randn(30, 12), torch.arange(30) % 2 + 4
+    random = torch.Generator().manual_seed(0)
+    random.set_state(learner.random.get_state())
+    weights = torch.tensor([1.0, 1 / 3072, 1.0])
+    joint = replay_losses(learner, Interleaved(1, NREM(1, 16), REM(1, 8)), x, y)
+    (joint * weights).sum().backward()
+    gradients = [p.grad.clone() for p in learner.network.parameters()]
+    learner.network.zero_grad()
+    drawn = torch.randint(30, (16,), generator=random)
+    dreams = learner.generator.dream(8, REM(1, 8), random)
+    total = replay.two_passes(learner, x[drawn], y[drawn], dreams, torch.randn(24, 3, generator=random))
+    total.backward()
+    torch.testing.assert_close(total, (joint * weights).sum())
+    for expected, p in zip(gradients, learner.network.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_every_contestant_learns_and_is_timed() -> None:
+    rows = replay.measure(SMALL, batch_size=16, iterations=2, rounds=2)
+    assert rows[0]["name"] == replay.REFERENCE
+    assert rows[0]["times_faster"]["median"] == 1
+    assert all(len(row["rounds_ms"]) == 2 and min(row["rounds_ms"]) > 0 for row in rows)
+    ways = replay.contestants(SMALL, batch_size=16, n_images=64)
+    public = ways[replay.REFERENCE]
+    before = [p.clone() for p in public.learner.network.parameters()]
+    public(3)
+    assert all((p != old).any() for p, old in zip(public.learner.network.parameters(), before, strict=True) if p.any())
+
+
+@pytest.mark.parametrize("rounds", [None, 1])
+def test_results_are_written(tmp_path, monkeypatch, capsys, rounds) -> None:
+    monkeypatch.setattr(replay, "Architecture", lambda: SMALL)
+    threads = torch.get_num_threads()
+    replay.run(True, rounds, tmp_path / "out")
+    torch.set_num_threads(threads)
+    found = json.loads((tmp_path / "out" / "replay.json").read_text())
+    assert found["contestants"][0]["name"] == replay.REFERENCE
+    assert len(found["contestants"][0]["rounds_ms"]) == (rounds or 2)
+    assert "times faster" in capsys.readouterr().out
