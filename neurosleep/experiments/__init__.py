@@ -56,8 +56,8 @@ _PAPER = {  # 10,000 iterations a task; the figures look as closely as the paper
     "look_every": 100,
     "look_early": 100,
 }
-_RECIPE = {  # against replay that fades; found on held-out training images
-    "conditions": ("p0", "p0+rem", "p0.75+rem", "p0+rem+src"),
+_QUICK = {  # against replay that fades; found on held-out training images
+    "conditions": ("p0", "p0+rem", "p0.75+rem"),
     "iterations": 120,
     "batch_size": 64,
     "replay_batch_size": 320,
@@ -120,7 +120,12 @@ EXPERIMENTS: dict[str, Experiment] = {
             "tripartite-cifar100",
             "NREM, REM and downscaling on ten tasks of ten classes of photographs (Robinson et al. 2022, all figures)",
             TripartiteConfig,
-            presets={"paper": _PAPER, "quick": {}, "recipe": _RECIPE},
+            presets={
+                "paper": _PAPER,
+                "short": {},
+                "quick": _QUICK,
+                "recipe": {**_QUICK, "conditions": ("p0", "p0+rem", "p0.75+rem", "p0+rem+src")},
+            },
         ),
         TripartiteExperiment(
             "tripartite-mnist", "the same on five tasks of two digits, on pixels", MnistTripartiteConfig

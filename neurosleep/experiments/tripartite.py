@@ -77,7 +77,8 @@ class TripartiteExperiment:
                 f"classes_per_task must divide the {_CLASSES[config.dataset]} classes of {config.dataset}, "
                 f"got {config.classes_per_task}"
             )
-        if (config.targets == "drawn" or config.imagined) and not config.architecture(1, 1).by_class:
+        by_class = config.architecture(1, _CLASSES[config.dataset]).by_class
+        if (config.targets == "drawn" or config.imagined) and not by_class:
             raise InputError(
                 "targets='drawn' and imagined need dreams of a class: set class_means, conditional_prior or gating"
             )

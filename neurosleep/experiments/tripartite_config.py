@@ -33,8 +33,10 @@ class TripartiteConfig:
     ``+rem`` is there, and spontaneous replay (SRC) at its end if ``+src`` is. Any other name is a method of the SRC
     experiments, such as ``joint``, ``ewc:100`` or ``owm+src``, on the same encoder and classifier.
 
-    `iterations`, `batch_size` and the learning rate of Adam are the quick preset's; the paper's are 10,000, 256 and (of
-    the reference code) 1e-4. `generator_iterations` come after them, of the autoencoder alone.
+    All but the length is as published, where the paper is silent as in the code of van de Ven et al. 2020: preset
+    ``short``. Preset ``paper`` has 10,000 iterations and all of the paper's conditions; ``quick`` and ``recipe`` what
+    keeps replay from fading: `class_means`, `observation_noise`, `targets` "drawn", `imagined`, see `Architecture`,
+    `REM` and `NREM`. `generator_iterations` come after `iterations`, of the autoencoder alone.
 
     `order` "random" deals the classes to the tasks anew for every seed, "released" leaves them as they are numbered.
 
@@ -177,6 +179,8 @@ class NightName:
         rule: DownscalingRule | None = None
         if found["rule"] == "graded":
             rule = GradedDownscaling(value)
+        elif value >= 1:
+            raise InputError(f"condition {text!r} prunes a share of {value:g}: give one from 0 to below 1")
         elif value != 0:
             rule = MagnitudePruning(value)
         return cls(text, rule, found["rem"] is not None, found["src"] is not None)

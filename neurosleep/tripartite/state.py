@@ -66,7 +66,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "L
 
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, LookupError) as error:
         first = str(error).partition("\n")[0]
         raise DataError(f"{path}: expected a file that a learner was saved to; {first}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -74,7 +74,9 @@ def test_the_paper_preset_has_all_of_the_papers_conditions() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (['conditions=["p1.5+rem"]'], "fraction"),
+        (['conditions=["p1.5+rem"]'], "prunes a share of 1.5: give one from 0 to below 1"),
+        (['conditions=["p1+rem"]'], "from 0 to below 1"),
+        (["hidden=[]"], "hidden needs at least one layer"),
         (['conditions=["p+rem"]'], "needs a number, as in p0.75+rem"),
         (['conditions=["nap"]'], "'nap' is not a night such as p0.75+rem"),
         (['conditions=["p0", "p0"]'], "each only once"),

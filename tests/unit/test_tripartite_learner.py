@@ -418,7 +418,7 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     path = tmp_path / "learner.pt"
     save(learner(), path)
     content = path.read_bytes()
-    for wrong in (content[: len(content) // 2], b"", b"nonsense"):
+    for wrong in (content[: len(content) // 2], b"", b"nonsense", b"junk\n"):
         path.write_bytes(wrong)
         with pytest.raises(DataError, match="expected a file that a learner was saved to"):
             load(path)
