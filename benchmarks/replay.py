@@ -171,7 +171,7 @@ def run(quick: bool, rounds: int | None, out: Path) -> None:
     """Measure with the paper's sizes, on one thread, print the table, and write replay.json into a folder."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    iterations, rounds = (2, rounds or 2) if quick else (10, rounds or 9)
+    iterations, rounds = (2, rounds or 2) if quick else (50, rounds or 5)
     rows = measure(Architecture(), 256, iterations, rounds)
     results = {"suite": "replay", "machine": machine.describe(), "iterations": iterations, "contestants": rows}
     write_text(out / "replay.json", json.dumps(results, indent=1))

@@ -264,7 +264,7 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
     help="Neurons in each hidden layer [default: 300,1200,4800,12000].",
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15; replay: 9]."
+    "--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15; replay: 5]."
 )
 @click.option(
     "--data-dir",

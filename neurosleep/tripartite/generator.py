@@ -42,15 +42,20 @@ class Generator:
         Copied as it is.
     classes
         (old classes,) int64: those that it has learned, on the network's device.
+    bfloat16
+        Whether it is used under autocast to bfloat16: then its layers are kept so, and not cast at every use.
     """
 
-    def __init__(self, network: ReplayNetwork, classes: torch.Tensor) -> None:
+    def __init__(self, network: ReplayNetwork, classes: torch.Tensor, bfloat16: bool = False) -> None:
         if len(classes) == 0:
             raise InputError("a generator needs a network that has learned at least one class")
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.classes = classes
         if network.architecture.observation_noise:
             self.network.renew_noise()
+        if bfloat16:
+            for layer in self.network.downscaled_layers().values():
+                layer.to(torch.bfloat16)
 
     @torch.no_grad()
     def dream(self, n: int, stage: REM, random: torch.Generator) -> Dreams:

@@ -263,7 +263,7 @@ class Learner:
 
     def _copy_generator(self) -> None:
         old = self.seen[: self.n_old]
-        self.generator = Generator(self.network, old) if self.n_old else None
+        self.generator = Generator(self.network, old, self.settings.bfloat16) if self.n_old else None
 
     def _night_seed(self) -> int:
         return int(np.random.SeedSequence([self.seed, self.task, self.stage]).generate_state(1, np.uint64)[0])

@@ -82,7 +82,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "L
         learner.random.set_state(state["random"].cpu())
         learner.totals, learner.seen = state["totals"], state["seen"]
         if state["generator"] is not None:
-            learner.generator = Generator(network, learner.seen[: learner.n_old])
+            learner.generator = Generator(network, learner.seen[: learner.n_old], learner.settings.bfloat16)
             learner.generator.network.load_state_dict(state["generator"])
         for kind, values in state["records"]:
             if kind == StageRecord.__name__:

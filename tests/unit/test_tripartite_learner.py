@@ -283,6 +283,7 @@ def test_callbacks_come_every_so_often_and_at_the_end_of_each_stage():
 
 EXTRAS = {
     "plain": (SMALL, {}),
+    "bfloat16": (SMALL, {"bfloat16": True}),
     "all": (Architecture(12, (16, 16), 4, 6, True, 0.5, True, True), {"standardise": True, "reset_adam": True}),
 }
 
