@@ -18,7 +18,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from neurosleep.converters.path import LinearStage, linear_stages
+from neurosleep.converters.layers import input_shapes
+from neurosleep.converters.path import ConversionError, Stage, weight_stages
 from neurosleep.sims.errors import InputError
 
 OutputActivation = Literal["relu", "softmax"]
@@ -31,14 +32,17 @@ class Calibration:
     Attributes
     ----------
     scales
-        One number per linear layer: the maximum or percentile of what the layer sends on (after ReLU and, where
+        One number per layer of weights: the maximum or percentile of what the layer sends on (after ReLU and, where
         dropout scales in testing, after that; the last layer after its output activation).
     percentile
         Which percentile `scales` are, 100 for the maximum.
+    input_shape
+        (channels, *space) of an input, if the model's first layer needs it; else None.
     """
 
     scales: tuple[float, ...]
     percentile: float = 100.0
+    input_shape: tuple[int, ...] | None = None
 
     def merged(self, other: "Calibration") -> "Calibration":
         """Return the larger of both scales, layer by layer."""
@@ -47,7 +51,11 @@ class Calibration:
                 f"calibrations of percentile {self.percentile} over {len(self.scales)} layers and of percentile "
                 f"{other.percentile} over {len(other.scales)} layers cannot be merged"
             )
-        return Calibration(tuple(map(max, self.scales, other.scales)), self.percentile)
+        if self.input_shape != other.input_shape:
+            raise InputError(
+                f"calibrations with inputs of shape {self.input_shape} and {other.input_shape} cannot be merged"
+            )
+        return Calibration(tuple(map(max, self.scales, other.scales)), self.percentile, self.input_shape)
 
 
 def _check_percentile(percentile: float) -> None:
@@ -63,7 +71,7 @@ class Normalization(Protocol):
         """Which percentile of the activations is needed; 100 for the maximum."""
         ...
 
-    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+    def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return, for every layer, the gain of its input and what its bias is divided by."""
         ...
 
@@ -85,7 +93,7 @@ class PercentileNormalization:
     def __post_init__(self) -> None:
         _check_percentile(self.percentile)
 
-    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+    def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases."""
         sent_on = [1.0, *calibration.scales]
         test_scales = [stage.input_scale for stage in stages[1:]] + [1.0]
@@ -125,7 +133,7 @@ class WeightAndActivationNormalization:
             )
         _check_percentile(self.percentile)
 
-    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+    def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases."""
         kept = self.chain == "scale"
         test_scales = [stage.input_scale if kept else 1.0 for stage in stages] + [1.0]
@@ -151,7 +159,7 @@ class NoNormalization:
     def __post_init__(self) -> None:
         _check_percentile(self.percentile)
 
-    def gains(self, stages: Sequence[LinearStage], calibration: Calibration) -> tuple[list[float], list[float]]:
+    def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases, all 1."""
         return [1.0] * len(stages), [1.0] * len(stages)
 
@@ -211,7 +219,7 @@ def calibrate(
     _check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    stages = linear_stages(model)
+    stages = weight_stages(model)
     x = checked_inputs(stages, inputs)
     batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
     if percentile == 100:
@@ -221,30 +229,46 @@ def calibrate(
         scales = np.array(
             [np.percentile(np.concatenate([sent.ravel() for sent in layer]), percentile) for layer in layers]
         )
-    return Calibration(tuple(scales.tolist()), percentile)
+    return Calibration(tuple(scales.tolist()), percentile, tuple(x.shape[1:]) if stages[0].spatial else None)
 
 
-def checked_inputs(stages: Sequence[LinearStage], inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
-    """Return the inputs as (n, n_inputs) on the model's device and in its precision, or raise `InputError`."""
+def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
+    """Return the inputs on the model's device and in its precision, or raise `InputError`.
+
+    They are (n, n_inputs), or (n, channels, *space) if the first layer is a convolution or stands behind a pooling.
+    """
     weight = stages[0].module.weight
     x = torch.as_tensor(inputs).to(weight.device, weight.dtype)
-    if x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
+    if stages[0].spatial:
+        if x.ndim < 3 or len(x) == 0:
+            raise ConversionError(
+                f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) takes inputs of shape "
+                f"(n, channels, *space) with n at least 1, got {tuple(x.shape)}"
+            )
+    elif x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
         raise InputError(
             f"inputs must be (n, {weight.shape[1]}) with n at least 1, or images of that many pixels, "
             f"got {tuple(x.shape)}"
         )
-    x = x.flatten(1)
+    x = x if stages[0].spatial else x.flatten(1)
+    input_shapes(stages, tuple(x.shape[1:]))
     if not torch.isfinite(x).all():
         raise InputError(f"inputs contain {int((~torch.isfinite(x)).sum())} values that are not finite")
     return x
 
 
 @torch.no_grad()
-def _activations(stages: Sequence[LinearStage], x: torch.Tensor, output: OutputActivation) -> list[np.ndarray]:
-    """Return what each layer sends on, (n, n_post) a layer."""
+def _activations(stages: Sequence[Stage], x: torch.Tensor, output: OutputActivation) -> list[np.ndarray]:
+    """Return what each layer sends on, (n, n_post) or (n, channels, *space) a layer."""
     sent = []
     for index, stage in enumerate(stages):
-        z = nn.functional.linear(x if index else x * stage.input_scale, stage.module.weight, stage.module.bias)
+        received = x if index else x * stage.input_scale
+        if stage.pool is not None:
+            received = stage.pool(received)
+        if isinstance(stage.module, nn.Linear):
+            z = nn.functional.linear(received.flatten(1), stage.module.weight, stage.module.bias)
+        else:
+            z = stage.module(received)
         if index + 1 < len(stages):
             x = z.relu() * stages[index + 1].input_scale
         else:

@@ -1,4 +1,4 @@
-"""What a torch module computes, read from its graph: the chain of linear stages that can fall asleep.
+"""What a torch module computes, read from its graph: the chain of layers of weights that can fall asleep.
 
 The module is traced with `torch.fx`, so what counts is what its ``forward`` really does, not which submodules it owns.
 A module whose forward is no such chain, for example because it spikes itself, may declare one: a method
@@ -15,21 +15,40 @@ from torch.nn import functional
 from neurosleep.sims.errors import InputError
 
 SUPPORTED = (
-    "Linear, ReLU, Dropout, Flatten and Identity, in a chain (nested Sequential and own modules of these included)"
+    "Linear, ReLU, Dropout, Flatten and Identity, and for sleep also Conv1d, Conv2d, AvgPool1d and AvgPool2d, in a "
+    "chain (nested Sequential and own modules of these included)"
 )
-
-_PASSED = (nn.Dropout, nn.Flatten, nn.Identity)
-_PASSED_CALLS = (functional.dropout, torch.flatten, "flatten")
-_RELU_CALLS = (functional.relu, torch.relu, "relu")
+_HINT = f"supported: {SUPPORTED}"
+_MODULES: dict[str, tuple[type[nn.Module], ...]] = {
+    "weights": (nn.Linear, nn.Conv1d, nn.Conv2d),
+    "relu": (nn.ReLU,),
+    "pool": (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
+    "flatten": (nn.Flatten,),
+    "passed": (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity),
+}
+_CALLS: dict[str, tuple[Any, ...]] = {
+    "relu": (functional.relu, torch.relu, "relu"),
+    "flatten": (torch.flatten, "flatten"),
+    "passed": (functional.dropout, functional.dropout1d, functional.dropout2d),
+}
+_INSTEAD = {
+    "maxpool": "a neuron cannot pass on a maximum of others; train with AvgPool, or with a stride in the convolution",
+    "batchnorm": "fold it into the layer before it first (torch.nn.utils.fusion.fuse_conv_bn_eval)",
+    "avgpool": "use the module torch.nn.AvgPool1d or AvgPool2d",
+}
 
 
 class ConversionError(InputError):
     """A module contains something that cannot be converted; the message names it by its path and type."""
 
 
+Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
+Pooling = nn.AvgPool1d | nn.AvgPool2d | nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d
+
+
 @dataclass(frozen=True)
-class LinearStage:
-    """One linear layer on the path from input to output.
+class Stage:
+    """One layer of weights on the path from input to output.
 
     Attributes
     ----------
@@ -39,37 +58,72 @@ class LinearStage:
         The layer itself.
     input_scale
         What its inputs are multiplied by in evaluation: 1, but for dropout that scales when testing (see
-        `linear_stages`).
+        `weight_stages`).
+    pool, pool_name
+        The average pooling of its inputs and where it is, if there is one.
     """
 
     name: str
-    module: nn.Linear
+    module: Weighted
     input_scale: float
+    pool: Pooling | None = None
+    pool_name: str = ""
+
+    @property
+    def spatial(self) -> bool:
+        """Whether its inputs have channels and space."""
+        return self.pool is not None or not isinstance(self.module, nn.Linear)
+
+
+@dataclass(frozen=True)
+class LinearStage(Stage):
+    """A stage whose layer is linear and takes its inputs as they are."""
+
+    module: nn.Linear
 
 
 class _Tracer(fx.Tracer):
-    """Sees linear layers of all kinds, and modules that declare `eval_scale`, whole, as it does torch's own modules."""
+    """Sees layers of weights, and modules that declare `eval_scale`, whole, as it does torch's own modules."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.Linear) or hasattr(m, "eval_scale") or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, Weighted) or hasattr(m, "eval_scale") or super().is_leaf_module(m, module_qualified_name)
 
 
 def linear_stages(model: nn.Module) -> list[LinearStage]:
     """Return the linear layers of a module in the order in which its input passes through them.
+
+    Raises
+    ------
+    ConversionError
+        As `weight_stages`, and if a convolution or pooling lies on the path.
+    """
+    stages = []
+    for stage in weight_stages(model):
+        if not isinstance(stage.module, nn.Linear) or stage.pool is not None:
+            name, module = (stage.pool_name, stage.pool) if stage.pool is not None else (stage.name, stage.module)
+            what = f"submodule {name!r} ({type(module).__name__})"
+            raise ConversionError(f"{what} is not supported here, only linear layers are")
+        stages.append(LinearStage(stage.name, stage.module, stage.input_scale))
+    return stages
+
+
+def weight_stages(model: nn.Module) -> list[Stage]:
+    """Return the linear and convolutional layers of a module in the order in which its input passes through them.
 
     A dropout layer other than `torch.nn.Dropout` may declare the factor by which it scales in evaluation as an
     attribute ``eval_scale`` (dropout as first published keeps activations in training and scales them by 1 - p in
     testing).
 
     A model may have a method ``spiking_chain()``, which returns a module such as a Sequential of its own linear layers
-    with ReLU between them. Then the path is read from this chain instead of the model's forward. The linear layers
-    must be submodules of the model itself, and keep the names that they have there; submodules do not declare chains.
+    with ReLU between them; the path is then read from it. The layers must be submodules of the model itself, and keep
+    the names that they have there; submodules do not declare chains.
 
     Raises
     ------
     ConversionError
-        If anything else than a chain of supported layers lies on the path, if two linear layers follow each other with
-        no ReLU between, or if a declared chain is no module or has a linear layer that is not the model's own.
+        If anything else than a chain of supported layers lies on the path, if two layers of weights follow each other
+        with no ReLU between, if space is not flattened before a linear layer, or if a declared chain is no module or
+        has a layer that is not the model's own.
     """
     chain = _chain(model)
     try:
@@ -82,8 +136,7 @@ def linear_stages(model: nn.Module) -> list[LinearStage]:
 
     names = _names(model, chain)
     modules = {names[path]: module for path, module in chain.named_modules()}
-    stages: list[LinearStage] = []
-    rectified, scale = True, 1.0
+    path = _Path(modules)
     previous: fx.Node | None = None
     for node in graph.nodes:
         if node.op == "call_module":
@@ -95,28 +148,83 @@ def linear_stages(model: nn.Module) -> list[LinearStage]:
                 )
         elif node.all_input_nodes != [previous]:
             raise ConversionError(
-                f"{_describe(node, modules)} does not take its input from the layer before it alone; {_hint()}"
+                f"{_describe(node, modules)} does not take its input from the layer before it alone; {_HINT}"
             )
         elif node.op == "output":
             break
         else:
-            kind = _kind(node, modules)
-            if kind == "linear":
-                if not rectified:
-                    raise ConversionError(
-                        f"{_describe(node, modules)} follows the linear layer {stages[-1].name!r} with no ReLU "
-                        "between: a spiking neuron cannot send negative values; merge the two, or add a ReLU"
-                    )
-                stages.append(LinearStage(str(node.target), _own_weight(node, modules, stages), scale))
-                rectified, scale = False, 1.0
-            elif kind == "relu":
-                rectified = True
-            else:
-                scale *= float(getattr(modules.get(str(node.target)), "eval_scale", 1.0))
+            path.take(node)
         previous = node
-    if not stages:
-        raise ConversionError(f"{type(model).__name__} has no Linear layer on its path; {_hint()}")
-    return stages
+    if not path.stages:
+        raise ConversionError(f"{type(model).__name__} has no Linear layer on its path; {_HINT}")
+    if path.pool is not None:
+        raise ConversionError(
+            f"submodule {path.pool_name!r} ({type(path.pool).__name__}) has no layer of weights behind it that could "
+            "take what it sends; put a Linear layer behind it"
+        )
+    return path.stages
+
+
+class _Path:
+    """The layers of weights so far, and what came since the last of them."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
+        self.modules = modules
+        self.stages: list[Stage] = []
+        self.rectified, self.scale = True, 1.0
+        self.flat: bool | None = None  # None: as the input is
+        self.pool: Pooling | None = None
+        self.pool_name = ""
+
+    def take(self, node: fx.Node) -> None:
+        """Go on by one operation, or raise `ConversionError`."""
+        kind, where = _kind(node, self.modules), _describe(node, self.modules)
+        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
+        if kind == "relu":
+            self.rectified = True
+        elif kind == "flatten":
+            if self.flat is False and _flattened(node, module) != (1, -1):
+                raise ConversionError(f"{where} must flatten all axes but the first, start_dim=1 and end_dim=-1")
+            self.flat = True
+        elif kind == "pool" and isinstance(module, Pooling):
+            self._check_space(where)
+            if not self.rectified or self.pool is not None:
+                raise ConversionError(
+                    f"{where} must stand behind a ReLU, with no other pooling between: spikes are pooled, not "
+                    "membranes; move it, or make one pooling of the two"
+                )
+            self.flat, self.pool, self.pool_name = False, module, str(node.target)
+        elif kind == "weights":
+            self._take_weights(node, where)
+        else:
+            self.scale *= float(getattr(module, "eval_scale", 1.0))
+
+    def _take_weights(self, node: fx.Node, where: str) -> None:
+        if not self.rectified:
+            raise ConversionError(
+                f"{where} follows the linear layer {self.stages[-1].name!r} with no ReLU "
+                "between: a spiking neuron cannot send negative values; merge the two, or add a ReLU"
+            )
+        module = _own_weight(node, self.modules, self.stages)
+        if not isinstance(module, nn.Linear):
+            self._check_space(where)
+        elif self.flat is False:
+            raise ConversionError(f"{where} gets channels and space: put a Flatten before it")
+        self.stages.append(Stage(str(node.target), module, self.scale, self.pool, self.pool_name))
+        self.rectified, self.scale, self.pool, self.pool_name = False, 1.0, None, ""
+        self.flat = isinstance(module, nn.Linear)
+
+    def _check_space(self, where: str) -> None:
+        if self.flat:
+            raise ConversionError(f"{where} gets flattened values, but needs channels and space: move it forward")
+
+
+def _flattened(node: fx.Node, module: nn.Module | None) -> tuple[Any, Any]:
+    """Return the first and the last axis that a flattening makes one."""
+    if isinstance(module, nn.Flatten):
+        return module.start_dim, module.end_dim
+    given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
+    return given.get("start_dim", 0), given.get("end_dim", -1)
 
 
 def _chain(model: nn.Module) -> nn.Module:
@@ -132,7 +240,7 @@ def _chain(model: nn.Module) -> nn.Module:
         )
     own = {id(module) for module in model.modules()}
     for path, module in chain.named_modules():
-        if isinstance(module, nn.Linear) and id(module) not in own:
+        if isinstance(module, Weighted) and id(module) not in own:
             raise ConversionError(
                 f"{type(model).__name__}.spiking_chain() has a linear layer at {path!r} that is no submodule of the "
                 "model, so that nothing could be written back to it; share the model's own layers"
@@ -147,27 +255,27 @@ def _names(model: nn.Module, chain: nn.Module) -> dict[str, str]:
 
 
 def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
-    """Return "linear", "relu" or "passed", or raise."""
+    """Return "weights", "relu", "pool", "flatten" or "passed", or raise."""
     if node.op == "call_module":
         module = modules[str(node.target)]
-        if type(module) is nn.Linear:
-            return "linear"
-        if type(module) is nn.ReLU:
-            return "relu"
-        if type(module) in _PASSED or hasattr(module, "eval_scale"):
+        for kind, types in _MODULES.items():
+            if type(module) in types:
+                return kind
+        if hasattr(module, "eval_scale"):
             return "passed"
     elif node.op in ("call_function", "call_method"):
-        if node.target in _RELU_CALLS:
-            return "relu"
-        if node.target in _PASSED_CALLS:
-            return "passed"
-    raise ConversionError(f"{_describe(node, modules)} is not supported; {_hint()}")
+        for kind, calls in _CALLS.items():
+            if node.target in calls:
+                return kind
+    what = _describe(node, modules)
+    instead = next((advice for name, advice in _INSTEAD.items() if name in what.lower().replace("_", "")), _HINT)
+    raise ConversionError(f"{what} is not supported; {instead}")
 
 
-def _own_weight(node: fx.Node, modules: dict[str, nn.Module], earlier: list[LinearStage]) -> nn.Linear:
+def _own_weight(node: fx.Node, modules: dict[str, nn.Module], earlier: list[Stage]) -> Weighted:
     module = modules[str(node.target)]
-    if not isinstance(module, nn.Linear):
-        raise TypeError("only called for linear layers")
+    if not isinstance(module, Weighted):
+        raise TypeError("only called for layers of weights")
     if module._parameters.get("weight") is None:
         raise ConversionError(
             f"{_describe(node, modules)} computes its weight from others (pruning or weight norm), so that nothing "
@@ -190,7 +298,3 @@ def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> str:
         return f"submodule {str(node.target)!r} ({type(modules[str(node.target)]).__name__})"
     target: Any = node.target
     return f"the operation {node.name!r} ({getattr(target, '__name__', target)})"
-
-
-def _hint() -> str:
-    return f"supported: {SUPPORTED}"

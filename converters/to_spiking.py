@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from neurosleep.converters.layers import Neurons, input_shapes, spiking_layer
 from neurosleep.converters.normalization import (
     Calibration,
     NoNormalization,
@@ -15,9 +16,10 @@ from neurosleep.converters.normalization import (
     calibrate,
     resolve_normalization,
 )
-from neurosleep.converters.path import LinearStage, linear_stages
+from neurosleep.converters.path import ConversionError, Stage, weight_stages
+from neurosleep.sims.convolution import Sharing, check_sharing
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import SpikingNetwork
 
 
 def to_spiking(
@@ -30,6 +32,8 @@ def to_spiking(
     decay: float = 1.0,
     inhibition: float = 0.0,
     dt: float = 0.001,
+    plastic: Sequence[str] | None = None,
+    sharing: Sharing = "mean",
 ) -> SpikingNetwork:
     """Convert a trained ReLU network to a spiking network of Heaviside neurons.
 
@@ -41,10 +45,11 @@ def to_spiking(
     Parameters
     ----------
     model
-        A module whose forward is a chain of Linear, ReLU, Dropout and Flatten; nested modules and functional ReLU
-        included.
+        A module whose forward is a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten; nested
+        modules and functional ReLU included.
     calibration
-        Data (n, ...) over which activations are measured, or a `Calibration` measured before.
+        Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, or a `Calibration`
+        measured before.
     normalization
         "max", "percentile" (99.9), "diehl", "released", "none", or an object of `neurosleep.converters.normalization`.
     thresholds
@@ -53,6 +58,11 @@ def to_spiking(
         What every gain is multiplied by (alpha_scale in the released code).
     decay, inhibition, dt
         See `SpikingLayer` and `SpikingNetwork`.
+    plastic
+        Paths of the layers that sleep may change; None for all.
+    sharing
+        What a change of a convolution's shared weight is divided by: "mean", "sum" or "positions", see
+        `neurosleep.sims.convolution.SpikingConvolution`.
 
     Returns
     -------
@@ -66,7 +76,7 @@ def to_spiking(
         If calibration or parameters do not fit the model.
     """
     rule = resolve_normalization(normalization)
-    stages = linear_stages(model)
+    stages = weight_stages(model)
     if not isinstance(calibration, Calibration):
         calibration = calibrate(model, calibration, percentile=rule.percentile)
     if not isinstance(rule, NoNormalization):
@@ -76,27 +86,43 @@ def to_spiking(
         raise InputError(
             f"thresholds must be one number or one for each of the {len(stages)} linear layers, got {len(beta)}"
         )
+    check_sharing(sharing)
+    learning = {stage.name for stage in stages} if plastic is None else set(plastic)
+    if isinstance(plastic, str) or not learning <= {stage.name for stage in stages}:
+        raise InputError(
+            f"plastic must name layers among {', '.join(repr(stage.name) for stage in stages)}, got {plastic!r}"
+        )
     gains, divisors = rule.gains(stages, calibration)
     layers = [
-        SpikingLayer(
-            weights=np.ascontiguousarray(_array(stage, "weight").T),
-            gain=gain * gain_scale,
-            threshold=threshold,
-            decay=decay,
-            inhibition=inhibition,
-            bias=None if stage.module.bias is None else _array(stage, "bias") / divisor * gain_scale,
-            name=stage.name,
+        spiking_layer(
+            stage,
+            shape,
+            None if stage.module.bias is None else _array(stage, "bias") / divisor * gain_scale,
+            Neurons(gain * gain_scale, threshold, decay, inhibition, stage.name in learning, sharing),
         )
-        for stage, gain, divisor, threshold in zip(stages, gains, divisors, beta, strict=True)
+        for stage, shape, gain, divisor, threshold in zip(
+            stages, input_shapes(stages, _input_shape(stages, calibration)), gains, divisors, beta, strict=True
+        )
     ]
     return SpikingNetwork(tuple(layers), dt)
 
 
-def _array(stage: LinearStage, what: str) -> np.ndarray:
+def _input_shape(stages: Sequence[Stage], calibration: Calibration) -> tuple[int, ...]:
+    if not stages[0].spatial:
+        return (int(stages[0].module.weight.shape[1]),)
+    if calibration.input_shape is None:
+        raise ConversionError(
+            f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) needs the shape of an input: calibrate "
+            "with data, or give the Calibration an input_shape (channels, *space)"
+        )
+    return calibration.input_shape
+
+
+def _array(stage: Stage, what: str) -> np.ndarray:
     return np.array(getattr(stage.module, what).detach().cpu().numpy())
 
 
-def _check_calibration(stages: Sequence[LinearStage], calibration: Calibration, rule: Normalization) -> None:
+def _check_calibration(stages: Sequence[Stage], calibration: Calibration, rule: Normalization) -> None:
     if len(calibration.scales) != len(stages):
         raise InputError(
             f"the calibration has {len(calibration.scales)} layers, but the model has {len(stages)} linear layers"

@@ -1,10 +1,12 @@
 """The weights of a spiking network go back into the torch module it came from."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
-from neurosleep.converters.path import ConversionError, linear_stages
-from neurosleep.sims.network import SpikingNetwork
+from neurosleep.converters.path import ConversionError, weight_stages
+from neurosleep.sims.network import Floats, SpikingNetwork
 
 
 def write_back(network: SpikingNetwork, model: nn.Module) -> None:
@@ -26,20 +28,27 @@ def write_back(network: SpikingNetwork, model: nn.Module) -> None:
         If number or shapes of the layers differ, or a weight is not finite in the module's precision. Nothing is
         changed then.
     """
-    stages = linear_stages(model)
-    if len(stages) != len(network.layers):
+    write_weights([layer.weights for layer in network.layers], model, [layer.name for layer in network.layers])
+
+
+def write_weights(weights: Sequence[Floats], model: nn.Module, names: Sequence[str]) -> None:
+    """Do what `write_back` does with weights alone, as a `SpikingNetwork` has them; `names` are for errors."""
+    stages = weight_stages(model)
+    if len(stages) != len(weights):
         raise ConversionError(
-            f"the network has {len(network.layers)} layers of weights, but the model has {len(stages)} linear layers"
+            f"the network has {len(weights)} layers of weights, but the model has {len(stages)} linear layers"
         )
     new = []
-    for stage, layer in zip(stages, network.layers, strict=True):
+    for stage, array, name in zip(stages, weights, names, strict=True):
         weight = stage.module.weight
-        if (layer.n_post, layer.n_pre) != tuple(weight.shape):
+        linear = isinstance(stage.module, nn.Linear)
+        given = array.T if array.ndim == 2 else array.reshape(len(array), -1) if linear else array
+        if given.shape != tuple(weight.shape):
             raise ConversionError(
                 f"submodule {stage.name!r} has weights of shape {tuple(weight.shape)}, "
-                f"but the network's layer {layer.name!r} gives {(layer.n_post, layer.n_pre)}"
+                f"but the network's layer {name!r} gives {given.shape}"
             )
-        tensor = torch.from_numpy(layer.weights.T).to(weight.device, weight.dtype)
+        tensor = torch.from_numpy(given).to(weight.device, weight.dtype)
         if not torch.isfinite(tensor).all():
             raise ConversionError(
                 f"submodule {stage.name!r}: the slept weights are not all finite in {weight.dtype}; nothing was written"

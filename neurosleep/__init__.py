@@ -22,6 +22,7 @@ if (_checkout / "pyproject.toml").is_file() and (_checkout / "sims" / "network.p
 if TYPE_CHECKING:
     from neurosleep.converters import ConversionError as ConversionError
     from neurosleep.converters import to_spiking as to_spiking
+    from neurosleep.converters import to_spiking_graph as to_spiking_graph
     from neurosleep.converters import write_back as write_back
     from neurosleep.memory import Memory as Memory
     from neurosleep.night import SleepRecord as SleepRecord
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from neurosleep.sims.errors import NeurosleepError as NeurosleepError
     from neurosleep.sims.plasticity import GatedHebbian as GatedHebbian
     from neurosleep.sims.plasticity import Hebbian as Hebbian
+    from neurosleep.sims.present import present as present
     from neurosleep.sims.simulate import simulate as simulate
     from neurosleep.sims.spikes.log import SpikeLog as SpikeLog
     from neurosleep.sims.spikes.reader import SpikeReader as SpikeReader
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 # Where each public name lives. Names are imported when first used, so that `neurosleep.sims` never loads torch and the
 # command line starts at once.
 _HOMES = {
-    "converters": ("ConversionError", "to_spiking", "write_back"),
+    "converters": ("ConversionError", "to_spiking", "to_spiking_graph", "write_back"),
     "memory": ("Memory",),
     "night": ("SleepRecord", "SpontaneousReplay", "sleep"),
     "sims.downscaling": ("GradedDownscaling", "MagnitudePruning"),
@@ -55,6 +57,7 @@ _HOMES = {
     "sims.ensemble": ("Member", "simulate_ensemble"),
     "sims.errors": ("BackendError", "InputError", "NeurosleepError"),
     "sims.plasticity": ("GatedHebbian", "Hebbian"),
+    "sims.present": ("present",),
     "sims.simulate": ("simulate",),
     "sims.spikes.log": ("SpikeLog",),
     "sims.spikes.reader": ("SpikeReader",),

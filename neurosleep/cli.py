@@ -1,20 +1,18 @@
-"""The command line: `neurosleep demo | list | run | tune | report | spikes | bench | features | backbone`."""
+"""The command line: `neurosleep demo | list | run | tune | report | convert | spikes | bench | features | backbone`."""
 
 import os
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from neurosleep import __version__
+from neurosleep.cli_convert import convert
 from neurosleep.cli_features import backbone, features
+from neurosleep.cli_spikes import spikes
 from neurosleep.cli_tune import tune
 from neurosleep.sims.errors import BackendError, InputError
-
-if TYPE_CHECKING:
-    from neurosleep.sims.spikes.reader import Epoch, SpikeReader
 
 DEMO_SETTINGS = (
     "dataset=mnist-small",
@@ -180,65 +178,6 @@ def report(folder: Path, markdown: bool) -> None:
     click.echo(f"{reports.table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
 
 
-@cli.command(short_help="Tell what is in a file of spikes, and draw it.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--raster", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
-@click.option("--epoch", type=click.IntRange(min=1), default=1, show_default=True, help="Which epoch (night) to draw.")
-@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First step to draw.")
-@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="How many steps to draw.")
-def spikes(file: Path, raster: Path | None, epoch: int, start: int, steps: int) -> None:
-    """Tell what is in a spike log FILE: populations, epochs, spikes and rates."""
-    from neurosleep.report import table
-    from neurosleep.sims.spikes.reader import SpikeReader
-
-    with ExitStack() as stack:
-        try:
-            reader = stack.enter_context(SpikeReader(file))
-            rows = [_epoch_row(reader, span) for span in reader.epochs]
-        except InputError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError) as error:  # what HDF5 makes of damaged bytes
-            raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
-        if raster is not None:
-            _draw_raster(reader, raster, epoch, start, steps)
-    state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
-    click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
-    click.echo(table(rows) if rows else "no epochs")
-    if raster is not None:
-        click.echo(f"\ndrawn into {raster}")
-
-
-def _epoch_row(reader: "SpikeReader", epoch: "Epoch") -> dict[str, Any]:
-    row: dict[str, Any] = {"epoch": epoch.name, "steps": f"{epoch.stop - epoch.start:,}"}
-    seconds = reader.logged_steps(epoch.start, epoch.stop) * reader.dt
-    for population in reader.layers:
-        size = reader.populations[population]
-        count = int(reader.spike_counts(population, epoch.start, epoch.stop).sum())
-        row[population] = f"{count:,}"
-        row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
-    return row
-
-
-def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, steps: int) -> None:
-    from matplotlib.figure import Figure
-
-    from neurosleep import plots
-
-    figure = Figure((9, 6), layout="constrained")
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in kinds:
-        raise InputError(f"--raster takes a file name that ends in .png, .pdf or .svg, got {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"--raster: there is no folder {path.parent}; make it first")
-    if epoch > len(reader.epochs):
-        raise InputError(f"--epoch: {reader.path} has {len(reader.epochs)} epochs, got {epoch}")
-    length = reader.epochs[epoch - 1].stop - reader.epochs[epoch - 1].start
-    if start >= length:
-        raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
-    plots.panels_raster(figure, reader, epoch - 1, start, steps)
-    figure.savefig(path, dpi=150)
-
-
 def _check_widths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
@@ -251,10 +190,11 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
 @cli.command(short_help="Measure speed against other ways to do the same.")
 @click.option(
     "--suite",
-    type=click.Choice(["nights", "replay"]),
+    type=click.Choice(["nights", "replay", "conversion"]),
     default="nights",
     show_default=True,
-    help="Nights of spontaneous replay, or an iteration of tripartite sleep against the public code's way of working.",
+    help="Nights of spontaneous replay; an iteration of tripartite sleep against the public code's way of working; or "
+    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters.",
 )
 @click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
 @click.option(
@@ -294,6 +234,11 @@ def bench(
 
         replay.run(quick, rounds, out)
         return
+    if suite == "conversion":
+        from neurosleep.benchmarks import conversion
+
+        conversion.run(100 if quick else 1000, data_dir, out, ["MNIST MLP"] if quick else list(conversion.CASES))
+        return
     from neurosleep.benchmarks.bench import Options
     from neurosleep.benchmarks.bench import run as measure
 
@@ -301,7 +246,7 @@ def bench(
     measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)
 
 
-for command in (tune, features, backbone):
+for command in (tune, convert, spikes, features, backbone):
     cli.add_command(command)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from neurosleep.converters import Calibration, calibrate
 from neurosleep.converters.normalization import OutputActivation, checked_inputs
-from neurosleep.converters.path import linear_stages
+from neurosleep.converters.path import weight_stages
 from neurosleep.sims.errors import InputError
 
 _FORMAT = 1
@@ -39,9 +39,9 @@ class Memory:
     count
         Number of inputs seen.
     mean_input
-        (n_inputs,) float64, or None before anything was seen.
+        (n_inputs,) float64, channel by channel, row by row; or None before anything was seen.
     calibration
-        Scales per layer, or None before anything was seen.
+        Scales per layer, and the shape of an input for convolutions; or None before anything was seen.
     """
 
     def __init__(
@@ -64,18 +64,17 @@ class Memory:
         model
             The network as it is after training on `inputs`.
         inputs
-            (n, ...) with as many values each as the network has inputs.
+            (n, ...) with as many values each as the network has inputs; (n, channels, *space) for convolutions.
         """
-        x = checked_inputs(linear_stages(model), inputs)
-        if self.mean_input is not None and x.shape[1] != len(self.mean_input):
-            raise InputError(
-                f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {x.shape[1]}"
-            )
+        x = checked_inputs(weight_stages(model), inputs)
+        n_inputs = x[0].numel()
+        if self.mean_input is not None and n_inputs != len(self.mean_input):
+            raise InputError(f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {n_inputs}")
         measured = calibrate(model, x, percentile=self.percentile, output=self.output)
         if self.calibration is not None and self.scales == "all":
             measured = self.calibration.merged(measured)
         total = self.count + len(x)
-        mean = x.to(torch.float64).mean(0).cpu().numpy()
+        mean = x.flatten(1).to(torch.float64).mean(0).cpu().numpy()
         before = np.zeros_like(mean) if self.mean_input is None else self.mean_input
         self.mean_input = before + (mean - before) * (len(x) / total)
         self.count, self.calibration = total, measured
@@ -97,6 +96,7 @@ class Memory:
                     count=self.count,
                     mean_input=self.mean_input,
                     calibration=np.array(self.calibration.scales),
+                    input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
                 )
             temporary.replace(target)
         except BaseException:
@@ -120,7 +120,8 @@ class Memory:
             memory = cls(**{key: values[key].item() for key in ("percentile", "output", "scales")})
             memory.count = int(values["count"])
             memory.mean_input = values["mean_input"]
-            memory.calibration = Calibration(tuple(values["calibration"].tolist()), memory.percentile)
+            shape = tuple(values["input_shape"].tolist()) if "input_shape" in values else ()
+            memory.calibration = Calibration(tuple(values["calibration"].tolist()), memory.percentile, shape or None)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             if isinstance(error, InputError):
                 raise

@@ -4,25 +4,30 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from torch import nn
 
-from neurosleep.converters import Calibration, Normalization, to_spiking, write_back
+from neurosleep.converters import Normalization, to_spiking, write_back
+from neurosleep.converters.layers import stage_weights
 from neurosleep.converters.normalization import NormalizationName
-from neurosleep.converters.path import linear_stages
+from neurosleep.converters.path import weight_stages
+from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
 from neurosleep.sims.checkpoint import load, simulate_resumable
+from neurosleep.sims.convolution import Sharing, check_sharing
 from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive
 from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingNetwork
+from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.plasticity import PlasticityRule
 from neurosleep.sims.spikes.log import SpikeLog
+from neurosleep.sleep_record import SleepRecord as SleepRecord
+from neurosleep.sleep_record import WeightChange as WeightChange
+from neurosleep.sleep_record import weight_change
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,14 @@ class SpontaneousReplay:
         Steps from one downscaling to the next; None downscales once, before the first step.
     streams
         Noise streams whose changes of the weights are averaged in every step: the mini-batch of Tadros et al. 2022;
-        see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda".
+        see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda", and not for
+        networks with convolutions or frozen layers.
+    plastic
+        Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
+    sharing
+        What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
+        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.convolution.SpikingConvolution`. Sleep
+        of convolutions is our own extension of the paper.
     """
 
     steps: int
@@ -74,67 +86,18 @@ class SpontaneousReplay:
     downscale_every: int | None = None
     name: str = "spontaneous-replay"
     streams: int = 1
+    plastic: tuple[str, ...] | None = None
+    sharing: Sharing = "mean"
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise InputError(f"steps must be at least 0, got {self.steps}")
         check_streams(self.streams)
+        check_sharing(self.sharing)
 
 
 Precision = Literal["float32", "float64"]
 Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
-
-
-@dataclass(frozen=True)
-class WeightChange:
-    """What a stage of sleep did to the weights of one layer."""
-
-    layer: str
-    size: int
-    potentiated: int
-    depressed: int
-    mean_before: float
-    mean_after: float
-    mean_absolute_change: float
-    largest_change: float
-
-
-@dataclass(frozen=True)
-class SleepRecord:
-    """What happened in one stage of sleep.
-
-    Attributes
-    ----------
-    stage
-        Name of the stage.
-    steps, dt
-        Steps simulated and seconds of sleep per step.
-    seed, backend, precision
-        With the model and the memory they fix the night.
-    seconds
-        Time the stage took on this machine.
-    spikes
-        Spikes of each population, those of all streams together.
-    rates
-        Mean firing rate of a neuron of each population in one stream, in Hz (0 for a stage without steps).
-    weight_changes
-        One entry a layer of weights.
-    """
-
-    stage: str
-    steps: int
-    dt: float
-    seed: int
-    backend: str
-    precision: str
-    seconds: float
-    spikes: dict[str, int] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
-    weight_changes: list[WeightChange] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain numbers, strings, lists and dicts."""
-        return asdict(self)
 
 
 def sleep(
@@ -157,7 +120,7 @@ def sleep(
     Parameters
     ----------
     model
-        A chain of Linear, ReLU, Dropout and Flatten.
+        A chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten.
     memory
         What is remembered of everything seen. Downscaling alone needs none.
     stage
@@ -188,25 +151,19 @@ def sleep(
         If memory, stage and model do not fit together.
     """
     begin = time.perf_counter()
-    streams = 1
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
-        before = to_spiking(model, Calibration((1.0,) * len(linear_stages(model))))
-        after = before.with_weights([stage.apply(layer.weights) for layer in before.layers])
-        name, steps, spikes = stage.name, 0, dict.fromkeys(before.populations, 0)
-    else:
-        name, steps, streams = stage.name, stage.steps, stage.streams
-        before = _fall_asleep(model, memory, stage)
-        if precision is not None:
-            before = before.astype(precision)
-        result = _simulate(before, memory, stage, seed, log, backend, checkpoint, on_progress)
-        after = result.network
-        totals = (int(counts.sum()) for counts in result.spike_counts)
-        spikes = dict(zip(before.populations, totals, strict=True))
-    write_back(after, model)
-    duration = steps * before.dt * streams
+        return _downscale(model, stage, seed, backend, begin)
+    before = _fall_asleep(model, memory, stage)
+    if precision is not None:
+        before = before.astype(precision)
+    result = _simulate(before, memory, stage, seed, log, backend, checkpoint, on_progress)
+    write_back(result.network, model)
+    totals = (int(counts.sum()) for counts in result.spike_counts)
+    spikes = dict(zip(before.populations, totals, strict=True))
+    duration = stage.steps * before.dt * stage.streams
     return SleepRecord(
-        stage=name,
-        steps=steps,
+        stage=stage.name,
+        steps=stage.steps,
         dt=before.dt,
         seed=seed,
         backend=backend,
@@ -214,7 +171,34 @@ def sleep(
         seconds=time.perf_counter() - begin,
         spikes=spikes,
         rates={p: n / before.populations[p] / duration if duration else 0.0 for p, n in spikes.items()},
-        weight_changes=_weight_changes(before, after),
+        weight_changes=[
+            weight_change(old.name, old.weights, new.weights)
+            for old, new in zip(before.layers, result.network.layers, strict=True)
+        ],
+    )
+
+
+def _downscale(
+    model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend, begin: float
+) -> SleepRecord:
+    """Downscale all layers of weights, which needs neither spikes nor a memory."""
+    stages = weight_stages(model)
+    names = [part.name for part in stages]
+    before = [stage_weights(part) for part in stages]
+    after = [stage.apply(weights) for weights in before]
+    write_weights(after, model, names)
+    populations = population_sizes([0] * (len(stages) + 1))
+    return SleepRecord(
+        stage=stage.name,
+        steps=0,
+        dt=0.001,
+        seed=seed,
+        backend=backend,
+        precision=str(before[0].dtype),
+        seconds=time.perf_counter() - begin,
+        spikes=dict.fromkeys(populations, 0),
+        rates=dict.fromkeys(populations, 0.0),
+        weight_changes=[weight_change(*change) for change in zip(names, before, after, strict=True)],
     )
 
 
@@ -232,6 +216,8 @@ def _fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousRepl
         decay=stage.decay,
         inhibition=stage.inhibition,
         dt=stage.dt,
+        plastic=stage.plastic,
+        sharing=stage.sharing,
     )
 
 
@@ -296,22 +282,3 @@ def _open_log(
             own.begin_epoch(stage.name, seed=seed)
         yield own
         own.end_epoch()
-
-
-def _weight_changes(before: SpikingNetwork, after: SpikingNetwork) -> list[WeightChange]:
-    changes = []
-    for old, new in zip(before.layers, after.layers, strict=True):
-        difference = new.weights.astype(np.float64) - old.weights
-        changes.append(
-            WeightChange(
-                layer=old.name,
-                size=difference.size,
-                potentiated=int(np.count_nonzero(difference > 0)),
-                depressed=int(np.count_nonzero(difference < 0)),
-                mean_before=float(old.weights.mean(dtype=np.float64)),
-                mean_after=float(new.weights.mean(dtype=np.float64)),
-                mean_absolute_change=float(np.abs(difference).mean()),
-                largest_change=float(np.abs(difference).max()),
-            )
-        )
-    return changes

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SimulationState, SpikingNetwork, Unpaid
@@ -108,6 +109,10 @@ def digest(member: Member, steps: int) -> str:
     parts += [part for part in schedule if not isinstance(part, np.ndarray)]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
+        if isinstance(layer, SpikingConvolution):
+            parts += [layer.input_shape, layer.pool, layer.groups, layer.sharing]
+            parts += [layer.operator.stride, layer.operator.padding, layer.operator.dilation]
+        parts += [] if layer.plastic else ["frozen"]
         arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:

@@ -10,6 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neurosleep.sims.convolution import SpikingConvolution, needs_sharing
+from neurosleep.sims.convolution_cpu import ConvolutionEngine
 from neurosleep.sims.course import Cancelled, Course, sleep
 from neurosleep.sims.cpu import CpuEngine
 from neurosleep.sims.downscaling import DownscalingRule
@@ -129,7 +131,8 @@ def simulate_ensemble(
     InputError
         If an argument does not fit a network; it names the member.
     BackendError
-        If the backend is not known or not available, or is "cuda" and a member has several streams.
+        If the backend is not known or not available, or is "cuda" and a member has several streams, convolutions or
+        frozen layers.
     """
     if backend not in get_args(Backend):
         raise BackendError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
@@ -190,6 +193,7 @@ def _checked(member: Member, steps: int) -> Sleeper:
     streams = check_streams(member.streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
     _check_state(state, network, streams)
+    _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
         raise InputError(f"a night has at most 2**32 steps, got {end}")
@@ -209,6 +213,19 @@ def check_streams(streams: int) -> int:
     if not whole or not 1 <= streams <= MAX_STREAMS:
         raise InputError(f"streams must be a whole number from 1 to 2**31, got {streams!r}")
     return int(streams)
+
+
+def _check_shared(member: Member) -> None:
+    layers = member.network.layers
+    if needs_sharing(layers) and member.streams > 1:
+        raise InputError(
+            f"networks with convolutions or frozen layers sleep with one stream, got streams={member.streams}"
+        )
+    convolves = any(isinstance(layer, SpikingConvolution) for layer in layers)
+    if convolves and member.log is not None and member.log.weights_every:
+        raise InputError(
+            "a log takes snapshots of dense weights only, and this network has convolutions: use weights_every=0"
+        )
 
 
 def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) -> None:
@@ -237,7 +254,13 @@ def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
 
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
+    shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
     if backend == "cuda":
+        if shared:
+            raise BackendError(
+                'the backend "cuda" has dense, plastic layers only, and this network has convolutions or frozen '
+                'layers: use backend="cpu" (or "reference")'
+            )
         if several is not None:
             raise BackendError(
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
@@ -248,4 +271,6 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         return CudaEngine(sleepers)
     if backend == "reference":
         return ReferenceEngine(*sleepers)
+    if shared:
+        return ConvolutionEngine(*sleepers)
     return CpuEngine(*sleepers) if several is None else MinibatchEngine(*sleepers)

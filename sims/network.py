@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
 
+if TYPE_CHECKING:
+    from neurosleep.sims.convolution import SpikingConvolution
+
 Floats = NDArray[np.floating]
+Layer = Union["SpikingLayer", "SpikingConvolution"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,8 @@ class SpikingLayer:
         (n_post,) constant current per step, or None.
     name
         Where the weights come from, for example the path of the torch module.
+    plastic
+        Whether sleep changes the weights; those of a frozen layer stay as they are, downscaling included.
     """
 
     weights: Floats
@@ -49,6 +55,7 @@ class SpikingLayer:
     inhibition: float = 0.0
     bias: Floats | None = None
     name: str = ""
+    plastic: bool = True
 
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}" if self.name else "a spiking layer"
@@ -58,16 +65,7 @@ class SpikingLayer:
             raise InputError(
                 f"{where}: weights must be a float32 or float64 array (n_pre, n_post), none of them 0, got {got}"
             )
-        if not np.isfinite(w).all():
-            raise InputError(f"{where}: {np.count_nonzero(~np.isfinite(w))} of {w.size} weights are not finite")
-        for what, value, low, ok in (
-            ("gain", self.gain, "at least 0", self.gain >= 0),
-            ("threshold", self.threshold, "positive", self.threshold > 0),
-            ("decay", self.decay, "above 0 and at most 1", 0 < self.decay <= 1),
-            ("inhibition", self.inhibition, "at least 0", self.inhibition >= 0),
-        ):
-            if not (np.isfinite(value) and ok):
-                raise InputError(f"{where}: {what} must be finite and {low}, got {value!r}")
+        check_neurons(self, where)
         if self.bias is not None and (self.bias.shape != (w.shape[1],) or not np.isfinite(self.bias).all()):
             raise InputError(f"{where}: bias must be ({w.shape[1]},) finite numbers, got shape {self.bias.shape}")
 
@@ -81,6 +79,31 @@ class SpikingLayer:
         """Number of neurons in this layer."""
         return int(self.weights.shape[1])
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the presynaptic population."""
+        return (self.n_pre,)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of this layer's population."""
+        return (self.n_post,)
+
+
+def check_neurons(layer: "Layer", where: str) -> None:
+    """Raise `InputError` if a layer's weights are not finite or its neurons' numbers are out of range."""
+    w = layer.weights
+    if not np.isfinite(w).all():
+        raise InputError(f"{where}: {np.count_nonzero(~np.isfinite(w))} of {w.size} weights are not finite")
+    for what, value, low, ok in (
+        ("gain", layer.gain, "at least 0", layer.gain >= 0),
+        ("threshold", layer.threshold, "positive", layer.threshold > 0),
+        ("decay", layer.decay, "above 0 and at most 1", 0 < layer.decay <= 1),
+        ("inhibition", layer.inhibition, "at least 0", layer.inhibition >= 0),
+    ):
+        if not (np.isfinite(value) and ok):
+            raise InputError(f"{where}: {what} must be finite and {low}, got {value!r}")
+
 
 @dataclass(frozen=True, eq=False)
 class SpikingNetwork:
@@ -89,12 +112,13 @@ class SpikingNetwork:
     Parameters
     ----------
     layers
-        From the first hidden layer to the output, each as wide in front as the one before it is at its end.
+        From the first hidden layer to the output, `SpikingLayer` or `SpikingConvolution` (see
+        `neurosleep.sims.convolution`), each as wide in front as the one before it is at its end.
     dt
         Length of a step in seconds.
     """
 
-    layers: tuple[SpikingLayer, ...]
+    layers: tuple[Layer, ...]
     dt: float = 0.001
 
     def __post_init__(self) -> None:
@@ -105,6 +129,11 @@ class SpikingNetwork:
                 raise InputError(
                     f"layer {above.name!r} takes {above.n_pre} inputs, "
                     f"but layer {below.name!r} below it has {below.n_post} neurons"
+                )
+            if above.input_shape not in (below.output_shape, (below.n_post,)):
+                raise InputError(
+                    f"layer {above.name!r} takes inputs of shape {above.input_shape}, "
+                    f"but layer {below.name!r} below it has shape {below.output_shape}"
                 )
         if len({layer.weights.dtype for layer in self.layers}) > 1:
             raise InputError(f"all weights must have one dtype, got {[str(x.weights.dtype) for x in self.layers]}")
@@ -131,12 +160,12 @@ class SpikingNetwork:
         return self._map(lambda layer: layer.weights.astype(dtype))
 
     def with_weights(self, weights: list[Floats]) -> "SpikingNetwork":
-        """Return the network with other weights, one (n_pre, n_post) array a layer."""
+        """Return the network with other weights, one array a layer, each of the shape it has."""
         arrays = iter(weights)
         return self._map(lambda _: next(arrays))
 
     def _map(self, new_weights: Any) -> "SpikingNetwork":
-        def change(layer: SpikingLayer) -> SpikingLayer:
+        def change(layer: Layer) -> Layer:
             weights = new_weights(layer)
             bias = None if layer.bias is None else layer.bias.astype(weights.dtype)
             return replace(layer, weights=weights, bias=bias)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.sims.convolution import SpikingConvolution, convolve, geometry, inputs_seen, learn_shared
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import InputSchedule
 from neurosleep.sims.engine import MAX_STEPS, Events, Sleeper
@@ -38,6 +39,7 @@ class ReferenceEngine:
         self._step = state.step
         self._drained: list[tuple[int, Events]] = []
         self._weights = [layer.weights.copy() for layer in network.layers]
+        self._geometry = [geometry(layer) for layer in network.layers]
         self._membranes = [v.reshape(self._streams, -1) for v in state.membrane_potentials(network)]
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
 
@@ -65,8 +67,7 @@ class ReferenceEngine:
         spikes = [np.stack([input_spikes(self._schedule, self._seed, self._step, copy) for copy in copies])]
         for index in range(len(self._weights)):
             post = np.stack([self._integrate(index, copy, spikes[-1][copy]) for copy in copies])
-            if self._plasticity is not None:
-                learn(self._weights[index], spikes[-1], post, self._plasticity)
+            self._learn(index, spikes[-1], post)
             spikes.append(post)
         return spikes
 
@@ -74,18 +75,34 @@ class ReferenceEngine:
         """Bring one copy of a layer's membranes up to this step; return which neurons fire, (n_post,)."""
         layer, weights, v = self._network.layers[index], self._weights[index], self._membranes[index][copy]
         real = weights.dtype.type
-        impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
+        if isinstance(layer, SpikingConvolution):
+            where = self._geometry[index]
+            impulse = real(layer.gain) * convolve(where, weights, inputs_seen(where, pre, real))
+        else:
+            impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
         impulse -= real(layer.inhibition) * impulse.mean()
         v[:] = real(layer.decay) * v + impulse
         if layer.bias is not None:
-            v += layer.bias
+            v += np.repeat(layer.bias, v.size // layer.bias.size)
         post: Spikes = v >= real(layer.threshold)
         v[post] = 0
         return post
 
+    def _learn(self, index: int, pre: Spikes, post: Spikes) -> None:
+        """Change the weights of a layer for one step, spikes (streams, n)."""
+        layer, weights, rule = self._network.layers[index], self._weights[index], self._plasticity
+        if rule is None or not layer.plastic:
+            return
+        if isinstance(layer, SpikingConvolution):
+            where = self._geometry[index]
+            learn_shared(where, weights, inputs_seen(where, pre[0], weights.dtype.type), post[0], rule, layer.sharing)
+        else:
+            learn(weights, pre, post, rule)
+
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
-        """Downscale all layers."""
-        self._weights = [rule.apply(w) for w in self._weights]
+        """Downscale all layers that are not frozen."""
+        layers = zip(self._network.layers, self._weights, strict=True)
+        self._weights = [rule.apply(w) if layer.plastic else w for layer, w in layers]
 
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights."""

@@ -2,5 +2,6 @@
 
 `layout` says which arrays there are; `drawing` makes the input fire; `integration` adds presynaptic rows and finds who
 fires; `gated` and `separable` are the two plasticity rules; `gate` is the gate's exp; `selection` is downscaling;
-`night` puts the steps together, and `minibatch` does so for several streams of noise at once.
+`night` puts the steps together, and `minibatch` does so for several streams of noise at once. `convolution` has the
+steps of nights with shared or frozen weights. `graph` and its `graph_layout` are for networks that are awake.
 """

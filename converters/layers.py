@@ -1,0 +1,123 @@
+"""Layers of weights of a torch module as spiking layers; where they lie in space."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from neurosleep.converters.path import ConversionError, Stage
+from neurosleep.converters.torch_layers import average_pool
+from neurosleep.sims.convolution import Sharing, SpikingConvolution
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import Floats, Layer, SpikingLayer
+from neurosleep.sims.operators import AveragePool, Convolution, Shape
+
+
+class Neurons(NamedTuple):
+    """Numbers of a layer's neurons, see `SpikingLayer` and `SpikingConvolution`."""
+
+    gain: float
+    threshold: float
+    decay: float
+    inhibition: float
+    plastic: bool
+    sharing: Sharing
+
+
+def spiking_layer(stage: Stage, input_shape: Shape, bias: Floats | None, numbers: Neurons) -> Layer:
+    """Return a stage as a spiking layer; a linear layer behind a pooling becomes kernels as large as what they see."""
+    gain, threshold, decay, inhibition, plastic, sharing = numbers
+    weights = stage_weights(stage)
+    pool = _pool(stage, input_shape)
+    if isinstance(stage.module, nn.Linear):
+        if pool is None:
+            return SpikingLayer(weights, gain, threshold, decay, inhibition, bias, stage.name, plastic)
+        space = pool.output_shape(input_shape)
+        stride = padding = dilation = None
+        kernels, groups = np.ascontiguousarray(weights.T).reshape(-1, *space), 1
+    else:
+        kernels, groups = weights, stage.module.groups
+        stride, padding, dilation = _numbers(stage.module, stage.name)
+    return SpikingConvolution(
+        kernels,
+        input_shape,
+        stride,
+        padding,
+        dilation,
+        groups,
+        pool,
+        gain,
+        threshold,
+        decay,
+        inhibition,
+        bias,
+        stage.name,
+        plastic,
+        sharing,
+    )
+
+
+def stage_weights(stage: Stage) -> Floats:
+    """Return a copy of a stage's weights: (n_pre, n_post) of a linear layer, kernels as torch has them."""
+    weights: Floats = np.array(stage.module.weight.detach().cpu().numpy())
+    return np.ascontiguousarray(weights.T) if isinstance(stage.module, nn.Linear) else weights
+
+
+def input_shapes(stages: Sequence[Stage], input_shape: Shape) -> list[Shape]:
+    """Return the shape of what comes to each stage, before pooling, if the first gets `input_shape`.
+
+    Raises
+    ------
+    ConversionError
+        If a stage does not fit what comes to it.
+    """
+    shapes, shape = [], input_shape
+    for stage in stages:
+        shapes.append(shape)
+        try:
+            shape = _output_shape(stage, shape)
+        except ConversionError:
+            raise
+        except InputError as error:
+            raise ConversionError(
+                f"submodule {stage.name!r} ({type(stage.module).__name__}) does not fit inputs of shape {input_shape}, "
+                f"of which {shapes[-1]} comes to it: {error}"
+            ) from error
+    return shapes
+
+
+def _output_shape(stage: Stage, shape: Shape) -> Shape:
+    pool, weight = _pool(stage, shape), stage.module.weight
+    seen = shape if pool is None else pool.output_shape(shape)
+    if not isinstance(stage.module, nn.Linear):
+        kernels = np.zeros(tuple(weight.shape), dtype=np.float32)
+        return Convolution(kernels, *_numbers(stage.module, stage.name), stage.module.groups).output_shape(seen)
+    if int(np.prod(seen)) != weight.shape[1]:
+        raise InputError(f"its weights take {weight.shape[1]} values")
+    return (int(weight.shape[0]),)
+
+
+def _pool(stage: Stage, shape: Shape) -> AveragePool | None:
+    if stage.pool is None:
+        return None
+    return average_pool(stage.pool, shape, f"submodule {stage.pool_name!r} ({type(stage.pool).__name__})")
+
+
+def _numbers(module: nn.Conv1d | nn.Conv2d, name: str) -> tuple[Shape, Shape, Shape]:
+    """Return stride, padding and dilation."""
+    where = f"submodule {name!r} ({type(module).__name__})"
+    if module.padding_mode != "zeros":
+        raise ConversionError(f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros'")
+    stride, dilation = tuple(map(int, module.stride)), tuple(map(int, module.dilation))
+    if module.padding == "valid":
+        return stride, (0,) * len(stride), dilation
+    if module.padding == "same":
+        reach = [d * (k - 1) for d, k in zip(dilation, module.kernel_size, strict=True)]
+        if any(r % 2 for r in reach):
+            raise ConversionError(
+                f"{where} has padding='same' with kernels of even reach, which torch pads more on one side; "
+                "give the padding as numbers"
+            )
+        return stride, tuple(r // 2 for r in reach), dilation
+    return stride, tuple(int(p) for p in module.padding), dilation

@@ -1,0 +1,99 @@
+"""The command `neurosleep spikes`."""
+
+import importlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neurosleep.sims.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosleep.sims.spikes.reader import Epoch, SpikeReader
+
+FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "csv": "to_csv"}
+
+
+@click.command(short_help="Tell what is in a file of spikes, and draw it.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--raster", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
+@click.option("--epoch", type=click.IntRange(min=1), default=1, show_default=True, help="Which epoch (night) to draw.")
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First step to draw.")
+@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="How many steps to draw.")
+@click.option(
+    "--to",
+    "format_name",
+    type=click.Choice(tuple(FORMATS)),
+    help="Write the spikes for other software, too; see --out.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that --to writes.")
+@click.option("--force", is_flag=True, help="Let --out replace a file.")
+def spikes(
+    file: Path,
+    raster: Path | None,
+    epoch: int,
+    start: int,
+    steps: int,
+    format_name: str | None,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
+    from neurosleep.report import table
+    from neurosleep.sims.spikes.reader import SpikeReader
+
+    if (format_name is None) != (out is None):
+        raise click.UsageError("--to and --out belong together.")
+    with ExitStack() as stack:
+        try:
+            reader = stack.enter_context(SpikeReader(file))
+            rows = [_epoch_row(reader, span) for span in reader.epochs]
+        except InputError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError) as error:  # what HDF5 makes of damaged bytes
+            raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+        if raster is not None:
+            _draw_raster(reader, raster, epoch, start, steps)
+        if format_name is not None and out is not None:
+            getattr(importlib.import_module("neurosleep.interchange"), FORMATS[format_name])(
+                reader, out, overwrite=force
+            )
+    state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
+    click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
+    click.echo(table(rows) if rows else "no epochs")
+    if raster is not None:
+        click.echo(f"\ndrawn into {raster}")
+    if out is not None:
+        click.echo(f"\nwritten into {out}")
+
+
+def _epoch_row(reader: "SpikeReader", epoch: "Epoch") -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": epoch.name, "steps": f"{epoch.stop - epoch.start:,}"}
+    seconds = reader.logged_steps(epoch.start, epoch.stop) * reader.dt
+    for population in reader.layers:
+        size = reader.populations[population]
+        count = int(reader.spike_counts(population, epoch.start, epoch.stop).sum())
+        row[population] = f"{count:,}"
+        row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
+    return row
+
+
+def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, steps: int) -> None:
+    from matplotlib.figure import Figure
+
+    from neurosleep import plots
+
+    figure = Figure((9, 6), layout="constrained")
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in kinds:
+        raise InputError(f"--raster takes a file name that ends in .png, .pdf or .svg, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"--raster: there is no folder {path.parent}; make it first")
+    if epoch > len(reader.epochs):
+        raise InputError(f"--epoch: {reader.path} has {len(reader.epochs)} epochs, got {epoch}")
+    length = reader.epochs[epoch - 1].stop - reader.epochs[epoch - 1].start
+    if start >= length:
+        raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
+    plots.panels_raster(figure, reader, epoch - 1, start, steps)
+    figure.savefig(path, dpi=150)

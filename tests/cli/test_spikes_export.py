@@ -1,0 +1,37 @@
+"""`neurosleep spikes FILE --to ...`."""
+
+import h5py
+import numpy as np
+import pytest
+
+from neurosleep.sims.spikes.log import SpikeLog
+
+
+@pytest.fixture
+def log(tmp_path):
+    with SpikeLog(tmp_path / "night.h5", {"input": 3, "output": 2}, dt=0.001) as log:
+        log.begin_epoch("nrem")
+        log.append([(np.uint32([1, 4]), np.uint32([2, 0])), (np.uint32([4]), np.uint32([1]))], 10)
+        log.end_epoch()
+    return tmp_path / "night.h5"
+
+
+def test_spikes_are_written(cli, log, tmp_path) -> None:
+    out = tmp_path / "sonata.h5"
+    done = cli("spikes", log, "--to", "sonata", "--out", out)
+    assert done.code == 0, done.err
+    assert f"written into {out}" in done.out
+    with h5py.File(out) as file:
+        assert file["spikes/input/timestamps"][:].tolist() == [1, 4]
+    again = cli("spikes", log, "--to", "sonata", "--out", out)
+    assert again.code == 2
+    assert "exists already" in again.err
+    assert cli("spikes", log, "--to", "csv", "--out", out, "--force").code == 0
+    assert out.read_text().splitlines()[1] == "0.001,1,input,2,nrem"
+
+
+@pytest.mark.parametrize("options", [("--to", "sonata"), ("--out", "x")])
+def test_to_and_out_belong_together(cli, log, options) -> None:
+    done = cli("spikes", log, *options)
+    assert done.code == 2
+    assert "belong together" in done.err

@@ -1,0 +1,89 @@
+"""The guides' Python runs as it stands, and says what it promises."""
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+def run(page: str, names: dict) -> str:
+    """Run the Python of a page, and return what it printed."""
+    blocks = re.findall(r"```python\n(.*?)```", (GUIDES / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    printed = io.StringIO()
+    level = logging.root.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+        warnings.simplefilter("ignore")  # of the simulators, of their own calls
+        exec(compile("\n".join(blocks), page, "exec"), names)  # noqa: S102
+    logging.root.setLevel(level)
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def slept(tmp_path_factory):
+    """What convert.md leaves behind."""
+    names: dict = {}
+    with contextlib.chdir(tmp_path_factory.mktemp("guide")):
+        printed = run("convert.md", names)
+    assert re.search(r"accuracy of the trained network: [6-9]\d", printed)
+    return names
+
+
+def accuracies(printed: str) -> list[float]:
+    """Return the two accuracies of the line that compares them."""
+    found = re.search(r"in \w+ ([\d.]+)%, .*? ([\d.]+)%", printed)
+    assert found is not None, printed
+    return [float(x) for x in found.groups()]
+
+
+def test_snntorch(slept, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = run("snntorch.md", dict(slept))
+    theirs, ours = accuracies(printed)
+    assert theirs == ours
+    differ = [int(n) for n in re.findall(r"spikes, (\d+) neurons differ", printed)]
+    assert len(differ) == 3
+    assert max(differ) < 30  # of 360,000: where a membrane is within rounding of its threshold
+    assert int(re.search(r"([\d,]+) spikes asleep", printed)[1].replace(",", "")) > 0
+
+
+@pytest.mark.parametrize(
+    ("page", "needs"),
+    [("norse.md", "norse.torch"), ("spikingjelly.md", "spikingjelly.activation_based.nir_exchange")],
+)
+def test_simulators_that_reset_to_0(slept, tmp_path, monkeypatch, page, needs) -> None:
+    pytest.importorskip("nir", minversion="1.0.7")
+    pytest.importorskip(needs)
+    monkeypatch.chdir(tmp_path)
+    printed = run(page, dict(slept))
+    theirs, ours = accuracies(printed)
+    assert theirs == pytest.approx(ours, abs=0.4)  # one image of 300: sums are rounded in another order
+    assert ": 0 changes" in printed
+
+
+def test_sinabs(slept, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("sinabs.nir")
+    monkeypatch.chdir(tmp_path)
+    printed = run("sinabs.md", dict(slept))
+    theirs, awake = accuracies(printed)
+    assert theirs >= awake - 2
+    assert "spikes per step" in printed
+
+
+def test_nir(slept, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("nir")
+    monkeypatch.chdir(tmp_path)
+    assert "it answers the same" in run("nir.md", dict(slept))
+
+
+def test_spikes(tmp_path, monkeypatch) -> None:
+    for needs in ("pynwb", "neo", "pandas"):
+        pytest.importorskip(needs)
+    monkeypatch.chdir(tmp_path)
+    assert "hidden1" in run("spikes.md", {})
