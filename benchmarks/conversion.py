@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from neurosleep.benchmarks import machine
+from neurosleep.benchmarks import machine, slept
 from neurosleep.converters.graph_normalization import Per
 from neurosleep.converters.to_graph import to_spiking_graph
 from neurosleep.data import ColourImages, Images, load, load_cifar
@@ -241,6 +241,9 @@ def run(n_images: int, data_dir: str | None, out: Path, cases: Sequence[str] = t
         results[name] = measure(case, model, n_images, data_dir)
         click.echo(f"\n{name}, {n_images} test images, points lost by number of steps\n")
         click.echo(table(results[name]))
-    found = {"machine": machine.describe(), "n_images": n_images, "networks": results}
+    click.echo(f"\nan MNIST network that slept, in other simulators, {n_images} test images, {slept.STEPS} steps\n")
+    simulators = slept.measure(n_images, data_dir)
+    click.echo(table(simulators))
+    found = {"machine": machine.describe(), "n_images": n_images, "networks": results, "slept": simulators}
     write_text(out / "conversion.json", json.dumps(found, indent=1))
     click.echo(f"\nwritten into {out}: conversion.json")

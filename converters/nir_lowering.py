@@ -38,7 +38,7 @@ def as_run_by(graph: SpikingGraph, target: Target) -> SpikingGraph:
     Raises
     ------
     ConversionError
-        As `neurosleep.converters.nir.to_nir`, but for changes.
+        If there is no such target. Whether it can express the graph at all, `to_nir` tells.
     """
     profile = profile_of(target)
     populations = []
@@ -49,7 +49,7 @@ def as_run_by(graph: SpikingGraph, target: Target) -> SpikingGraph:
             p = replace(p, decay=decay)
         else:
             p = replace(p, reset=profile.reset, tie=p.tie if profile.reset == "zero" else profile.tie)
-        populations.append(p if target == "generic" else _single(p))
+        populations.append(_single(p))
     return replace(graph, populations=tuple(populations))
 
 
@@ -59,7 +59,7 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     Raises
     ------
     ConversionError
-        As `neurosleep.converters.nir.to_nir`, but for changes.
+        If there is no such target. Whether it can express the graph at all, `to_nir` tells.
     """
     profile = profile_of(target)
     changes = [change for p in graph.populations for change in _changes(graph, p, target, profile)]
@@ -73,15 +73,17 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     moved = [p.name for p in graph.populations if _tie_moves(p, profile)]
     if moved:
         notes.append(f"thresholds moved by one float32, so that ties are decided as here: {', '.join(moved)}")
-    if target != "generic":
-        rounded = [p.name for p in graph.populations if _rounds(p)]
-        if rounded:
-            notes.append(f"rounded to float32: {', '.join(rounded)}")
+    leaky = [p.name for p in graph.populations if p.decay != 1]
+    if leaky and target != "generic":
+        notes.append(f"decay comes from a time constant, so that its last bit may differ: {', '.join(leaky)}")
+    rounded = [p.name for p in graph.populations if _rounds(p)]
+    if rounded:
+        notes.append(f"rounded to float32: {', '.join(rounded)}")
     return ExportReport(target, profile.checked, tuple(changes), tuple(notes))
 
 
 def states_reset() -> bool:
-    """Tell whether the installed nir can say to what potential neurons are reset (nir >= 1.0.5)."""
+    """Tell whether the installed nir can say to what potential neurons are reset (nir 1.0.8 can, 1.0.4 cannot)."""
     nir = require_nir()
     return "v_reset" in nir.IF.__dataclass_fields__
 

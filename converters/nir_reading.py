@@ -53,9 +53,11 @@ def from_nir(source: Any, *, target: Target | None = None, dt: float | None = No
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
     ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
-    reading: Target = target or next((name for name in PROFILES if name == ours.get("target")), "generic")
+    noted: list[Target] = [name for name in PROFILES if name == ours.get("target")]
+    reading = target or [*noted, "generic"][0]
     profile = profile_of(reading)
-    step = dt if dt is not None else ours.get("dt", profile.dt)
+    noted_dt = ours.get("dt")
+    step = dt if dt is not None else noted_dt if isinstance(noted_dt, float) else profile.dt
     if step is None and reading != "sinabs":
         raise ConversionError("the file does not say how long a step is; pass dt in seconds, for example dt=0.001")
     reader = _Reader(nir, graph, reading, profile, float(0.001 if step is None else step), ours)
@@ -67,7 +69,7 @@ def _read(nir: Any, path: str | Path) -> Any:
         return nir.read(path)
     except FileNotFoundError as error:
         raise InputError(f"no file {path}") from error
-    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError) as error:
         raise InputError(
             f"{path} is not a NIR file that nir {nir.version} can read ({type(error).__name__}: {error}); expected an "
             "HDF5 file written by nir.write"
@@ -145,9 +147,8 @@ class _Reader:
             self.edges.append((leave.get(source, prefix + source), entry.get(to, prefix + to)))
 
     def _only(self, kind: Any) -> str:
-        free = [n for n, x in self.nodes.items() if isinstance(x, kind) and "." not in n]
-        if kind is self.nir.Input:
-            free = free or [n for n in self.nodes if isinstance(self.nodes[n], kind) and not self.before[n]]
+        inner = {end for edge in self.edges for end in ((edge[1],) if kind is self.nir.Input else (edge[0],))}
+        free = [n for n, x in self.nodes.items() if isinstance(x, kind) and n not in inner]  # not of a nested graph
         if len(free) != 1:
             raise ConversionError(f"expected one {kind.__name__} node in the NIR graph, got {len(free)}: {free}")
         return free[0]

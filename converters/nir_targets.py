@@ -88,11 +88,11 @@ PROFILES: dict[Target, Profile] = {
         notes=(
             "neurons that do not leak are written as nir.LIF with a huge time constant: nir.IF is imported as a leaky "
             "neuron (beta 0.9)",
-            "shortcuts need nirtorch >= 2.6: older ones pass several inputs as several arguments",
+            "shortcuts run with nirtorch 2.6; nirtorch 2.0.2 passes several inputs as several arguments, which fails",
         ),
     ),
     "norse": Profile(
-        checked="norse 1.1.0 with nir 1.0.4 and nirtorch 2.0.2",
+        checked="norse 1.1.0 with nir 1.0.4, nirtorch 2.0.2 and with nir 1.0.8, nirtorch 2.6",
         reset="zero",
         tie="above",
         importer="norse.torch.from_nir(graph, dt={dt:g})",
@@ -116,7 +116,7 @@ PROFILES: dict[Target, Profile] = {
             "neurons that do not leak are written as nir.LIF with a huge time constant: nir.IF is imported with a "
             "floor at minus the threshold",
             "time constants are in steps, as the importer takes them",
-            "populations with axes of space have parameters of shape (1,); nir >= 1.0.5 does not read such files, and "
+            "populations with axes of space have parameters of shape (1,); nir 1.0.8 does not read such files, and "
             "sinabs requires nir <= 1.0.4",
         ),
     ),
@@ -139,7 +139,10 @@ PROFILES: dict[Target, Profile] = {
         conv1d=False,
         conv2d=False,
         depth_first=True,
-        notes=("of all neurons only nir.CubaLIF is imported (nir.LIF fails on an attribute that NIR does not have)",),
+        notes=(
+            "of all neurons only nir.CubaLIF is imported (nir.LIF fails on an attribute that NIR does not have)",
+            "importing rockpool tries to install samna by pip",
+        ),
     ),
 }
 

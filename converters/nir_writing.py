@@ -124,17 +124,17 @@ class Writer:
     def _operator(self, operator: Operator, shape: Shape, bias: Floats | None) -> Any:
         nir = self.nir
         if isinstance(operator, Dense):
-            weights = self._array(np.ascontiguousarray(operator.weights.T))
+            weights = np.ascontiguousarray(operator.weights.T, np.float32)
             if bias is None and self.target == "generic":
                 return nir.Linear(weight=weights)
             zeros = np.zeros(weights.shape[0], weights.dtype)
-            return nir.Affine(weight=weights, bias=zeros if bias is None else self._array(bias))
+            return nir.Affine(weight=weights, bias=zeros if bias is None else bias.astype(np.float32))
         if isinstance(operator, Convolution):
-            kernels = self._array(operator.kernels)
+            kernels = operator.kernels.astype(np.float32)
             values = (
                 np.zeros(len(kernels), kernels.dtype)
                 if bias is None
-                else self._array(bias).reshape(len(kernels), -1)[:, 0]
+                else bias.astype(np.float32).reshape(len(kernels), -1)[:, 0]
             )
             one = kernels.ndim == 3
             stride, padding, dilation = (
@@ -163,12 +163,9 @@ class Writer:
             factors = (
                 operator.factors.reshape(-1, *[1] * (len(shape) - 1)) if operator.factors.ndim else operator.factors
             )
-            return nir.Scale(scale=np.broadcast_to(factors, shape).copy())
+            return nir.Scale(scale=np.broadcast_to(factors, shape).astype(np.float32))
         # counted from the end: some importers count the batch axis, some do not
         return nir.Flatten(input_type={"input": np.array(shape)}, start_dim=-len(shape), end_dim=-1)
-
-    def _array(self, array: Floats) -> Floats:
-        return array if self.target == "generic" else array.astype(np.float32)
 
     def _neuron(self, p: Population) -> Any:
         """Return the neurons of a population as this target has them; None for an output that it has not."""
