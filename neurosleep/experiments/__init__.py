@@ -3,6 +3,7 @@
 from typing import Any
 
 from neurosleep.experiments.base import Experiment
+from neurosleep.experiments.conv_sleep import ConvSleep
 from neurosleep.experiments.patches import PatchesExperiment
 from neurosleep.experiments.src import IcarlExperiment, SrcExperiment
 from neurosleep.experiments.src_config import (
@@ -116,6 +117,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         IcarlExperiment("icarl-cifar10", "the same on CIFAR-10 (Table 2)", IcarlCifar10Config),
         SrcReplay(),
         SrcUndertrained(),
+        ConvSleep(),
         TripartiteExperiment(
             "tripartite-cifar100",
             "NREM, REM and downscaling on ten tasks of ten classes of photographs (Robinson et al. 2022, all figures)",

@@ -396,6 +396,7 @@ def test_networks_of_sinabs() -> None:
 
 @pytest.mark.skipif(not STATES_RESET, reason="snnTorch's export needs a nir with v_reset")
 def test_files_of_snntorch(tmp_path: Path) -> None:
+    pytest.importorskip("nirtorch")  # which snnTorch's export needs
     import snntorch
     from snntorch.export_nir import export_to_nir
 

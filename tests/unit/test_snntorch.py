@@ -12,9 +12,9 @@ from torch import nn
 
 from neurosleep import MeanRate, Memory, SpontaneousReplay, sleep
 from neurosleep.converters.chain_graph import as_graph
-from neurosleep.converters.from_snntorch import from_snntorch, sleeping_chain, write_back_snntorch
 from neurosleep.converters.path import ConversionError
 from neurosleep.converters.snntorch import State, fire, fire_above, to_snntorch
+from neurosleep.converters.snntorch_reading import from_snntorch, sleeping_chain, write_back_snntorch
 from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.graph import Population, Projection, Reset, SpikingGraph, Tie
