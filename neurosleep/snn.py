@@ -22,26 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neurosleep.converters.snntorch import fire
 from neurosleep.sims.errors import InputError
 
 Coding = Literal["poisson", "current"]
-
-
-def fire(excess: torch.Tensor) -> torch.Tensor:
-    """Return 1 where the membrane potential reaches the threshold, else 0, with the gradient of an arctangent.
-
-    The gradient is that of `snntorch.surrogate.atan` (Fang et al. 2021, ICCV): ``1 / (1 + (pi * excess)**2)``.
-
-    Parameters
-    ----------
-    excess
-        Membrane potential minus threshold, of any shape.
-    """
-    spikes = (excess >= 0).to(excess.dtype)
-    if not excess.requires_grad:
-        return spikes
-    smooth = (torch.pi * excess).atan() / torch.pi
-    return spikes + (smooth - smooth.detach())
 
 
 class SpikingClassifier(nn.Module):

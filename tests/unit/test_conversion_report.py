@@ -255,3 +255,16 @@ def test_figure(tmp_path: Path) -> None:
     np.testing.assert_allclose(spiking.get_xydata(), [(s, 100 * v) for s, v in with_labels.accuracies.items()])
     assert with_labels.trained_accuracy is not None
     np.testing.assert_allclose(trained.get_ydata(), 100 * with_labels.trained_accuracy)
+
+
+def test_neurons_of_a_graph_without_scales_are_dead_if_they_should_answer_at_all() -> None:
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[0.5], [-0.5]]))
+        model[0].bias.zero_()
+    graph = to_spiking_graph(model, np.ones((2, 1), dtype=np.float32))
+    never = replace(graph.populations[0], threshold=1e9)
+    graph = replace(graph, populations=(never, *graph.populations[1:]), notes={})
+    report = conversion_report(model, graph, np.ones((3, 1), dtype=np.float32), steps=5)
+    layer = next(x for x in report.layers if x.name == "0")
+    assert (layer.dead, layer.silent, layer.saturated) == (1, 1, None)

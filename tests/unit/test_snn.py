@@ -14,6 +14,7 @@ import torch
 
 from neurosleep import GatedHebbian, InputError, MeanRate, Memory, SpontaneousReplay, sleep
 from neurosleep.converters import Calibration, to_spiking
+from neurosleep.converters.snntorch import fire
 from neurosleep.experiments import EXPERIMENTS
 from neurosleep.experiments import config as configuration
 from neurosleep.experiments.base import RunContext
@@ -22,7 +23,7 @@ from neurosleep.experiments.src_config import Config
 from neurosleep.experiments.src_snn import SnnConfig
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.simulate import simulate
-from neurosleep.snn import Coding, SpikingClassifier, fire
+from neurosleep.snn import Coding, SpikingClassifier
 from neurosleep.training import Trainer, predict
 
 
