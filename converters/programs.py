@@ -19,7 +19,7 @@ import torch
 from torch import fx, nn
 
 from neurosleep.converters.path import ConversionError
-from neurosleep.data.idx import DataError
+from neurosleep.sims.errors import InputError
 
 _BATCH = object()  # the number of inputs, which a program may ask for
 _NOTHING_ELSE = "export the network again from one whose state is tensors only"
@@ -38,7 +38,7 @@ def read_program(path: Path) -> nn.Module:
 
     Raises
     ------
-    DataError
+    InputError
         If the file is missing or damaged, is neither, or holds pickled objects.
     ConversionError
         If it has an operator that no supported module computes; the message names it.
@@ -50,9 +50,9 @@ def read_program(path: Path) -> nn.Module:
             if exported:
                 _refuse_pickles(path, archive, names)
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: expected a file of torch.export or TorchScript; {error}") from error
+        raise InputError(f"{path}: expected a file of torch.export or TorchScript; {error}") from error
     if not exported and "constants.pkl" not in names:
-        raise DataError(
+        raise InputError(
             f"{path}: neither a file of torch.export nor of TorchScript; a state dict needs the code of its network: "
             "give module:factory as MODEL and this file as --weights"
         )
@@ -64,7 +64,7 @@ def read_program(path: Path) -> nn.Module:
         if isinstance(error, ConversionError):
             raise
         line = str(error).strip().splitlines()
-        raise DataError(f"{path}: torch cannot read it ({type(error).__name__}: {line[0] if line else ''})") from error
+        raise InputError(f"{path}: torch cannot read it ({type(error).__name__}: {line[0] if line else ''})") from error
 
 
 def _refuse_pickles(path: Path, archive: zipfile.ZipFile, names: Mapping[str, str]) -> None:
@@ -74,17 +74,17 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile, names: Mapping[str, st
                 entries = json.loads(archive.read(whole)).get("config", {})
                 for key, entry in entries.items():
                     if entry.get("use_pickle"):
-                        raise DataError(f"{path}: {key!r} is a pickled object, which is not read; {_NOTHING_ELSE}")
+                        raise InputError(f"{path}: {key!r} is a pickled object, which is not read; {_NOTHING_ELSE}")
             elif name.startswith("data/sample_inputs/"):
                 torch.load(io.BytesIO(archive.read(whole)), weights_only=True)
             elif name.startswith("data/constants/") and "custom_obj" in name:
-                raise DataError(f"{path}: {name!r} is an object of its own class, which is not read; {_NOTHING_ELSE}")
+                raise InputError(f"{path}: {name!r} is an object of its own class, which is not read; {_NOTHING_ELSE}")
         except (pickle.UnpicklingError, RuntimeError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: {name!r} is damaged, or more than tensors; {_NOTHING_ELSE}") from error
+            raise InputError(f"{path}: {name!r} is damaged, or more than tensors; {_NOTHING_ELSE}") from error
         except ValueError as error:
-            if isinstance(error, DataError):
+            if isinstance(error, InputError):
                 raise
-            raise DataError(f"{path}: {name!r} is damaged ({error})") from error
+            raise InputError(f"{path}: {name!r} is damaged ({error})") from error
 
 
 def _from_export(path: Path) -> nn.Module:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neurosleep.interchange.source import Log, by_neuron, chosen, need, opened, whole
+from neurosleep.sims.spikes.reader import SpikeReader
 
 
 def to_nwb(
@@ -18,7 +22,8 @@ def to_nwb(
 ) -> None:
     """Write the spikes as an NWB file, with one unit a neuron, silent ones included.
 
-    Units have the columns ``spike_times`` (seconds), ``population`` and ``node_id``; stages of sleep are epochs, with
+    Units have the columns ``spike_times`` and ``obs_intervals`` (what was logged; both in seconds), ``population`` and
+    ``node_id``; stages of sleep are epochs, with
     their name as tag. The spikes of one population at a time are held in memory.
 
     Parameters
@@ -54,8 +59,22 @@ def to_nwb(
             file.add_epoch(epoch.start * reader.dt, epoch.stop * reader.dt, tags=[epoch.name])
         file.add_unit_column("population", "name of the population")
         file.add_unit_column("node_id", "number of the neuron within its population")
+        observed = _observed(reader)
         for name in chosen(reader, populations):
             for node, times in enumerate(by_neuron(reader, name, 0, reader.n_steps)):
-                file.add_unit(spike_times=times, population=name, node_id=node)
+                file.add_unit(spike_times=times, obs_intervals=observed, population=name, node_id=node)
         with whole(path, overwrite) as half, pynwb.NWBHDF5IO(str(half), "w") as io:
             io.write(file)
+
+
+def _observed(reader: SpikeReader) -> NDArray[np.float64]:
+    """Return what was logged, (n, 2) seconds: one interval where nothing was left out, which is all that Neo reads."""
+    spans: list[list[int]] = []
+    for epoch in reader.epochs:
+        for begin, end in reader.windows or [(0, epoch.stop - epoch.start)]:
+            first, last = epoch.start + begin, min(epoch.start + end, epoch.stop)
+            if spans and spans[-1][1] == first <= last:
+                spans[-1][1] = last
+            elif first < last:
+                spans.append([first, last])
+    return np.array(spans, dtype=np.float64).reshape(-1, 2) * reader.dt

@@ -95,6 +95,34 @@ def test_nwb(log, tmp_path) -> None:
     np.testing.assert_allclose(epochs.stop_time, [0.04, 0.04, 0.1])
 
 
+def test_neo_reads_nwb(log, tmp_path) -> None:
+    pytest.importorskip("pynwb")
+    neo = pytest.importorskip("neo")
+    to_nwb(log, tmp_path / "night.nwb", populations=["input"])
+    (block,) = neo.io.NWBIO(str(tmp_path / "night.nwb"), "r").read_all_blocks()
+    (segment,) = block.segments
+    steps, nodes = expected(log, "input")
+    assert len(segment.spiketrains) == POPULATIONS["input"]
+    for node, train in enumerate(segment.spiketrains):
+        np.testing.assert_allclose(train.magnitude, [s * 0.002 for s, n in zip(steps, nodes, strict=True) if n == node])
+    assert segment.epochs[0].labels.tolist() == ["nrem", "rem", "nrem"]
+
+
+def test_only_what_was_logged_was_observed(tmp_path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    with SpikeLog(tmp_path / "night.h5", {"input": 1}, dt=0.001, windows=[(2, 5), (8, 100)]) as log:
+        for _ in range(2):
+            log.begin_epoch("nrem")
+            log.append([(np.uint32([1, 3, 9]), np.uint32([0, 0, 0]))], 10)
+            log.end_epoch()
+    to_nwb(tmp_path / "night.h5", tmp_path / "night.nwb")
+    with pynwb.NWBHDF5IO(str(tmp_path / "night.nwb"), "r") as io:
+        units = io.read().units
+        assert units["spike_times"][0] == pytest.approx([0.003, 0.009, 0.013, 0.019])
+        intervals = units.get_unit_obs_intervals(0)
+    np.testing.assert_allclose(intervals, np.array([[2, 5], [8, 10], [12, 15], [18, 20]]) / 1000)
+
+
 def test_neo(log) -> None:
     pytest.importorskip("neo")
     block = to_neo(log)

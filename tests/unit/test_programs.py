@@ -12,7 +12,7 @@ from torch import nn
 
 from neurosleep.converters.path import ConversionError
 from neurosleep.converters.programs import read_program
-from neurosleep.data.idx import DataError
+from neurosleep.sims.errors import InputError
 
 
 class Residual(nn.Module):
@@ -132,17 +132,17 @@ def test_scripted_networks_that_look_at_shapes(tmp_path) -> None:
 
 
 def test_files_that_are_no_programs(tmp_path) -> None:
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(InputError, match="No such file"):
         read_program(tmp_path / "none.pt2")
     (tmp_path / "text.pt2").write_text("hello")
-    with pytest.raises(DataError, match="not a zip file"):
+    with pytest.raises(InputError, match="not a zip file"):
         read_program(tmp_path / "text.pt2")
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "state.pt")
-    with pytest.raises(DataError, match="module:factory"):
+    with pytest.raises(InputError, match="module:factory"):
         read_program(tmp_path / "state.pt")
     whole = saved("export", Dense().eval(), torch.randn(2, 6), tmp_path / "whole.pt2").read_bytes()
     (tmp_path / "cut.pt2").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="not a zip file"):
+    with pytest.raises(InputError, match="not a zip file"):
         read_program(tmp_path / "cut.pt2")
 
 
@@ -173,7 +173,7 @@ def test_pickled_objects_are_not_read(tmp_path, where) -> None:
             elif where == "weights" and name.endswith("weight_0"):
                 content = bomb.getvalue()
             new.writestr(name, content)
-    with pytest.raises(DataError, match=r"pickled object|more than tensors"):
+    with pytest.raises(InputError, match=r"pickled object|more than tensors"):
         read_program(bad)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Bomb(trace)))  # noqa: S301
