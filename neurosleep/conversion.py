@@ -129,7 +129,7 @@ def read_model(name: str, weights: Path | None) -> nn.Module:
         model = make()
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{name}: there is no Python module {error.name!r} here; found are files of this folder"
+            f"{name}: there is no Python module {error.name!r}, neither installed nor in this folder"
         ) from error
     except (AttributeError, TypeError) as error:
         raise InputError(f"{name}: {factory} must be a function without arguments of {module_name}; {error}") from error
