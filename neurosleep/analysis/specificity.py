@@ -101,7 +101,10 @@ def count_spikes(network: SpikingNetwork, trains: NDArray[np.bool_]) -> list[NDA
     if trains.ndim != 3 or trains.shape[2] != network.sizes[0]:
         raise InputError(f"input spikes must be (steps, n, {network.sizes[0]}), got shape {trains.shape}")
     if shared := [layer.name for layer in network.layers if isinstance(layer, SpikingConvolution)]:
-        raise InputError(f"class-specific neurons are counted for dense layers only; {', '.join(shared)} share weights")
+        raise InputError(
+            f"spikes are counted in chains of dense layers, got convolutions ({', '.join(map(repr, shared))}): "
+            "give the dense layers behind them as a network of their own"
+        )
     n, real = trains.shape[1], network.dtype.type
     membranes = [np.zeros((n, layer.n_post), dtype=network.dtype) for layer in network.layers]
     counts = [np.zeros((n, layer.n_post), dtype=np.int64) for layer in network.layers]

@@ -7,6 +7,7 @@ images (docs/results.md); crossed conditions take those of the other.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
@@ -49,6 +50,7 @@ Condition = Literal[
 ]
 ALL: tuple[Condition, ...] = get_args(Condition)
 Count = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Four = tuple[Positive, Positive, Positive, Positive]
 
@@ -58,7 +60,8 @@ class Config:
     """Every value of the experiment.
 
     "frozen_..." and "plastic_..." are the nights found for frozen and for plastic convolutions. The network is two
-    convolutions (5 x 5, stride 2) and two dense layers, without biases.
+    convolutions (5 x 5, stride 2) and two dense layers, without biases. `sharing` plays no part where convolutions
+    are frozen.
     """
 
     dataset: Literal["mnist", "mnist-small"] = "mnist"
@@ -72,14 +75,18 @@ class Config:
     learning_rate: Positive = 0.1
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     sleep_steps: Annotated[int, Meta(ge=0)] = 3000
+    window: Annotated[int, Meta(ge=1, le=28)] = 11
+    gain_scale: Positive = 1.0
+    normalization: Literal["released", "diehl", "max"] = "max"
+    decay: Annotated[float, Meta(gt=0, le=1)] = 0.999
     sharing: Sharing = "positions"
     frozen_max_rate: Positive = 583.3054012735815
-    frozen_inc: Positive = 0.002432800210638111
-    frozen_dec: Positive = 0.000358040337234722
+    frozen_inc: NonNegative = 0.002432800210638111
+    frozen_dec: NonNegative = 0.000358040337234722
     frozen_thresholds: Four = (0.7958656621117639, 0.4566356852854589, 0.539758146717545, 0.10836657796847549)
     plastic_max_rate: Positive = 59.18574270700109
-    plastic_inc: Positive = 0.02906502428070619
-    plastic_dec: Positive = 0.002026418313366347
+    plastic_inc: NonNegative = 0.02906502428070619
+    plastic_dec: NonNegative = 0.002026418313366347
     plastic_thresholds: Four = (0.4897720820606661, 0.8187520144302133, 0.08846024102033326, 1.3743244948976343)
 
 
@@ -112,7 +119,7 @@ class ConvSleep:
         """Learn the tasks in each condition, all with the same first weights, order and images."""
         done = {}
         for condition in config.conditions:
-            done[condition] = context.keep(condition, lambda c=condition: _learn(config, context, c))  # type: ignore[misc]
+            done[condition] = context.keep(condition, partial(_learn, config, context, condition))
             context.on_progress(1)
         return {"conditions": done, "seconds": {"sleep": sum(c["sleep_seconds"] for c in done.values())}}
 
@@ -125,7 +132,7 @@ class ConvSleep:
             mean, spread = mean_and_sd(accuracy)
             rows.append(
                 {
-                    "convolutions": condition,
+                    "condition": condition,
                     "accuracy %": mean,
                     "s.d.": spread,
                     "lowest": min(accuracy),
@@ -198,10 +205,12 @@ def _night(config: Config, condition: str) -> SpontaneousReplay:
     own = {key: getattr(config, f"{whose}_{key}") for key in ("max_rate", "inc", "dec", "thresholds")}
     return SpontaneousReplay(
         steps=config.sleep_steps,
-        drive=MaskedMeanRate(own["max_rate"], 11),
+        drive=MaskedMeanRate(own["max_rate"], config.window),
         plasticity=GatedHebbian(own["inc"], own["dec"]),
         thresholds=own["thresholds"],
-        normalization="max",
+        gain_scale=config.gain_scale,
+        normalization=config.normalization,
+        decay=config.decay,
         plastic=layers,
         sharing=config.sharing,
     )
