@@ -1,7 +1,6 @@
 """The command `neurosleep spikes`."""
 
 import importlib
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ import click
 from neurosleep.sims.errors import InputError
 
 if TYPE_CHECKING:
-    from neurosleep.sims.spikes.reader import Epoch, SpikeReader
+    from neurosleep.interchange.source import Selection, Stage
+    from neurosleep.sims.spikes.reader import SpikeReader
 
 FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "csv": "to_csv"}
 
@@ -40,19 +40,14 @@ def spikes(
     force: bool,
 ) -> None:
     """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
+    from neurosleep.interchange.source import selected
     from neurosleep.report import table
-    from neurosleep.sims.spikes.reader import SpikeReader
 
     if (format_name is None) != (out is None):
         raise click.UsageError("--to and --out belong together.")
-    with ExitStack() as stack:
-        try:
-            reader = stack.enter_context(SpikeReader(file))
-            rows = [_epoch_row(reader, span) for span in reader.epochs]
-        except InputError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError) as error:  # what HDF5 makes of damaged bytes
-            raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    with selected(file) as log:
+        reader = log.reader
+        rows = [_stage_row(log, stage) for stage in log.stages]
         if raster is not None:
             _draw_raster(reader, raster, epoch, start, steps)
         if format_name is not None and out is not None:
@@ -68,12 +63,12 @@ def spikes(
         click.echo(f"\nwritten into {out}")
 
 
-def _epoch_row(reader: "SpikeReader", epoch: "Epoch") -> dict[str, Any]:
-    row: dict[str, Any] = {"epoch": epoch.name, "steps": f"{epoch.stop - epoch.start:,}"}
-    seconds = reader.logged_steps(epoch.start, epoch.stop) * reader.dt
-    for population in reader.layers:
-        size = reader.populations[population]
-        count = int(reader.spike_counts(population, epoch.start, epoch.stop).sum())
+def _stage_row(log: "Selection", stage: "Stage") -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": stage.name, "steps": f"{stage.stop - stage.start:,}"}
+    seconds = sum(stop - start for start, stop in stage.logged) * log.reader.dt
+    for population in log.populations:
+        size = log.reader.populations[population]
+        count = sum(len(step) for step, _ in log.blocks(population, stage))
         row[population] = f"{count:,}"
         row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
     return row

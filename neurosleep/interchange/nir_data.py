@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neurosleep.interchange.source import Log, chosen, need, opened, whole
+from neurosleep.interchange.source import Log, need, selected, whole
 from neurosleep.sims.errors import InputError
 
 
@@ -15,12 +17,15 @@ def to_nir_data(
     path: str | os.PathLike[str] | None = None,
     *,
     populations: Sequence[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
     overwrite: bool = False,
 ) -> Any:
     """Return the spikes as ``nir.NIRGraphData``, and write them to a file if there is a path.
 
     Each population is a node with the observable "spikes", event data of one sample that begins with the log and ends
-    with it. NIR data has no epochs. All spikes are held in memory.
+    with it, or with `stop`. NIR data has no epochs. All spikes are held in memory. ``to_time_gridded(dt)`` of the event
+    data, with the `dt` of the log, gives every spike in its step.
 
     Parameters
     ----------
@@ -30,31 +35,41 @@ def to_nir_data(
         File to write, or None.
     populations
         Whose spikes; None for all that were logged.
+    start, stop
+        Steps of the log to give, `stop` not included; None for all.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such population, `path` exists and may not be overwritten, or nir is
-        not installed or older than 1.0.7, which has no data.
+        If the log is missing or damaged, has no such populations or steps, `path` exists and may not be overwritten, or
+        nir is not installed or older than 1.0.7, which has no data.
     """
     nir = need("nir", "nir")
     if not hasattr(nir, "NIRGraphData"):
         raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.7'")
-    with opened(log) as reader:
-        nodes = {}
-        for name in chosen(reader, populations):
-            step, node = reader.events(name)
+    with (
+        selected(log, populations, start, stop) as part,
+        nullcontext() if path is None else whole(path, part, overwrite) as half,
+    ):
+        dt, nodes = part.reader.dt, {}
+        for name in part.populations:
+            step, node = part.events(name)
             events = nir.EventData(
                 idx=node.astype(np.int64)[None],
-                time=(step * reader.dt)[None],
-                n_neurons=reader.populations[name],
-                t_max=reader.n_steps * reader.dt,
+                time=_seconds(step, dt)[None],
+                n_neurons=part.reader.populations[name],
+                t_max=float(_seconds(np.array(part.stop), dt)),
             )
             nodes[name] = nir.NIRNodeData({"spikes": events})
         data = nir.NIRGraphData(nodes)
-    if path is not None:
-        with whole(path, overwrite) as half:
+        if half is not None:
             nir.write_data(str(half), data)
     return data
+
+
+def _seconds(step: NDArray[np.integer], dt: float) -> NDArray[np.float64]:
+    """Return steps in seconds, at most one rounding up from step * dt, so that NIR's floor(time / dt) is the step."""
+    time = step * np.float64(dt)
+    return np.where(np.floor(time / dt) < step, np.nextafter(time, np.inf), time)

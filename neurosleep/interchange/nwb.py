@@ -1,15 +1,18 @@
 """Spikes in the format of Neurodata Without Borders (Rübel et al. 2022, eLife 11:e78362)."""
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.interchange.source import Log, by_neuron, chosen, need, opened, whole
-from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.interchange.source import Log, Selection, need, selected, whole
+from neurosleep.sims.errors import InputError
 
 
 def to_nwb(
@@ -17,14 +20,16 @@ def to_nwb(
     path: str | os.PathLike[str],
     *,
     populations: Sequence[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
     session_start: datetime | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the spikes as an NWB file, with one unit a neuron, silent ones included.
 
     Units have the columns ``spike_times`` and ``obs_intervals`` (what was logged; both in seconds), ``population`` and
-    ``node_id``; stages of sleep are epochs, with
-    their name as tag. The spikes of one population at a time are held in memory.
+    ``node_id``; stages of sleep are epochs, with their name as tag. The spikes of one population at a time are held in
+    memory.
 
     Parameters
     ----------
@@ -34,47 +39,88 @@ def to_nwb(
         File to write, ``.nwb``.
     populations
         Whose spikes; None for all that were logged.
+    start, stop
+        Steps of the log to write, `stop` not included; None for all.
     session_start
-        When the night began, with its time zone; None for when the log was last written.
+        When the log began, with its time zone; None for when it was last written.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such population, `path` exists and may not be overwritten, or pynwb is
-        not installed.
+        If the log is missing or damaged, has no such populations or steps, `path` exists and may not be overwritten,
+        `session_start` has no time zone, or pynwb is not installed.
     """
     pynwb = need("pynwb", "nwb")
-    with opened(log) as reader:
+    if session_start is not None and session_start.tzinfo is None:
+        raise InputError(f"session_start must have a time zone, got {session_start}; set its tzinfo")
+    with selected(log, populations, start, stop) as part, whole(path, part, overwrite, ".nwb") as half:
+        reader = part.reader
         source = Path(reader.path)
         file = pynwb.NWBFile(
             session_description=f"sleep of a spiking network, simulated by neurosleep; seed {reader.seed}",
             identifier=f"{source.name} {reader.n_steps} steps",
             session_start_time=session_start or datetime.fromtimestamp(source.stat().st_mtime, tz=UTC),
-            source_script=str(reader.config),
-            source_script_file_name=source.name,
+            notes=json.dumps(reader.config),
         )
-        for epoch in reader.epochs:
-            file.add_epoch(epoch.start * reader.dt, epoch.stop * reader.dt, tags=[epoch.name])
-        file.add_unit_column("population", "name of the population")
-        file.add_unit_column("node_id", "number of the neuron within its population")
-        observed = _observed(reader)
-        for name in chosen(reader, populations):
-            for node, times in enumerate(by_neuron(reader, name, 0, reader.n_steps)):
-                file.add_unit(spike_times=times, obs_intervals=observed, population=name, node_id=node)
-        with whole(path, overwrite) as half, pynwb.NWBHDF5IO(str(half), "w") as io:
+        for stage in part.stages:
+            file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
+        file.units = _units(part)
+        with pynwb.NWBHDF5IO(str(half), "w") as io:
             io.write(file)
+        with h5py.File(half, "r+") as written:
+            times, at = written["units/spike_times"], 0
+            for name in part.populations:
+                own, _ = part.by_neuron(name)
+                times[at : at + len(own)] = own
+                at += len(own)
 
 
-def _observed(reader: SpikeReader) -> NDArray[np.float64]:
+def _units(part: Selection) -> Any:
+    """Return a table of all neurons, with room for their spikes: pynwb itself would hold each as a Python object."""
+    common, misc = need("hdmf.common", "nwb"), need("pynwb.misc", "nwb")
+    data_io = need("hdmf.backends.hdf5", "nwb").H5DataIO
+    counts = np.concatenate([part.counts(name) for name in part.populations])
+    sizes = [part.reader.populations[name] for name in part.populations]
+    observed = _observed(part)
+    columns = []
+    for name, description, data, ends in (
+        (
+            "spike_times",
+            "times of the spikes of each unit, in seconds",
+            data_io(shape=(int(counts.sum()),), dtype=np.dtype(np.float64)),
+            counts.cumsum(),
+        ),
+        (
+            "obs_intervals",
+            "when spikes of each unit were logged, in seconds",
+            np.tile(observed, (len(counts), 1)),
+            np.arange(1, len(counts) + 1) * len(observed),
+        ),
+    ):
+        column = common.VectorData(name=name, description=description, data=data)
+        columns += [column, common.VectorIndex(name=f"{name}_index", target=column, data=ends.astype(np.uint64))]
+    for name, description, data in (
+        ("population", "name of the population", np.repeat(part.populations, sizes).tolist()),
+        ("node_id", "number of the neuron within its population", np.concatenate([np.arange(n) for n in sizes])),
+    ):
+        columns.append(common.VectorData(name=name, description=description, data=data))
+    return misc.Units(
+        name="units",
+        description="neurons of the network",
+        columns=columns,
+        id=np.arange(len(counts)),
+        resolution=part.reader.dt,
+    )
+
+
+def _observed(part: Selection) -> NDArray[np.float64]:
     """Return what was logged, (n, 2) seconds: one interval where nothing was left out, which is all that Neo reads."""
     spans: list[list[int]] = []
-    for epoch in reader.epochs:
-        for begin, end in reader.windows or [(0, epoch.stop - epoch.start)]:
-            first, last = epoch.start + begin, min(epoch.start + end, epoch.stop)
-            if spans and spans[-1][1] == first <= last:
-                spans[-1][1] = last
-            elif first < last:
-                spans.append([first, last])
-    return np.array(spans, dtype=np.float64).reshape(-1, 2) * reader.dt
+    for first, last in (span for stage in part.stages for span in stage.logged):
+        if spans and spans[-1][1] == first:
+            spans[-1][1] = last
+        else:
+            spans.append([first, last])
+    return np.array(spans or [[part.start, part.start]], dtype=np.float64) * part.reader.dt

@@ -6,13 +6,19 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from neurosleep.interchange.source import Log, chosen, opened, whole
+from neurosleep.interchange.source import Log, selected, whole
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
 
 def to_sonata(
-    log: Log, path: str | os.PathLike[str], *, populations: Sequence[str] | None = None, overwrite: bool = False
+    log: Log,
+    path: str | os.PathLike[str],
+    *,
+    populations: Sequence[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write the spikes as a SONATA file, piece by piece.
 
@@ -28,34 +34,39 @@ def to_sonata(
         File to write, ``.h5``.
     populations
         Whose spikes; None for all that were logged.
+    start, stop
+        Steps of the log to write, `stop` not included; None for all.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such population, or `path` exists and may not be overwritten.
+        If the log is missing or damaged, has no such populations or steps, or `path` exists and may not be overwritten.
     """
     sorting = h5py.enum_dtype(_SORTING, basetype="u1")
-    with opened(log) as reader:
-        names = chosen(reader, populations)
-        with whole(path, overwrite) as half, h5py.File(half, "w") as file:
-            file.attrs["magic"] = np.uint32(0x0A7A)
-            file.attrs["version"] = np.array([0, 1], dtype=np.uint32)
-            for name in names:
-                group = file.create_group(f"spikes/{name}")
-                group.attrs.create("sorting", _SORTING["by_time"], dtype=sorting)
-                size = reader.counts(name)
-                times = group.create_dataset("timestamps", (size,), dtype=np.float64)  # libsonata reads no chunks
-                times.attrs["units"] = "ms"
-                nodes = group.create_dataset("node_ids", (size,), dtype=np.uint64)
-                at = 0
-                for step, node in reader.iter_events(name):
-                    times[at : at + len(step)] = step * (1000 * reader.dt)
-                    nodes[at : at + len(step)] = node
-                    at += len(step)
-            epochs = file.create_group("neurosleep/epochs")
-            epochs.create_dataset("name", data=[e.name for e in reader.epochs], dtype=h5py.string_dtype())
-            for what in ("start", "stop"):
-                at_ms = np.array([getattr(e, what) for e in reader.epochs]) * (1000 * reader.dt)
-                epochs.create_dataset(what, data=at_ms).attrs["units"] = "ms"
+    with (
+        selected(log, populations, start, stop) as part,
+        whole(path, part, overwrite) as half,
+        h5py.File(half, "w") as file,
+    ):
+        step_ms = 1000 * part.reader.dt
+        file.attrs["magic"] = np.uint32(0x0A7A)
+        file.attrs["version"] = np.array([0, 1], dtype=np.uint32)
+        for name in part.populations:
+            group = file.create_group(f"spikes/{name}")
+            group.attrs.create("sorting", _SORTING["by_time"], dtype=sorting)
+            size = part.count(name)
+            times = group.create_dataset("timestamps", (size,), dtype=np.float64)  # libsonata reads no chunks
+            times.attrs["units"] = "ms"
+            nodes = group.create_dataset("node_ids", (size,), dtype=np.uint64)
+            at = 0
+            for step, node in part.blocks(name):
+                times[at : at + len(step)] = step * step_ms
+                nodes[at : at + len(step)] = node
+                at += len(step)
+        epochs = file.create_group("neurosleep/epochs")
+        epochs.create_dataset("name", data=[stage.name for stage in part.stages], dtype=h5py.string_dtype())
+        for what in ("start", "stop"):
+            at_ms = np.array([getattr(stage, what) for stage in part.stages]) * step_ms
+            epochs.create_dataset(what, data=at_ms).attrs["units"] = "ms"

@@ -30,6 +30,33 @@ def test_spikes_are_written(cli, log, tmp_path) -> None:
     assert out.read_text().splitlines()[1] == "0.001,1,input,2,nrem"
 
 
+def test_the_log_itself_is_not_replaced(cli, assert_refused, log) -> None:
+    before = log.read_bytes()
+    assert_refused(cli("spikes", log, "--to", "csv", "--out", log, "--force"), "is the log that is to be read")
+    assert log.read_bytes() == before
+
+
+def test_damaged_spikes_are_not_written(cli, assert_refused, log, tmp_path) -> None:
+    with h5py.File(log, "r+") as file:
+        file["spikes/input/node_id"][0] = 4_000_000_000
+    assert_refused(cli("spikes", log, "--to", "csv", "--out", tmp_path / "new.csv"), "night.h5 is damaged")
+    assert_refused(cli("spikes", log), "night.h5 is damaged")
+    assert [p.name for p in tmp_path.iterdir()] == ["night.h5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "attributes"), [("nwb", "pynwb", ("NWBHDF5IO",)), ("nirdata", "nir", ("NIRGraphData",))]
+)
+def test_formats_of_optional_packages(cli, log, tmp_path, name, module, attributes) -> None:
+    package = pytest.importorskip(module)
+    if not all(hasattr(package, attribute) for attribute in attributes):
+        pytest.skip(f"an older {module}")
+    out = tmp_path / f"spikes.{name}"
+    done = cli("spikes", log, "--to", name, "--out", out)
+    assert done.code == 0, done.err
+    assert h5py.is_hdf5(out)
+
+
 @pytest.mark.parametrize("options", [("--to", "sonata"), ("--out", "x")])
 def test_to_and_out_belong_together(cli, log, options) -> None:
     done = cli("spikes", log, *options)
