@@ -1,6 +1,7 @@
 """The command `neurosleep convert`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,7 +55,7 @@ MAX_POOL = ("refuse", "average", "winner", "any")
     envvar="NEUROSLEEP_DATA",
     help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
 )
-def convert(model: str, weights: Path | None, calibration: str, test: str | None, out: Path, **options: object) -> None:
+def convert(model: str, weights: Path | None, calibration: str, test: str | None, out: Path, **options: Any) -> None:
     """Convert the trained network MODEL to a spiking one, and write it for a toolchain, with a report.
 
     MODEL is a file of torch.export (.pt2) or TorchScript (.pt), or module:factory, a function without arguments of a
@@ -63,5 +64,5 @@ def convert(model: str, weights: Path | None, calibration: str, test: str | None
     """
     from neurosleep.conversion import Request, run
 
-    request = Request(model, weights, calibration, test, out, **options)  # type: ignore[arg-type]
+    request = Request(model, weights, calibration, test, out, **options)
     click.echo(run(request))

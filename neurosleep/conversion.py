@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import pickle
 import shutil
 import sys
@@ -122,7 +121,7 @@ def read_model(name: str, weights: Path | None) -> nn.Module:
         if weights is not None:
             raise InputError(f"--weights belongs to a network given as module:factory; {name} has its own")
         return read_program(Path(name))
-    here = os.getcwd()  # noqa: PTH109 - as Python's own path has it
+    here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
         make = getattr(importlib.import_module(module_name), factory)

@@ -1,6 +1,7 @@
 """The compiled engine of `present`: a graph as a list of operations (`kernels.graph_layout`), and its arrays."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,10 +215,10 @@ def _places(order: Order) -> Order:
     return np.argsort(order).astype(np.int32)
 
 
-def _begin(parts: list[NDArray[np.generic]] | list[Floats] | list[Order], part: NDArray[np.generic]) -> int:
+def _begin(parts: list[Any], part: NDArray[Any]) -> int:
     """Append a part; returns where it begins if they stand one behind the other."""
-    begin = sum(p.size for p in parts)
-    parts.append(part)  # type: ignore[arg-type]
+    begin = sum(int(p.size) for p in parts)
+    parts.append(part)
     return begin
 
 

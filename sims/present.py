@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,16 +124,16 @@ def present(
     wanted = _wanted(keep, graph)
     n = len(values)
 
-    def filled(dtype: type | np.dtype[np.floating], before: tuple[int, ...] = ()) -> dict[str, NDArray[np.generic]]:
+    def filled(dtype: type | np.dtype[np.floating], before: tuple[int, ...] = ()) -> dict[str, NDArray[Any]]:
         return {name: np.empty((*before, n, *graph.shapes[name]), dtype=dtype) for name in wanted}
 
     shown = Presentation(
         steps=task.steps,
-        spike_counts=filled(np.int64),  # type: ignore[arg-type]
+        spike_counts=filled(np.int64),
         answers={step: np.empty((n, graph.output.size), dtype=task.real) for step in task.looks},
-        potentials=filled(task.real),  # type: ignore[arg-type]
+        potentials=filled(task.real),
         synaptic_operations={p.name: np.empty(n, dtype=np.int64) for p in graph.populations},
-        rasters=filled(np.bool_, (task.steps,)) if raster else None,  # type: ignore[arg-type]
+        rasters=filled(np.bool_, (task.steps,)) if raster else None,
     )
     size = _PART[backend]
     starts = iter(range(0, n, size))  # shared: whoever is free takes the next part
