@@ -2,99 +2,31 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from neurosleep.converters import Normalization, to_spiking, write_back
+from neurosleep.converters import to_spiking, write_back
 from neurosleep.converters.layers import stage_weights
-from neurosleep.converters.normalization import NormalizationName
 from neurosleep.converters.path import weight_stages
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
-from neurosleep.sims.checkpoint import load, simulate_resumable
-from neurosleep.sims.convolution import Sharing, check_sharing
-from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import Drive
-from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
+from neurosleep.naps import Nap as Nap
+from neurosleep.naps import alone
+from neurosleep.sims.checkpoint import load
+from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.ensemble import Backend, Member, Simulation
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork, population_sizes
-from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
-from neurosleep.sleep_record import weight_change
-
-
-@dataclass(frozen=True)
-class SpontaneousReplay:
-    """The sleep of Sleep Replay Consolidation: noise drives the network, and local plasticity changes it.
-
-    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1.)
-
-    Parameters
-    ----------
-    steps
-        Length in steps of `dt` seconds.
-    drive
-        What makes the input neurons fire.
-    plasticity
-        How weights change; None to only watch.
-    thresholds
-        Firing threshold of all layers, or one for each (beta in the released code).
-    gain_scale
-        What every layer's gain is multiplied by after normalisation (alpha_scale in the released code).
-    normalization
-        "released", "diehl", "max", "percentile", "none", or an object; see `neurosleep.converters.normalization`.
-    decay
-        Share of the membrane potential left after a step. Algorithm 1 as printed has no leak (1.0), the released code
-        0.999.
-    inhibition
-        Share of a layer's mean input taken from each of its neurons.
-    dt
-        Seconds per step.
-    downscaling
-        Synaptic downscaling during the night, or None.
-    downscale_every
-        Steps from one downscaling to the next; None downscales once, before the first step.
-    streams
-        Noise streams whose changes of the weights are averaged in every step: the mini-batch of Tadros et al. 2022;
-        see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda", and not for
-        networks with convolutions or frozen layers.
-    plastic
-        Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
-    sharing
-        What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
-        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.convolution.SpikingConvolution`. Sleep
-        of convolutions is our own extension of the paper.
-    """
-
-    steps: int
-    drive: Drive
-    plasticity: PlasticityRule | None
-    thresholds: float | Sequence[float] = 1.0
-    gain_scale: float = 1.0
-    normalization: Normalization | NormalizationName = "released"
-    decay: float = 0.999
-    inhibition: float = 0.0
-    dt: float = 0.001
-    downscaling: DownscalingRule | None = None
-    downscale_every: int | None = None
-    name: str = "spontaneous-replay"
-    streams: int = 1
-    plastic: tuple[str, ...] | None = None
-    sharing: Sharing = "mean"
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise InputError(f"steps must be at least 0, got {self.steps}")
-        check_streams(self.streams)
-        check_sharing(self.sharing)
-
+from neurosleep.sleep_record import synaptic_operations, weight_change
+from neurosleep.spontaneous_replay import SpontaneousReplay as SpontaneousReplay
 
 Precision = Literal["float32", "float64"]
 Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
@@ -150,13 +82,59 @@ def sleep(
     InputError
         If memory, stage and model do not fit together.
     """
+    return alone(
+        sleeping(
+            model,
+            memory,
+            stage,
+            seed=seed,
+            log=log,
+            backend=backend,
+            precision=precision,
+            checkpoint=checkpoint,
+            on_progress=on_progress,
+        )
+    )
+
+
+def sleeping(
+    model: nn.Module,
+    memory: Memory | None,
+    stage: Stage,
+    *,
+    seed: int = 0,
+    log: SpikeLog | str | os.PathLike[str] | None = None,
+    backend: Backend = "cpu",
+    precision: Precision | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Generator[Nap, Simulation, SleepRecord]:
+    """Sleep as `sleep` does, but leave it to the caller to simulate: yield what is to be, and take what came out."""
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
         return _downscale(model, stage, seed, backend, begin)
     before = _fall_asleep(model, memory, stage)
     if precision is not None:
         before = before.astype(precision)
-    result = _simulate(before, memory, stage, seed, log, backend, checkpoint, on_progress)
+    if checkpoint is not None and isinstance(log, SpikeLog):
+        raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
+    saved = None if checkpoint is None else Path(checkpoint)
+    done = load(saved, before).state.step if saved is not None and saved.exists() else None
+    drive, state = silence(Silencing(stage.silenced or {}), before, stage.drive, stage.streams)
+    with _open_log(log, before, stage, seed, done) as sink:
+        member = Member(
+            before,
+            drive,
+            stage.plasticity,
+            mean_input=None if memory is None else memory.mean_input,
+            seed=seed,
+            state=state,
+            log=sink,
+            downscaling=stage.downscaling,
+            downscale_every=stage.downscale_every,
+            streams=stage.streams,
+        )
+        result = yield Nap(member, stage.steps, backend, saved, on_progress)
     write_back(result.network, model)
     totals = (int(counts.sum()) for counts in result.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
@@ -175,6 +153,10 @@ def sleep(
             weight_change(old.name, old.weights, new.weights)
             for old, new in zip(before.layers, result.network.layers, strict=True)
         ],
+        kind=type(stage).__name__,
+        populations=before.populations,
+        silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
+        synaptic_operations=synaptic_operations(before, result.spike_counts),
     )
 
 
@@ -199,6 +181,7 @@ def _downscale(
         spikes=dict.fromkeys(populations, 0),
         rates=dict.fromkeys(populations, 0.0),
         weight_changes=[weight_change(*change) for change in zip(names, before, after, strict=True)],
+        kind=type(stage).__name__,
     )
 
 
@@ -219,38 +202,6 @@ def _fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousRepl
         plastic=stage.plastic,
         sharing=stage.sharing,
     )
-
-
-def _simulate(
-    network: SpikingNetwork,
-    memory: Memory | None,
-    stage: SpontaneousReplay,
-    seed: int,
-    log: SpikeLog | str | os.PathLike[str] | None,
-    backend: Backend,
-    checkpoint: str | os.PathLike[str] | None,
-    on_progress: Callable[[int], None] | None,
-) -> Simulation:
-    if checkpoint is not None and isinstance(log, SpikeLog):
-        raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
-    done = None
-    if checkpoint is not None and Path(checkpoint).exists():
-        done = load(checkpoint, network).state.step
-    with _open_log(log, network, stage, seed, done) as sink:
-        member = Member(
-            network,
-            stage.drive,
-            stage.plasticity,
-            mean_input=None if memory is None else memory.mean_input,
-            seed=seed,
-            log=sink,
-            downscaling=stage.downscaling,
-            downscale_every=stage.downscale_every,
-            streams=stage.streams,
-        )
-        if checkpoint is None:
-            return simulate_ensemble([member], stage.steps, backend=backend, on_progress=on_progress)[0]
-        return simulate_resumable(member, stage.steps, checkpoint, backend=backend, on_progress=on_progress)
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """What happened in a stage of sleep, as plain numbers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neurosleep.sims.network import Floats
+from neurosleep.sims.convolution import SpikingConvolution, geometry
+from neurosleep.sims.network import Floats, Layer, SpikingNetwork
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,15 @@ class SleepRecord:
         Mean firing rate of a neuron of each population in one stream, in Hz (0 for a stage without steps).
     weight_changes
         One entry a layer of weights.
+    kind
+        Class of the stage ("SpontaneousReplay", ...); "" in records of earlier versions.
+    populations
+        Neurons of each population; empty for a stage without spikes, and in records of earlier versions.
+    silenced
+        How many neurons could not fire, for each population that had any.
+    synaptic_operations
+        Synapses that a presynaptic spike passed, all layers and streams together: the usual count for the energy of
+        spiking hardware, see `synaptic_operations`.
     """
 
     stage: str
@@ -54,6 +66,10 @@ class SleepRecord:
     spikes: dict[str, int] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     weight_changes: list[WeightChange] = field(default_factory=list)
+    kind: str = ""
+    populations: dict[str, int] = field(default_factory=dict)
+    silenced: dict[str, int] = field(default_factory=dict)
+    synaptic_operations: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain numbers, strings, lists and dicts."""
@@ -73,3 +89,33 @@ def weight_change(layer: str, old: Floats, new: Floats) -> WeightChange:
         mean_absolute_change=float(np.abs(difference).mean()),
         largest_change=float(np.abs(difference).max()),
     )
+
+
+def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[np.int64]]) -> int:
+    """Return how many synapses were passed by spikes: each spike counts as often as its neuron has synapses upwards.
+
+    Weights of 0 count too. A neuron below a pooled convolution has a synapse for each tap that sees a window it is in.
+
+    Parameters
+    ----------
+    network
+        Which neuron has which synapses.
+    spike_counts
+        Spikes of every neuron, one (n,) array a population, input first.
+    """
+    below = zip(spike_counts, network.layers, strict=False)
+    return sum(int(counts @ fan_out(layer)) for counts, layer in below)
+
+
+def fan_out(layer: Layer) -> NDArray[np.int64]:
+    """Return the number of synapses of each presynaptic neuron, (n_pre,)."""
+    if not isinstance(layer, SpikingConvolution):
+        return np.full(layer.n_pre, layer.n_post, dtype=np.int64)
+    where = geometry(layer)
+    synapses = np.bincount(where.taps[where.taps >= 0], minlength=int(np.prod(layer.pooled_shape[1:])))
+    if where.pool is not None:
+        met = where.pool >= 0
+        through = np.broadcast_to(synapses[:, None], met.shape)[met]
+        n = int(np.prod(layer.input_shape[1:]))
+        synapses = np.bincount(where.pool[met], weights=through, minlength=n).astype(np.int64)
+    return np.tile(synapses * (len(layer.weights) // layer.groups), where.below)

@@ -52,7 +52,7 @@ def simulate_resumable(
     ----------
     member
         Network, drive, plasticity and so on; the same as when the night began, but for its log, which must have taken
-        exactly the steps that are saved (see `SpikeLog.resume` and `load`).
+        exactly the steps that are saved (see `SpikeLog.resume` and `load`). Its state is where the night begins.
     steps
         Length of the whole night.
     path
@@ -71,7 +71,7 @@ def simulate_resumable(
     """
     path = Path(path)
     night = digest(member, steps)
-    begin = SimulationState.asleep(member.network, check_streams(member.streams))
+    begin = member.state or SimulationState.asleep(member.network, check_streams(member.streams))
     saved = Checkpoint(night, member.network, begin, [np.zeros(n, dtype=np.int64) for n in member.network.sizes])
     if path.exists():
         saved = load(path, member.network)
@@ -114,6 +114,9 @@ def digest(member: Member, steps: int) -> str:
             parts += [layer.operator.stride, layer.operator.padding, layer.operator.dilation]
         parts += [] if layer.plastic else ["frozen"]
         arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
+    if member.state is not None:
+        parts += [member.state.step, member.state.membrane_steps]
+        arrays += member.state.membranes
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:
         state.update(str(array.dtype).encode())

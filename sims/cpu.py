@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.engine import Events, Sleeper
 from neurosleep.sims.kernels import layout, night
-from neurosleep.sims.network import Floats, SimulationState, SpikingNetwork, Unpaid
+from neurosleep.sims.network import Floats, SimulationState, SpikingNetwork, Unpaid, leaked
 from neurosleep.sims.plasticity import PlasticityRule
 
 EVENTS_PER_POPULATION = 65_536
@@ -132,7 +132,7 @@ class CpuEngine:
         """Return the membrane potentials, all leak applied."""
         state = self.state(sleeper)
         return [
-            v if biased else v * v.dtype.type(decay ** (self._step - last))
+            v if biased else leaked(v, decay ** (self._step - last))
             for v, biased, decay, last in zip(
                 state.membranes, self._layers.biased, self._layers.decay, state.membrane_steps, strict=True
             )

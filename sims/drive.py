@@ -173,3 +173,33 @@ class RecordedSpikes:
         if self.shape[1] != n_inputs:
             raise InputError(f"the recorded raster has {self.shape[1]} neurons, but the network has {n_inputs} inputs")
         return InputSchedule(np.zeros(n_inputs, dtype=np.uint64), 0, 0, 0, True, self._offsets, self._ids)
+
+
+@dataclass(frozen=True)
+class Silenced:
+    """A drive under which some input neurons never fire; all others fire as without it, spike for spike.
+
+    Parameters
+    ----------
+    drive
+        What makes the others fire.
+    neurons
+        Numbers of the silenced input neurons, from 0.
+    """
+
+    drive: Drive
+    neurons: tuple[int, ...]
+
+    def schedule(self, n_inputs: int, dt: float, mean_input: NDArray[np.float64] | None) -> InputSchedule:
+        """Return the schedule; `mean_input` as the drive needs it."""
+        wrong = [i for i in self.neurons if not 0 <= i < n_inputs]
+        if wrong:
+            raise InputError(f"silenced input neurons must be from 0 to {n_inputs - 1}, got {wrong[0]}")
+        schedule = self.drive.schedule(n_inputs, dt, mean_input)
+        silent = np.zeros(n_inputs, dtype=np.bool_)
+        silent[list(self.neurons)] = True
+        if not schedule.recorded:
+            return schedule._replace(thresholds=np.where(silent, np.uint64(0), schedule.thresholds))
+        kept = ~silent[schedule.ids]
+        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return schedule._replace(ids=schedule.ids[kept], offsets=before[schedule.offsets])

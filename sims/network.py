@@ -184,6 +184,13 @@ def membrane_shapes(sizes: Sequence[int], streams: int) -> list[tuple[int, ...]]
     return [(n,) if streams == 1 else (streams, n) for n in sizes[1:]]
 
 
+def leaked(membranes: Floats, left: float) -> Floats:
+    """Return membrane potentials of which a share is left; one of minus infinity has none that could be counted."""
+    with np.errstate(invalid="ignore"):  # minus infinity times 0
+        potentials: Floats = membranes * membranes.dtype.type(left)
+    return potentials
+
+
 class Unpaid(NamedTuple):
     """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
 
@@ -221,7 +228,7 @@ class SimulationState:
         Steps done since the night began.
     membranes
         Membrane potential of every layer as it was at `membrane_steps`: (n_post,), or (streams, n_post) with several
-        streams.
+        streams. Minus infinity for silenced neurons, see `neurosleep.sims.silencing`.
     membrane_steps
         Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
     unpaid
@@ -244,6 +251,6 @@ class SimulationState:
     def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:
         """Return the membrane potential of every layer after the last step, all leak applied."""
         return [
-            v if layer.bias is not None else v * v.dtype.type(layer.decay ** (self.step - last))
+            v if layer.bias is not None else leaked(v, layer.decay ** (self.step - last))
             for layer, v, last in zip(network.layers, self.membranes, self.membrane_steps, strict=True)
         ]

@@ -1,7 +1,8 @@
 """Continual learning: streams of tasks, and ways to learn them."""
 
-from neurosleep.continual.learning import Checkpoint, History, Nights, evaluate, learn, learn_jointly
+from neurosleep.continual.learning import Checkpoint, History, Nights, evaluate, learn, learn_jointly, learning
 from neurosleep.continual.stream import Stream, Task, class_incremental, task_order
+from neurosleep.continual.together import learn_together
 
 __all__ = [
     "Checkpoint",
@@ -13,5 +14,7 @@ __all__ = [
     "evaluate",
     "learn",
     "learn_jointly",
+    "learn_together",
+    "learning",
     "task_order",
 ]

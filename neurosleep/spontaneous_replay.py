@@ -1,0 +1,88 @@
+"""`SpontaneousReplay`: the sleep of Sleep Replay Consolidation, with all its settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from neurosleep.converters import Normalization
+from neurosleep.converters.normalization import NormalizationName
+from neurosleep.sims.convolution import Sharing, check_sharing
+from neurosleep.sims.downscaling import DownscalingRule
+from neurosleep.sims.drive import Drive
+from neurosleep.sims.ensemble import check_streams
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.silencing import Silencing
+
+
+@dataclass(frozen=True)
+class SpontaneousReplay:
+    """The sleep of Sleep Replay Consolidation: noise drives the network, and local plasticity changes it.
+
+    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1.)
+
+    Parameters
+    ----------
+    steps
+        Length in steps of `dt` seconds.
+    drive
+        What makes the input neurons fire.
+    plasticity
+        How weights change; None to only watch.
+    thresholds
+        Firing threshold of all layers, or one for each (beta in the released code).
+    gain_scale
+        What every layer's gain is multiplied by after normalisation (alpha_scale in the released code).
+    normalization
+        "released", "diehl", "max", "percentile", "none", or an object; see `neurosleep.converters.normalization`.
+    decay
+        Share of the membrane potential left after a step. Algorithm 1 as printed has no leak (1.0), the released code
+        0.999.
+    inhibition
+        Share of a layer's mean input taken from each of its neurons.
+    dt
+        Seconds per step.
+    downscaling
+        Synaptic downscaling during the night, or None.
+    downscale_every
+        Steps from one downscaling to the next; None downscales once, before the first step.
+    streams
+        Noise streams whose changes of the weights are averaged in every step: the mini-batch of Tadros et al. 2022;
+        see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda", and not for
+        networks with convolutions or frozen layers.
+    plastic
+        Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
+    sharing
+        What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
+        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.convolution.SpikingConvolution`. Sleep
+        of convolutions is our own extension of the paper.
+    silenced
+        Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
+        "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
+        infinity (or not a number); see `neurosleep.sims.silencing`.
+    """
+
+    steps: int
+    drive: Drive
+    plasticity: PlasticityRule | None
+    thresholds: float | Sequence[float] = 1.0
+    gain_scale: float = 1.0
+    normalization: Normalization | NormalizationName = "released"
+    decay: float = 0.999
+    inhibition: float = 0.0
+    dt: float = 0.001
+    downscaling: DownscalingRule | None = None
+    downscale_every: int | None = None
+    name: str = "spontaneous-replay"
+    streams: int = 1
+    plastic: tuple[str, ...] | None = None
+    sharing: Sharing = "mean"
+    silenced: Mapping[str, Sequence[int]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise InputError(f"steps must be at least 0, got {self.steps}")
+        check_streams(self.streams)
+        check_sharing(self.sharing)
+        if self.silenced is not None:
+            named = Silencing(self.silenced)
+            object.__setattr__(self, "silenced", named if any(named.values()) else None)
