@@ -1,4 +1,4 @@
-"""The command line: `neurosleep demo | list | run | tune | report | convert | spikes | bench | features | backbone`."""
+"""The command line: `neurosleep demo | list | run | experiment | tune | report | convert | spikes | bench | ...`."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ import click
 
 from neurosleep import __version__
 from neurosleep.cli_convert import convert
+from neurosleep.cli_experiment import ask
 from neurosleep.cli_features import backbone, features
 from neurosleep.cli_spikes import spikes
 from neurosleep.cli_tune import tune
@@ -246,7 +247,7 @@ def bench(
     measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)
 
 
-for command in (tune, convert, spikes, features, backbone):
+for command in (ask, tune, convert, spikes, features, backbone):
     cli.add_command(command)
 
 

@@ -183,7 +183,7 @@ class RunFolder:
             machine={
                 "python": platform.python_version(),
                 "system": platform.platform(),
-                "processor": _processor(),
+                "processor": processor(),
                 "cores": os.cpu_count(),
             },
             summary=summary,
@@ -248,7 +248,7 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

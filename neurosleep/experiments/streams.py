@@ -25,11 +25,21 @@ def make_stream(config: Config, data_dir: str | None, seed: int) -> Stream:
         return _cross_modal(config, data_dir, seed)
     if config.dataset in ("embeddings", "permuted-digits"):
         return _halves(config, data_dir, seed)
-    arrays = _features(config.dataset, data_dir) if config.dataset == "cifar10" else _pixels(config.dataset, data_dir)
+    arrays = labelled_arrays(config.dataset, data_dir)
     return class_incremental(*arrays, images_per_task=config.images_per_task, order=config.order, seed=seed)
 
 
 _Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+
+
+def labelled_arrays(dataset: str, data_dir: str | None) -> _Arrays:
+    """Return training inputs (n, n_inputs) and labels (n,), and those for testing, of a data set or of a user's file."""
+    if dataset == "cifar10":
+        return _features(dataset, data_dir)
+    if dataset in ("mnist-small", "mnist", "fashion-mnist"):
+        return _pixels(dataset, data_dir)
+    own = data.load_embeddings(Path(dataset))
+    return own.train_x, own.train_y, own.test_x, own.test_y
 
 
 def _pixels(name: str, data_dir: str | None) -> _Arrays:

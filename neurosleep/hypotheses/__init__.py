@@ -1,0 +1,43 @@
+"""Questions about sleep: conditions compared over seeds, with an answer and its uncertainty.
+
+>>> from neurosleep.hypotheses import Condition, DataStream, Experiment
+>>> experiment = Experiment("Does sleep help?", {"awake": Condition(), "asleep": Condition([night])})  # doctest: +SKIP
+>>> results = experiment.run("runs/help")  # doctest: +SKIP
+>>> print(results.compare("accuracy", "asleep", "awake"))  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurosleep.hypotheses.conditions import BlockedDepression as BlockedDepression
+    from neurosleep.hypotheses.conditions import BlockedPotentiation as BlockedPotentiation
+    from neurosleep.hypotheses.conditions import Condition as Condition
+    from neurosleep.hypotheses.conditions import DataStream as DataStream
+    from neurosleep.hypotheses.conditions import GenerativeNetwork as GenerativeNetwork
+    from neurosleep.hypotheses.conditions import ReluNetwork as ReluNetwork
+    from neurosleep.hypotheses.conditions import SilencedNeurons as SilencedNeurons
+    from neurosleep.hypotheses.experiment import Experiment as Experiment
+    from neurosleep.hypotheses.results import Results as Results
+
+_HOMES = {
+    "conditions": (
+        "BlockedDepression",
+        "BlockedPotentiation",
+        "Condition",
+        "DataStream",
+        "GenerativeNetwork",
+        "ReluNetwork",
+        "SilencedNeurons",
+    ),
+    "experiment": ("Experiment",),
+    "results": ("Results",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'neurosleep.hypotheses' has no attribute {name!r}")
+    return getattr(import_module(f"neurosleep.hypotheses.{_HOME_OF[name]}"), name)
