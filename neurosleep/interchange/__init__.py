@@ -1,4 +1,4 @@
-"""Spikes of a night for other software: SONATA, NWB, Neo, NIR data, and tables.
+"""Spikes of a night for other software: SONATA, NWB, Neo, Elephant, pynapple, NIR data, and tables.
 
 Times are those of the log: the step in which a spike fell times `dt`, from the begin of the file, all nights one behind
 the other. Neurons are numbered within their population. Stages of sleep go along as epochs where a format has them.
@@ -8,6 +8,17 @@ from neurosleep.interchange.neo_block import to_neo
 from neurosleep.interchange.nir_data import to_nir_data
 from neurosleep.interchange.nwb import to_nwb
 from neurosleep.interchange.sonata import to_sonata
+from neurosleep.interchange.spiketrains import to_elephant
 from neurosleep.interchange.tables import to_csv, to_pandas
+from neurosleep.interchange.tsgroup import to_pynapple
 
-__all__ = ["to_csv", "to_neo", "to_nir_data", "to_nwb", "to_pandas", "to_sonata"]
+__all__ = [
+    "to_csv",
+    "to_elephant",
+    "to_neo",
+    "to_nir_data",
+    "to_nwb",
+    "to_pandas",
+    "to_pynapple",
+    "to_sonata",
+]

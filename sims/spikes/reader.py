@@ -1,9 +1,7 @@
 """Reads the files of :class:`neurosleep.sims.spikes.log.SpikeLog`, even those that a crash cut short."""
 
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +12,12 @@ from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.content import Content, Windows
-from neurosleep.sims.spikes.file import DATASETS, ENCODING, VERSION, Sampled, open_to_read
-from neurosleep.sims.spikes.table import SpikeTable, dataset
+from neurosleep.sims.spikes.file import Sampled, open_to_read
+from neurosleep.sims.spikes.header import Epoch as Epoch
+from neurosleep.sims.spikes.header import read_header
+from neurosleep.sims.spikes.table import SpikeTable
 
 _BLOCK = 1 << 20  # events read at a time
-_OLD_VERSION = "1.0"  # which logged all spikes of all layers, and no samples
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """A night, or a stage of one: the steps from `start` up to, not including, `stop`."""
-
-    name: str
-    start: int
-    stop: int
-    seed: int
 
 
 class SpikeReader:
@@ -91,61 +80,34 @@ class SpikeReader:
         self.path = Path(path)
         self._file = open_to_read(self.path)
         try:
-            self._read_header()
+            self._read()
         except BaseException:
             self._file.close()
             raise
 
-    def _read_header(self) -> None:
-        encoding, self.version = self._attribute("encoding-type"), self._attribute("encoding-version")
-        if encoding != ENCODING or self.version not in (_OLD_VERSION, VERSION):
-            raise InputError(
-                f"{self.path} is of encoding {encoding!r}, version {self.version!r}, but this reader knows only "
-                f"{ENCODING!r}, versions {_OLD_VERSION!r} and {VERSION!r}; read it with the neurosleep that wrote it"
-            )
-        self.content = content = self._read_content()
-        self.populations, self.layers, self.windows = content.populations, content.layers, content.windows
-        self.membranes_every, self.weights_every = content.membranes_every, content.weights_every
-        self.dt = float(self._attribute("dt"))
-        self.seed = int(self._attribute("seed"))
-        self.config = json.loads(self._attribute("config"))
-        # A live writer may add to the file meanwhile. What this record tells was there before the record was.
-        with DATASETS:
-            progress = dataset(self._file, "progress")[()]
-            table = dataset(self._file, "epochs")[: int(progress["epochs"])]
-        self.n_steps = int(progress["steps"])
-        self.complete = bool(progress["complete"])
-        bounds = [*(int(start) for start in table["start"]), self.n_steps]
-        self.epochs = tuple(
-            Epoch(row["name"].decode(), start, stop, int(row["seed"]))
-            for row, (start, stop) in zip(table, pairwise(bounds), strict=True)
+    def _read(self) -> None:
+        header = read_header(self._file, self.path)
+        self.version, self.content, self.complete = header.version, header.content, header.complete
+        self.dt, self.seed, self.config = header.dt, header.seed, header.config
+        self.epochs, self.n_steps = header.epochs, header.n_steps
+        self.populations, self.layers, self.windows = (
+            header.content.populations,
+            header.content.layers,
+            header.content.windows,
         )
-        self._begins = {kind: table[kind].tolist() for kind in ("membranes", "weights") if kind in table.dtype.names}
-        counts = zip(self.layers, progress["events"].tolist(), strict=True)
-        self._events = {name: SpikeTable(self._file, f"spikes/{name}", "node_id", count) for name, count in counts}
+        self.membranes_every, self.weights_every = header.content.membranes_every, header.content.weights_every
+        self._header = header
+        self._events = {
+            name: SpikeTable(self._file, f"spikes/{name}", "node_id", count) for name, count in header.events.items()
+        }
         sampled: dict[Sampled, Collection[str]] = {
-            "membranes": content.membrane_shapes(),
-            "weights": content.weight_shapes(),
+            "membranes": self.content.membrane_shapes(),
+            "weights": self.content.weight_shapes(),
         }
         self._samples = {
-            kind: {name: SpikeTable(self._file, f"{kind}/{name}", "value", int(progress[kind])) for name in names}
+            kind: {name: SpikeTable(self._file, f"{kind}/{name}", "value", header.samples[kind]) for name in names}
             for kind, names in sampled.items()
         }
-
-    def _read_content(self) -> Content:
-        sizes = (int(size) for size in self._attribute("layer_sizes"))
-        populations = dict(zip(self._attribute("populations"), sizes, strict=True))
-        if self.version == _OLD_VERSION:
-            return Content(populations, tuple(populations), None, 0, 0, np.dtype(np.float32))
-        windows = self._file["windows"][()].tolist() if "windows" in self._file else None
-        return Content(
-            populations=populations,
-            layers=tuple(self._attribute("layers")),
-            windows=None if windows is None else tuple((start, stop) for start, stop in windows),
-            membranes_every=int(self._attribute("membranes_every")),
-            weights_every=int(self._attribute("weights_every")),
-            dtype=np.dtype(self._attribute("dtype")),
-        )
 
     @property
     def complete_until(self) -> int:
@@ -178,7 +140,11 @@ class SpikeReader:
         Samples of an epoch that only begins there are not among them.
         """
         for table in self._samples[kind].values():
-            begun = [count for epoch, count in zip(self.epochs, self._begins[kind], strict=True) if epoch.start == step]
+            begun = [
+                count
+                for epoch, count in zip(self.epochs, self._header.sampled_before[kind], strict=True)
+                if epoch.start == step
+            ]
             count = begun[-1] if begun else table.before(step + 1)
             return count, int(table.steps()[count - 1]) if count else 0
         return 0, 0
@@ -257,7 +223,7 @@ class SpikeReader:
         InputError
             If there is no such population, it was not logged, or not 0 <= start <= stop <= n_steps.
         """
-        return self._table(population).read(*self._range(population, start, stop))
+        return self._read_events(population, *self._range(population, start, stop))
 
     def iter_events(
         self, population: str, start: int | None = None, stop: int | None = None, chunk: int = _BLOCK
@@ -277,10 +243,9 @@ class SpikeReader:
         """
         if chunk < 1:
             raise InputError(f"chunk must be a positive number of events, got {chunk}")
-        table = self._table(population)
         first, last = self._range(population, start, stop)
         edges = [first, *range((first // chunk + 1) * chunk, last, chunk), last]  # in line with the file's chunks
-        return (table.read(begin, end) for begin, end in pairwise(edges) if begin < end)
+        return (self._read_events(population, begin, end) for begin, end in pairwise(edges) if begin < end)
 
     def raster(self, population: str, start: int | None = None, stop: int | None = None) -> NDArray[np.bool_]:
         """Tell which neuron spiked at which step from `start` up to, not including, `stop`.
@@ -327,11 +292,12 @@ class SpikeReader:
         return table.read(*_rows(table, start, stop))
 
     def weights(
-        self, layer: str, start: int | None = None, stop: int | None = None
+        self, layer: str, start: int | None = None, stop: int | None = None, *, epoch: int | None = None
     ) -> Iterator[tuple[int, NDArray[np.floating]]]:
         """Yield the snapshots of the weights into a layer from step `start` up to, not including, `stop`.
 
-        One is read at a time. See `weight_steps` for those there are.
+        One is read at a time. See `weight_steps` for those there are. With `epoch`, its index (from the end if
+        negative), only those taken in it: the last of one and the first of the next may be of the same step.
 
         Yields
         ------
@@ -342,10 +308,17 @@ class SpikeReader:
         Raises
         ------
         InputError
-            If there are no snapshots of that layer.
+            If there are no snapshots of that layer, or there is no such epoch.
         """
         table = self._sampled("weights", layer)
-        rows = (table.read(index, index + 1) for index in range(*_rows(table, start, stop)))
+        first, last = _rows(table, start, stop)
+        if epoch is not None:
+            if not -len(self.epochs) <= epoch < len(self.epochs):
+                raise InputError(f"{self.path} has {len(self.epochs)} epochs, so there is no epoch {epoch}")
+            bounds = [*self._header.sampled_before["weights"], table.count]
+            number = epoch % len(self.epochs)
+            first, last = max(first, bounds[number]), min(last, bounds[number + 1])
+        rows = (table.read(index, index + 1) for index in range(first, last))
         return ((int(step[0]), value[0]) for step, value in rows)
 
     def weight_steps(self, layer: str) -> NDArray[np.uint32]:
@@ -370,10 +343,16 @@ class SpikeReader:
     ) -> None:
         self.close()
 
-    def _attribute(self, key: str) -> Any:
-        if key not in self._file.attrs:
-            raise InputError(f"{self.path} is not a spike log: its root has no attribute {key!r}")
-        return self._file.attrs[key]
+    def _read_events(self, population: str, first: int, last: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Return some events, of neurons that there are."""
+        step, node_id = self._table(population).read(first, last)
+        size = self.populations[population]
+        if len(node_id) and (largest := int(node_id.max())) >= size:
+            raise InputError(
+                f"{self.path} is damaged: spikes/{population} has a spike of neuron {largest}, but the population has "
+                f"only {size}, numbered from 0; restore the file from a copy, or simulate again"
+            )
+        return step, node_id
 
     def _table(self, population: str) -> SpikeTable:
         if population not in self.populations:

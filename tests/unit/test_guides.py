@@ -83,7 +83,7 @@ def test_nir(slept, tmp_path, monkeypatch) -> None:
 
 
 def test_spikes(tmp_path, monkeypatch) -> None:
-    for needs in ("pynwb", "neo", "pandas"):
+    for needs in ("pynwb", "neo", "pandas", "elephant", "pynapple", "statsmodels"):
         pytest.importorskip(needs)
     monkeypatch.chdir(tmp_path)
     assert "hidden1" in run("spikes.md", {})

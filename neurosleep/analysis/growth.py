@@ -1,0 +1,194 @@
+"""What sleep does to weights, layer by layer: growth against pruning."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurosleep.analysis.effects import Effect, of_mean
+from neurosleep.analysis.one_night import one_night
+from neurosleep.interchange.source import Log
+from neurosleep.sims.errors import InputError
+from neurosleep.sleep_record import SleepRecord, weight_change
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What happened to the weights of one layer.
+
+    Attributes
+    ----------
+    task
+        Number of the task after which the network slept; 0 if that is not known.
+    stage, layer
+        Their names.
+    until
+        Seconds from the begin of the night at which it was looked at; nan for its end.
+    potentiated, depressed
+        Shares of the layer's weights that grew and that shrank.
+    mean_change, mean_absolute_change
+        Of a weight, in the weights' own units.
+    """
+
+    task: int
+    stage: str
+    layer: str
+    until: float
+    potentiated: float
+    depressed: float
+    mean_change: float
+    mean_absolute_change: float
+
+
+@dataclass(frozen=True)
+class NetGrowth:
+    """Growth against pruning in one layer.
+
+    Attributes
+    ----------
+    stage, layer
+        Their names.
+    potentiated, depressed
+        Shares of the weights that grew and that shrank.
+    net
+        potentiated - depressed, with Student's interval over `n`.
+    n
+        How many nights, or neurons, the interval is of.
+    """
+
+    stage: str
+    layer: str
+    potentiated: float
+    depressed: float
+    net: Effect
+    n: int
+
+
+@dataclass(frozen=True)
+class WeightGrowth:
+    """Growth against pruning, layer by layer.
+
+    Attributes
+    ----------
+    rows
+        Every look at a layer: one a night, or one a snapshot.
+    net
+        One entry a stage and layer.
+    over
+        What the intervals of `net` are over: "nights", or the postsynaptic "neurons" of one night.
+    """
+
+    rows: tuple[Growth, ...]
+    net: tuple[NetGrowth, ...]
+    over: str
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return `rows`: shares from 0 to 1, times in seconds."""
+        return [{key.replace("_", " "): value for key, value in asdict(row).items()} for row in self.rows]
+
+    def __str__(self) -> str:
+        layers = "; ".join(
+            f"{net.layer} in {net.stage}: {net.potentiated:.2%} grew, {net.depressed:.2%} shrank, net {net.net} of all "
+            f"({net.n} {self.over})"
+            for net in self.net
+        )
+        return layers or "no stage changed weights"
+
+
+def weight_growth(record: Mapping[str, Any] | Sequence[SleepRecord]) -> WeightGrowth:
+    """Summarise the changes of weights that the record of a run tells.
+
+    Parameters
+    ----------
+    record
+        The record of a run of an experiment, or what `neurosleep.sleep` returned for one night or several.
+
+    Raises
+    ------
+    InputError
+        If these are neither.
+    """
+    stages = record.get("stages") if isinstance(record, Mapping) else [night.to_dict() for night in record]
+    if stages is None:
+        raise InputError("expected the record of a run, with 'stages', or a list of SleepRecord")
+    rows = tuple(
+        Growth(
+            task=stage.get("task", 0),
+            stage=stage["stage"],
+            layer=change["layer"],
+            until=math.nan,
+            potentiated=change["potentiated"] / change["size"],
+            depressed=change["depressed"] / change["size"],
+            mean_change=change["mean_after"] - change["mean_before"],
+            mean_absolute_change=change["mean_absolute_change"],
+        )
+        for stage in stages
+        for change in stage.get("weight_changes", ())
+    )
+    groups: dict[tuple[str, str], list[Growth]] = {}
+    for row in rows:
+        groups.setdefault((row.stage, row.layer), []).append(row)
+    return WeightGrowth(rows, tuple(_over_nights(*names, group) for names, group in groups.items()), "nights")
+
+
+def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
+    """Follow growth and pruning over one night, from a log with snapshots of the weights (`weights_every`).
+
+    Each snapshot is compared with the night's first, which is taken after a downscaling at its very begin. Two
+    snapshots are held in memory.
+
+    Parameters
+    ----------
+    log
+        A file that `SpikeLog` wrote, or its open reader.
+    night
+        Index of the epoch, from the end if negative.
+
+    Raises
+    ------
+    InputError
+        If the log is missing or damaged, has no such night, or fewer than two snapshots of it.
+    """
+    rows, net = [], []
+    with one_night(log, night) as asleep:
+        reader = asleep.part.reader
+        if not reader.weights_every:
+            raise InputError(f"{reader.path} has no snapshots of weights; write it with SpikeLog(weights_every=...)")
+        few = f"night {night} of {reader.path} has fewer than two snapshots"
+        for layer in reader.content.weight_shapes():
+            snapshots = reader.weights(layer, epoch=night)
+            begin = next(snapshots, None)
+            if begin is None:
+                raise InputError(f"{few} of {layer}; make weights_every smaller")
+            first, last = begin[1], None
+            for step, last in snapshots:
+                change = weight_change(layer, first, last)
+                rows.append(
+                    Growth(
+                        task=0,
+                        stage=asleep.stage.name,
+                        layer=layer,
+                        until=(step - asleep.stage.start) * asleep.dt,
+                        potentiated=change.potentiated / change.size,
+                        depressed=change.depressed / change.size,
+                        mean_change=change.mean_after - change.mean_before,
+                        mean_absolute_change=change.mean_absolute_change,
+                    )
+                )
+            if last is None:
+                raise InputError(f"{few} of {layer}; make weights_every smaller")
+            net.append(_over_neurons(asleep.stage.name, layer, last.astype(np.float64) - first))
+    return WeightGrowth(tuple(rows), tuple(net), "neurons")
+
+
+def _over_nights(stage: str, layer: str, rows: Sequence[Growth]) -> NetGrowth:
+    grew, shrank = (np.array([getattr(row, what) for row in rows]) for what in ("potentiated", "depressed"))
+    return NetGrowth(stage, layer, float(grew.mean()), float(shrank.mean()), of_mean(grew - shrank), len(rows))
+
+
+def _over_neurons(stage: str, layer: str, change: NDArray[np.float64]) -> NetGrowth:
+    grew, shrank = (change > 0).mean(0), (change < 0).mean(0)
+    return NetGrowth(stage, layer, float(grew.mean()), float(shrank.mean()), of_mean(grew - shrank), change.shape[1])

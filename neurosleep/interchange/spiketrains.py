@@ -1,0 +1,61 @@
+"""Spikes for Elephant (Denker et al. 2018, Neuroinformatics; doi 10.12751/incf.ni2018.0019): a list of spike trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from neurosleep.interchange.neo_block import to_neo
+from neurosleep.interchange.source import Log, need, selected
+from neurosleep.sims.errors import InputError
+
+
+def to_elephant(
+    log: Log,
+    *,
+    night: int = -1,
+    populations: Sequence[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+) -> list[Any]:
+    """Return the spikes of one night as Elephant takes them: a ``neo.SpikeTrain`` for each neuron.
+
+    Silent neurons are among them. All trains have the same ``t_start`` and ``t_stop`` in seconds of the log, and the
+    annotations ``population`` and ``node_id``. They come population by population, so that of one population the train
+    of neuron i is the i-th. A bin of n steps is ``n * dt``. All spikes are held in memory.
+
+    Parameters
+    ----------
+    log
+        A file that `SpikeLog` wrote, or its open reader.
+    night
+        Index of the epoch, from the end if negative.
+    populations
+        Whose spikes; None for all that were logged.
+    start, stop
+        Steps of the log, within the night, `stop` not included; None for all of the night.
+
+    Raises
+    ------
+    InputError
+        If the log is missing or damaged, has no such night, populations or steps, some of the steps were not logged
+        (a train cannot tell them from silent ones), or Neo is not installed.
+    """
+    need("neo", "elephant")
+    with selected(log, populations) as part:
+        reader = part.reader
+        if not -len(part.stages) <= night < len(part.stages):
+            raise InputError(f"{reader.path} has {len(part.stages)} nights, numbered from 0, so no night {night}")
+        stage = part.stages[night]
+        first, last = stage.start if start is None else start, stage.stop if stop is None else stop
+        if not stage.start <= first < last <= stage.stop:
+            raise InputError(
+                f"expected {stage.start} <= start < stop <= {stage.stop}, the steps of night {night} of {reader.path}, "
+                f"got start {first}, stop {last}"
+            )
+        if (logged := reader.logged_steps(first, last)) < last - first:
+            raise InputError(
+                f"only {logged} of the steps from {first} to {last} were logged in {reader.path}; give start and stop "
+                f"within one of {', '.join(f'{a} to {b}' for a, b in stage.logged) or 'no steps'}"
+            )
+        block = to_neo(reader, populations=part.populations, start=first, stop=last)
+        (segment,) = (s for s in block.segments if s.epochs[0].durations[0] > 0)  # empty nights may touch this one
+        return list(segment.spiketrains)
