@@ -1,19 +1,12 @@
 """Runs an experiment over seeds, in processes of its own, so that nothing finished is ever lost or done twice."""
 
-import multiprocessing as mp
-import os
-import signal
 import statistics
 import sys
-import threading
 import traceback
-from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +15,7 @@ from tqdm import tqdm
 
 from neurosleep.experiments.base import Experiment, Progress, RunContext
 from neurosleep.experiments.folder import RunFolder, reading
+from neurosleep.pool import Lost, ctrl_c_remembered, here, in_workers
 from neurosleep.sims.errors import BackendError, InputError
 
 
@@ -90,7 +84,7 @@ def run_experiment(
     failed: dict[int, str] = {}
     try:
         with (
-            _ctrl_c_remembered() as interrupted,
+            ctrl_c_remembered() as interrupted,
             tqdm(
                 total=amount * seeds,
                 initial=amount * (seeds - len(todo)),
@@ -105,12 +99,15 @@ def run_experiment(
                     raise KeyboardInterrupt
                 bar.update(amount)
 
-            outcomes = _in_pool(job, todo, workers, on_progress) if workers > 1 else _here(job, todo, on_progress)
+            jobs = [partial(job.run, seed) for seed in todo]
+            outcomes: Generator[tuple[int, str | Lost | None], None, None]
+            outcomes = in_workers(jobs, workers, on_progress) if workers > 1 else here(jobs, on_progress)
             with closing(outcomes):  # at once, also on Ctrl-C: that is what ends the workers
-                for seed, error in outcomes:
-                    if error is not None:
-                        failed[seed] = error
-                        bar.write(f"neurosleep: seed {seed} failed: {' '.join(error.split())}", file=sys.stderr)
+                for number, outcome in outcomes:
+                    if outcome is not None:
+                        failed[todo[number]] = error = str(outcome)
+                        told = f"neurosleep: seed {todo[number]} failed: {' '.join(error.split())}"
+                        bar.write(told, file=sys.stderr)
                     bar.set_postfix_str(f"{sum(map(folder.finished, wanted))} of {seeds} seeds done")
     finally:
         runs = [folder.read_run(seed) for seed in wanted if folder.finished(seed)]
@@ -148,6 +145,8 @@ class _Job:
         The spikes of seed 0 are kept.
         """
         folder = RunFolder(self.out)
+        if folder.finished(seed):  # by a worker that was killed before it could tell
+            return None
         spikes = folder.spikes if seed == 0 else None
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -162,105 +161,3 @@ class _Job:
         finally:
             torch.set_num_threads(threads)
         return None
-
-
-_Outcomes = Generator[tuple[int, str | None], None, None]
-
-
-def _here(job: _Job, seeds: list[int], on_progress: Progress) -> _Outcomes:
-    """Run one seed after the other in this process."""
-    for seed in seeds:
-        yield seed, job.run(seed, on_progress)
-
-
-def _in_pool(job: _Job, seeds: list[int], workers: int, on_progress: Progress) -> _Outcomes:
-    """Run the seeds in worker processes, which end when this is left, as by Ctrl-C, or this process ends.
-
-    Each worker holds the reading end of a pipe into which nothing is ever written: its end is the sign to end, too.
-    That is safe at any moment, since files appear whole, and a spike log can be read up to its last flush.
-    """
-    context = mp.get_context("spawn")
-    amounts = context.RawArray("d", len(seeds))  # of work done; each run adds to its own
-    reported = 0.0
-    lifeline, end = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(workers, context, _enter_worker, (lifeline, amounts)) as pool, lifeline, end:
-        with ctrl_c_held():
-            futures = {pool.submit(_run_in_worker, job, seed, slot): seed for slot, seed in enumerate(seeds)}
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            total = sum(amounts)
-            on_progress(total - reported)
-            reported = total
-            for future in done:
-                try:
-                    yield futures[future], future.result()
-                except BrokenProcessPool:
-                    yield futures[future], "not finished, since a worker process was killed (out of memory?)"
-        pool.shutdown()
-
-
-_worker_amounts: Any = None
-
-
-def _enter_worker(lifeline: Connection, amounts: Any) -> None:
-    """Set up a worker process; Ctrl-C is the parent's to handle."""
-    global _worker_amounts
-    _worker_amounts = amounts
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
-
-
-def end_with(lifeline: Connection) -> None:
-    """End this process when the process at the other end of a pipe does; for a thread of its own."""
-    lifeline.poll(None)
-    os._exit(1)
-
-
-def _run_in_worker(job: _Job, seed: int, slot: int) -> str | None:
-    def on_progress(amount: float) -> None:
-        _worker_amounts[slot] += amount
-
-    return job.run(seed, on_progress)
-
-
-@contextmanager
-def _ctrl_c_remembered() -> Iterator[threading.Event]:
-    """Note a Ctrl-C, besides raising `KeyboardInterrupt`.
-
-    Python drops an exception that a signal raises while it is in a destructor or a weak reference's callback, of which
-    h5py has many; then the note is all there is of it.
-    """
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # Ctrl-C is not for others
-        yield interrupted
-        return
-
-    def on_signal(*_: object) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    def on_dropped(dropped: "sys.UnraisableHookArgs") -> None:
-        if dropped.exc_type is not KeyboardInterrupt:
-            hook(dropped)
-
-    before, hook = signal.signal(signal.SIGINT, on_signal), sys.unraisablehook
-    sys.unraisablehook = on_dropped
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-        sys.unraisablehook = hook
-
-
-@contextmanager
-def ctrl_c_held() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never get one (on Windows only once they are set up)."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from neurosleep.experiments import EXPERIMENTS
 from neurosleep.experiments.config import convert
-from neurosleep.experiments.runner import ctrl_c_held, end_with
+from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
 from neurosleep.tuning.objective import Objective, tunable
 from neurosleep.tuning.space import Dimension, changed_values, current

@@ -1,0 +1,199 @@
+"""The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
+
+``experiment.toml``, ``runs/CONDITION/seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
+(the story of a failed one), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import msgspec
+
+from neurosleep.experiments.folder import write_json, write_text
+from neurosleep.hypotheses.experiment import Experiment
+from neurosleep.hypotheses.record import FORMAT, Record, RunId
+from neurosleep.sims.errors import InputError
+
+State = Literal["finished", "failed", "damaged", "missing"]
+_NEEDED = {
+    "format": int,
+    "condition": str,
+    "seed": int,
+    "tasks": list,
+    "accuracy": float,
+    "checkpoints": list,
+    "stages": list,
+    "log": bool,
+    "seconds": dict,
+}
+
+
+class ExperimentFolder:
+    """Reads and writes one folder."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.toml = self.path / "experiment.toml"
+
+    def open(self, experiment: Experiment) -> None:
+        """Make the folder for an experiment, or go on in one that holds the same.
+
+        Seeds and conditions may be added to an experiment, or left out: that is still the same one.
+
+        Raises
+        ------
+        InputError
+            If there is something else at this path, which stays as it is, or the folder cannot be made.
+        """
+        try:
+            if self.toml.exists():
+                self._check_same(self.read_experiment(), experiment)
+            # Hidden files do not count: they are what a killed process leaves of a file it was about to write.
+            elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
+                raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.toml.exists() or self.toml.read_text(encoding="utf-8") != experiment.to_toml():
+                write_text(self.toml, experiment.to_toml())
+            for name in experiment.conditions:
+                self._of(name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
+
+    def _check_same(self, there: Experiment, asked: Experiment) -> None:
+        """Raise if runs of the experiment that is there are not those of the one that is asked for."""
+        differing = [
+            f"{what} is {old!r} there and {new!r} here"
+            for what in ("question", "stream", "network", "training", "backend", "products", "logs")
+            if (old := getattr(there, what)) != (new := getattr(asked, what))
+        ]
+        differing += [
+            f"condition {name!r} is {old!r} there and {asked.conditions[name]!r} here"
+            for name, old in there.conditions.items()
+            if name in asked.conditions and old != asked.conditions[name]
+        ]
+        first, then = there.runs[0].seed, asked.runs[0].seed
+        if asked.logs == there.logs == "first" and first != then:
+            differing.append(f"the first seed, whose spikes are kept, is {first} there and {then} here")
+        if differing:
+            raise InputError(f"{self.path} holds another experiment ({'; '.join(differing)}): give another folder")
+
+    def read_experiment(self) -> Experiment:
+        """Return the experiment whose folder this is.
+
+        Raises
+        ------
+        InputError
+            If this is no such folder, or its file is damaged.
+        """
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is not a folder; give the folder of an experiment")
+        if not self.toml.exists():
+            raise InputError(f"{self.path} does not hold an experiment: there is no experiment.toml in it")
+        return Experiment.read(self.toml)
+
+    def _of(self, condition: str) -> Path:
+        name = quote(condition, safe="+").replace("~", "%7E")
+        return self.path / "runs" / (name if name.strip(".") else name.replace(".", "%2E"))
+
+    def run_file(self, run: RunId) -> Path:
+        """Where a finished run is kept."""
+        return self._of(run.condition) / f"seed-{run.seed}.json"
+
+    def spikes(self, run: RunId) -> Path:
+        """Where the spikes of a run are kept."""
+        return self.run_file(run).with_suffix(".h5")
+
+    def _error_file(self, run: RunId) -> Path:
+        return self.run_file(run).with_suffix(".error.txt")
+
+    def write_run(self, run: RunId, record: Record, log: Path | None = None) -> None:
+        """Keep a finished run, and the file of its spikes, which is moved here first."""
+        if log is not None:
+            half = self.spikes(run).with_name(f".{self.spikes(run).name}")
+            shutil.move(log, half)  # from another disk, perhaps: then it is a copy, which takes time
+            half.replace(self.spikes(run))
+        write_json(self.run_file(run), record)
+        self._error_file(run).unlink(missing_ok=True)
+
+    def write_error(self, run: RunId, story: str) -> None:
+        """Keep the whole story of a failed run."""
+        write_text(self._error_file(run), story)
+
+    def read_run(self, run: RunId) -> Record:
+        """Return a finished run.
+
+        Raises
+        ------
+        InputError
+            If its file cannot be read, or holds something else.
+        """
+        file = self.run_file(run)
+        try:
+            record = msgspec.json.decode(file.read_bytes(), type=Record)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read ({error})") from error
+        for key, kind in _NEEDED.items():
+            if not isinstance(record.get(key), kind):
+                raise InputError(f"{file} is damaged: {key} is {record.get(key)!r}")
+        if record["format"] != FORMAT:
+            raise InputError(f"{file} has format {record['format']}, and this version of neurosleep reads {FORMAT}")
+        if (record["condition"], record["seed"]) != run:
+            raise InputError(f"{file} is damaged: it holds {RunId(record['condition'], record['seed'])}")
+        if record["log"] and not self.spikes(run).exists():
+            raise InputError(f"{self.spikes(run)} is missing, the spikes of a finished run")
+        return record
+
+    def state(self, experiment: Experiment) -> dict[RunId, tuple[State, str]]:
+        """Return what there is of each run of an experiment, and why it is not finished."""
+        return {run: self._state(run) for run in experiment.runs}
+
+    def _state(self, run: RunId) -> tuple[State, str]:
+        if self.run_file(run).exists():
+            try:
+                self.read_run(run)
+            except InputError as error:
+                return "damaged", str(error)
+            return "finished", ""
+        if self._error_file(run).exists():
+            story = self._error_file(run).read_text(encoding="utf-8", errors="replace").strip()
+            return "failed", story.splitlines()[-1] if story else "no story was kept"
+        return "missing", ""
+
+    def set_aside(self, run: RunId) -> Path:
+        """Give a damaged run's file another name, so that the run can be done again; return that name."""
+        aside = self.run_file(run).with_suffix(".damaged")
+        self.run_file(run).replace(aside)
+        return aside
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from running the experiment of this folder; freed when this process ends, too.
+
+        Raises
+        ------
+        InputError
+            If another process does already.
+        """
+        with (self.path / ".lock").open("a+b") as lock:
+            try:
+                _lock(lock.fileno())
+            except OSError as error:
+                raise InputError(f"{self.path} is being worked on by another process: wait until it ends") from error
+            yield
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process, or raise OSError."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
