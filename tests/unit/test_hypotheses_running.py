@@ -186,7 +186,7 @@ def start(tmp_path: Path, out: Path, workers: int) -> "subprocess.Popen[bytes]":
 
 def killed_and_finished(tmp_path: Path, kills: int, workers: int) -> Path:
     """Kill an experiment that many times, each after another run or two are finished; then let it end."""
-    out, chance = tmp_path / "out", random.Random(7)
+    out, chance = tmp_path / "out", random.Random(7)  # noqa: S311
     for kill in range(kills):
         process = start(tmp_path, out, workers)
         deadline = time.monotonic() + 60
