@@ -72,7 +72,7 @@ def in_workers(
         lifeline, end = context.Pipe(duplex=False)
         shared = lifeline, amounts, states
         with ProcessPoolExecutor(min(workers, len(batch)), context, _enter, shared) as pool, lifeline, end:
-            with ctrl_c_held():
+            with ctrl_c_held(), _main_left_out():
                 futures = {pool.submit(_do, job, number): number for number, job in batch.items()}
             pending, broken = set(futures), False
             while pending and not broken:
@@ -95,6 +95,20 @@ def in_workers(
             if tries[number] == TRIES:
                 del left[number]
                 yield number, Lost()
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Keep processes that are started meanwhile from running the user's script again, as "spawn" has them do."""
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 _shared: Any = None

@@ -39,7 +39,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:
-    """Draw the figures of a run's folder again, and write them with its table into ``report.html``.
+    """Draw the figures of a run's or an experiment's folder again; write them with its table into ``report.html``.
 
     Returns
     -------
@@ -50,6 +50,12 @@ def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:
     InputError
         If the folder has no results, or no finished run, or they are damaged.
     """
+    if (folder / "experiment.toml").exists():
+        from neurosleep.hypotheses import Results
+
+        found = Results.open(folder)
+        summary = found.summary().to_dict("index")
+        return [found.report()], [{"condition": name, **row} for name, row in summary.items()]
     run_folder = RunFolder(folder)
     results = run_folder.read_results()
     name = results.experiment

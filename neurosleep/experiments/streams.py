@@ -33,7 +33,7 @@ _Arrays = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDA
 
 
 def labelled_arrays(dataset: str, data_dir: str | None) -> _Arrays:
-    """Return training inputs (n, n_inputs) and labels (n,), and those for testing, of a data set or of a user's file."""
+    """Return training inputs (n, n_inputs) and labels (n,), and those for testing, of a data set or a user's file."""
     if dataset == "cifar10":
         return _features(dataset, data_dir)
     if dataset in ("mnist-small", "mnist", "fashion-mnist"):

@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neurosleep.hypotheses.comparison import Comparison as Comparison
+    from neurosleep.hypotheses.comparison import Comparisons as Comparisons
+    from neurosleep.hypotheses.comparison import seeds_needed as seeds_needed
     from neurosleep.hypotheses.conditions import BlockedDepression as BlockedDepression
     from neurosleep.hypotheses.conditions import BlockedPotentiation as BlockedPotentiation
     from neurosleep.hypotheses.conditions import Condition as Condition
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
     from neurosleep.hypotheses.conditions import ReluNetwork as ReluNetwork
     from neurosleep.hypotheses.conditions import SilencedNeurons as SilencedNeurons
     from neurosleep.hypotheses.experiment import Experiment as Experiment
+    from neurosleep.hypotheses.report import write_report as write_report
     from neurosleep.hypotheses.results import Results as Results
 
 _HOMES = {
+    "comparison": ("Comparison", "Comparisons", "seeds_needed"),
     "conditions": (
         "BlockedDepression",
         "BlockedPotentiation",
@@ -31,6 +36,7 @@ _HOMES = {
         "SilencedNeurons",
     ),
     "experiment": ("Experiment",),
+    "report": ("write_report",),
     "results": ("Results",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -43,7 +43,7 @@ def on_cluster(jobs: Sequence[Job], scheduler: "str | Client", on_progress: Prog
         of neurosleep.
     """
     distributed = need("distributed", "dask")
-    client = _connected(distributed, scheduler) if isinstance(scheduler, str) else scheduler
+    client: Any = _connected(distributed, scheduler) if isinstance(scheduler, str) else scheduler
     try:
         _check_workers(client)
         name = uuid4().hex
@@ -73,12 +73,13 @@ def on_cluster(jobs: Sequence[Job], scheduler: "str | Client", on_progress: Prog
 
 def _connected(distributed: Any, address: str) -> "Client":
     try:
-        return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+        client: Client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"no scheduler answers at {address!r} ({reason}); give its address as tcp://host:8786"
         ) from error
+    return client
 
 
 def _check_workers(client: "Client") -> None:

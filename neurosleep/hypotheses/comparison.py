@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ Test = Literal["t", "wilcoxon", "permutation"]
 Correction = Literal["holm", "bonferroni", "none"]
 Alternative = Literal["two-sided", "greater", "less"]
 Values = NDArray[np.float64]
+_ROUNDING = 1e-12  # differences of 0.3 - 0.2 and 0.4 - 0.3 are the same: what is left is rounding
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Comparison:
     n
         Seeds that both conditions have.
     dropped
-        Seeds that one of them lacks.
+        Seeds of which one of them has no value: the run is not finished, or the metric is not defined there.
     """
 
     metric: str
@@ -78,14 +80,17 @@ class Comparison:
     def __str__(self) -> str:
         where = "".join(f", {name} {label}" for name, label in self.at.items())
         scale, units = (100, " points") if self.units == "share" else (1, "" if self.units == "1" else f" {self.units}")
-        shown = ".1f" if self.units == "share" else ".3g"
-        text = f"{self.first} - {self.second}: {self.metric}{where} {scale * self.effect:+{shown}}{units}"
+        shown = "z.1f" if self.units == "share" else "z.3g"  # z: no minus before 0.0
+        text = f"{self.first} - {self.second}: {self.metric}{where}"
+        if not self.n:
+            return f"{text} cannot be compared: no seed has a value in both"
+        text += f" {scale * self.effect:+{shown}}{units}"
         if not math.isnan(self.low):
             low, high = f"{scale * self.low:{shown}}", f"{scale * self.high:{shown}}"
             text += f" ({100 * self.confidence:g} % CI {low} to {high})"
         text += f", {self._tested()}, n = {self.n} seed{'' if self.n == 1 else 's'}"
         lacking = ", ".join(map(str, self.dropped))
-        return text + (f" (without {lacking}, which one of the two lacks)" if self.dropped else "")
+        return text + (f" (without {lacking}: no value in one of the two)" if self.dropped else "")
 
     def _tested(self) -> str:
         if math.isnan(self.p):
@@ -148,25 +153,25 @@ def compare(
             raise InputError(unknown(what, name, get_args(known)))
     if alternative not in get_args(Alternative):
         raise InputError(unknown("alternative", alternative, get_args(Alternative)))
-    if not 0 < confidence < 1:
+    if isinstance(confidence, str) or not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1, as 0.95, got {confidence!r}")
     values = values_of(dataset, metric, at or {})
     firsts = [first] if isinstance(first, str) else list(first)
     conditions = [str(name) for name in values.condition.values]
-    for name in (*firsts, second):
-        if name not in conditions:
-            raise InputError(unknown("condition", name, conditions))
+    for wanted in (*firsts, second):
+        if wanted not in conditions:
+            raise InputError(unknown("condition", wanted, conditions))
     if not firsts or second in firsts or len(set(firsts)) < len(firsts):
         raise InputError(f"give one or more conditions, each once, other than {second!r}, got {firsts}")
     rows = []
-    for name in firsts:
-        a, b = (values.sel(condition=c).values.astype(np.float64) for c in (name, second))
+    for one in firsts:
+        a, b = (values.sel(condition=c).values.astype(np.float64) for c in (one, second))
         both = np.isfinite(a) & np.isfinite(b)
-        row = _tested(a[both] - b[both], test, confidence, alternative)
+        row = _tested(a[both], b[both], test, confidence, alternative)
         rows.append(
             Comparison(
                 metric=metric,
-                first=name,
+                first=one,
                 second=second,
                 at=dict(at or {}),
                 units=values.attrs.get("units", "1"),
@@ -194,6 +199,8 @@ def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
     if metric not in known:
         raise InputError(unknown("metric", metric, known))
     array = dataset[metric]
+    if not array.size:
+        raise InputError(f"no finished run has {metric} yet")
     for name, label in at.items():
         if name not in array.dims or name in ("condition", "seed"):
             rest = [str(dim) for dim in array.dims if dim not in ("condition", "seed")]
@@ -211,17 +218,17 @@ def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
     return array
 
 
-def _tested(d: Values, test: Test, confidence: float, alternative: Alternative) -> dict[str, Any]:
+def _tested(a: Values, b: Values, test: Test, confidence: float, alternative: Alternative) -> dict[str, Any]:
     """Return the effect of paired differences, with its interval and test."""
-    n, nan = len(d), math.nan
+    d, n, nan = a - b, len(a), math.nan
     row = {"n": n, "effect": float(d.mean()) if n else nan, "low": nan, "high": nan, "dz": nan}
     row |= {"statistic": nan, "df": nan, "p": nan, "p_uncorrected": nan}
-    if n < 2 or np.ptp(d) == 0:
+    if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
         return row
-    row["dz"] = float(d.mean() / d.std(ddof=1))
+    row["dz"] = row["effect"] / sd
     if test == "t":
         found = stats.ttest_1samp(d, 0.0, alternative=alternative)
-        spread = stats.t.ppf((1 + confidence) / 2, n - 1) * d.std(ddof=1) / math.sqrt(n)
+        spread = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
         row |= {"low": row["effect"] - spread, "high": row["effect"] + spread, "df": float(n - 1)}
         row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
     else:
@@ -231,15 +238,16 @@ def _tested(d: Values, test: Test, confidence: float, alternative: Alternative) 
             found = stats.wilcoxon(d, alternative=alternative)
             row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
         else:
+            largest = np.abs(d).max()
             found = stats.permutation_test(
-                (d,),
-                lambda x, axis: np.mean(x, axis=axis),
+                (d / largest,),
+                lambda x, axis: np.round(np.mean(x, axis=axis), 12),  # ties that differ by rounding are still ties
                 permutation_type="samples",
                 n_resamples=100_000,  # all 2**n where that is fewer
                 alternative=alternative,
                 rng=np.random.default_rng(0),
             )
-            row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
+            row |= {"statistic": row["effect"], "p_uncorrected": float(found.pvalue)}
     row["p"] = row["p_uncorrected"]
     return row
 
@@ -283,7 +291,10 @@ def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float =
             "effect must not be 0, sd must be positive, power and alpha between 0 and 1, "
             f"got {effect!r}, {sd!r}, {power!r}, {alpha!r}"
         )
-    solve = need("statsmodels.stats.power", "experiments").TTestPower().solve_power
-    if abs(effect / sd) > 20:  # the search for n does not begin below 2
-        return 2
-    return max(2, math.ceil(float(np.squeeze(solve(abs(effect / sd), power=power, alpha=alpha)))))
+    model = need("statsmodels.stats.power", "experiments").TTestPower()
+    size = abs(effect / sd)
+    if size > 1:  # few seeds: there statsmodels' search may fail, and the tail on the other side, which is tiny, be nan
+        return next(n for n in count(2) if model.power(size, n, alpha / 2, alternative="larger") >= power)
+    if size < 1e-4:
+        raise InputError(f"effect must be at least 1e-4 sd, as smaller ones need 1e8 seeds, got {effect!r} and {sd!r}")
+    return max(2, math.ceil(float(np.squeeze(model.solve_power(size, power=power, alpha=alpha)))))

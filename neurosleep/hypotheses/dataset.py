@@ -20,10 +20,15 @@ _RUN: dict[str, tuple[str, str]] = {  # variables over condition and seed, with 
     "new_accuracy": ("share", "accuracy at the end on the last task"),
     "forgetting": (
         "share",
-        "mean over all tasks but the last of the best accuracy before the end minus that at the end",
+        "mean over all tasks but the last of the best accuracy before the end minus that at the end "
+        "(Chaudhry et al. 2018, arXiv 1801.10112)",
     ),
     "sleep_seconds": ("s", "time that spontaneous replay took on the machine"),
     "total_seconds": ("s", "time that the run took on the machine"),
+}
+_TIME: dict[str, tuple[str, str, tuple[str, ...]]] = {  # over condition, seed, time and more
+    "total_accuracy": ("share", "share of all test inputs classified right", ()),
+    "task_accuracy": ("share", "share of a task's test inputs classified right", ("task",)),
 }
 _STAGE: dict[str, tuple[str, str, tuple[str, ...]]] = {  # over condition, seed, stage and more
     "rate": ("Hz", "mean firing rate of a neuron in spontaneous replay", ("population",)),
@@ -32,6 +37,15 @@ _STAGE: dict[str, tuple[str, str, tuple[str, ...]]] = {  # over condition, seed,
     "potentiated": ("share", "share of a layer's synapses that grew", ("layer",)),
     "depressed": ("share", "share of a layer's synapses that shrank", ("layer",)),
     "mean_absolute_change": ("1", "mean absolute change of a layer's weights", ("layer",)),
+}
+_DIMS = {
+    "condition": "name of the condition",
+    "seed": "seed of the run; fixes the order of tasks, initial weights and all other random numbers",
+    "task": "place of the task in the order in which the tasks of a seed were learned, from 0",
+    "time": "checkpoint: T1 after training on the first task, S1 after the night that follows, T2, ...",
+    "stage": "stage of sleep, as TASK.INDEX: 2.0 is the first stage of the night after the second task",
+    "population": "population of neurons",
+    "layer": "layer of weights",
 }
 
 
@@ -43,7 +57,8 @@ def make_dataset(experiment: Experiment, records: Mapping[RunId, Record], state:
     numbered in the order in which they were learned, from 0; ``task_name`` says which they were for each seed. Stages
     are called "TASK.INDEX": the first stage of the night after the second task is "2.0".
 
-    Forgetting is that of Chaudhry et al. 2018 (ECCV, arXiv 1801.10112), from accuracies as shares.
+    Forgetting is that of Chaudhry et al. 2018 (ECCV, arXiv 1801.10112), from accuracies as shares; the best
+    is that of all checkpoints before the last, also of those between training and night.
 
     Parameters
     ----------
@@ -55,28 +70,25 @@ def make_dataset(experiment: Experiment, records: Mapping[RunId, Record], state:
     xarray = need("xarray", "experiments")
     dims = _dimensions(experiment, records)
     arrays = {name: _filled(dims, ("condition", "seed"), records, _of_run(name)) for name in _RUN}
-    data = {
+    data: dict[str, Any] = {
         name: (("condition", "seed"), arrays[name], {"units": units, "long_name": told})
         for name, (units, told) in _RUN.items()
     }
-    share = {"units": "share"}
-    over = ("condition", "seed", "time")
-    for name, more, told in (
-        ("total_accuracy", (), "share of all test inputs classified right"),
-        ("task_accuracy", ("task",), "share of a task's test inputs classified right"),
-    ):
-        values = _filled(dims, (*over, *more), records, lambda record, name=name: _at_times(record, dims["time"], name))
-        data[name] = ((*over, *more), values, share | {"long_name": told})
+    for name, (units, told, more) in _TIME.items():
+        over = ("condition", "seed", "time", *more)
+        data[name] = (over, _filled(dims, over, records, _at_times(name)), {"units": units, "long_name": told})
     for name, (units, told, more) in _STAGE.items():
-        values = _filled(
-            dims, ("condition", "seed", "stage", *more), records, lambda record, name=name: _of_stages(record, name)
-        )
-        data[name] = (("condition", "seed", "stage", *more), values, {"units": units, "long_name": told})
+        over = ("condition", "seed", "stage", *more)
+        data[name] = (over, _filled(dims, over, records, _of_stages(name)), {"units": units, "long_name": told})
     names = np.full((len(dims["seed"]), len(dims["task"])), "", dtype=object)
+    kinds = np.full((len(dims["condition"]), len(dims["stage"])), "", dtype=object)
     for run, record in records.items():
         for task, row in enumerate(record["tasks"]):
             names[dims["seed"].index(run.seed), task] = row["name"]
+        for row in record["stages"]:
+            kinds[dims["condition"].index(run.condition), dims["stage"].index(_place(row))] = row["kind"]
     data["task_name"] = (("seed", "task"), names, {"long_name": "classes of each task"})
+    data["stage_kind"] = (("condition", "stage"), kinds, {"long_name": "kind of each stage; empty where there is none"})
     attributes = {
         "title": experiment.question,
         "notes": experiment.notes,
@@ -86,12 +98,18 @@ def make_dataset(experiment: Experiment, records: Mapping[RunId, Record], state:
         **{key: _distinct(records, key) for key in ("versions", "machine")},
         **{key: json.dumps(value, ensure_ascii=False) for key, value in state.items()},
     }
-    coordinates = {name: np.array(values, dtype=object if name in _NAMES else None) for name, values in dims.items()}
+    coordinates = {
+        name: (
+            name,
+            np.array(values, dtype=np.int64 if name in ("seed", "task") else object),
+            {"long_name": _DIMS[name]},
+        )
+        for name, values in dims.items()
+    }
     return xarray.Dataset(data, coordinates, attributes)
 
 
-_NAMES = ("condition", "time", "stage", "population", "layer")
-_Places = Iterator[tuple[tuple[Any, ...], float]]
+_Places = Iterator[tuple[tuple[Any, ...], float | None]]
 
 
 def _dimensions(experiment: Experiment, records: Mapping[RunId, Record]) -> dict[str, list[Any]]:
@@ -128,7 +146,7 @@ def _filled(
         first = dims["condition"].index(run.condition), dims["seed"].index(run.seed)
         for place, value in values_of(record):
             rest = (dims[name].index(label) for name, label in zip(over[2:], place, strict=True))
-            array[(*first, *rest)] = value
+            array[(*first, *rest)] = math.nan if value is None else value
     return array
 
 
@@ -167,31 +185,41 @@ _SCALARS: dict[str, Callable[[Record], float]] = {
 }
 
 
-def _at_times(record: Record, times: list[str], name: str) -> _Places:
-    points = record["checkpoints"]
-    only = len(points) == 1 < len(record["tasks"])  # joint learning
-    for point in points:
-        time = f"T{len(record['tasks'])}" if only else point["name"]
-        if name == "total_accuracy":
-            yield (time,), point["accuracy"]
-        else:
-            for task, accuracy in enumerate(point["task_accuracies"]):
-                yield (time, task), accuracy
+def _at_times(name: str) -> Callable[[Record], _Places]:
+    def values(record: Record) -> _Places:
+        points = record["checkpoints"]
+        only = len(points) == 1 < len(record["tasks"])  # joint learning
+        for point in points:
+            time = f"T{len(record['tasks'])}" if only else point["name"]
+            if name == "total_accuracy":
+                yield (time,), point["accuracy"]
+            else:
+                for task, accuracy in enumerate(point["task_accuracies"]):
+                    yield (time, task), accuracy
+
+    return values
 
 
-def _of_stages(record: Record, name: str) -> _Places:
-    for stage in record["stages"]:
-        place = f"{stage['task']}.{stage['index']}"
-        if name in ("rate", "spikes"):
-            for population, value in stage.get("rates" if name == "rate" else "spikes", {}).items():
-                yield (place, population), value
-        elif name == "synaptic_operations":
-            if name in stage and stage["kind"] == "SpontaneousReplay":
-                yield (place,), stage[name]
-        else:
-            for change in stage.get("weight_changes", ()):
-                size = 1 if name == "mean_absolute_change" else change["size"]
-                yield (place, change["layer"]), change[name] / size
+def _place(stage: Mapping[str, Any]) -> str:
+    return f"{stage['task']}.{stage['index']}"
+
+
+def _of_stages(name: str) -> Callable[[Record], _Places]:
+    def values(record: Record) -> _Places:
+        for stage in record["stages"]:
+            place = _place(stage)
+            if name in ("rate", "spikes"):
+                for population, value in stage.get("rates" if name == "rate" else "spikes", {}).items():
+                    yield (place, population), value
+            elif name == "synaptic_operations":
+                if name in stage and stage["kind"] == "SpontaneousReplay":
+                    yield (place,), stage[name]
+            else:
+                for change in stage.get("weight_changes", ()):
+                    share = name in ("potentiated", "depressed")
+                    yield (place, change["layer"]), change[name] / change["size"] if share else change[name]
+
+    return values
 
 
 def _distinct(records: Mapping[RunId, Record], key: str) -> str:

@@ -6,6 +6,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,8 +143,9 @@ class ExperimentFolder:
                 raise InputError(f"{file} is damaged: {key} is {record.get(key)!r}")
         if record["format"] != FORMAT:
             raise InputError(f"{file} has format {record['format']}, and this version of neurosleep reads {FORMAT}")
-        if (record["condition"], record["seed"]) != run:
-            raise InputError(f"{file} is damaged: it holds {RunId(record['condition'], record['seed'])}")
+        there = RunId(record["condition"], record["seed"])
+        if there != run:
+            raise InputError(f"{file} is damaged: it holds {there}")
         if record["log"] and not self.spikes(run).exists():
             raise InputError(f"{self.spikes(run)} is missing, the spikes of a finished run")
         return record
@@ -189,7 +191,7 @@ class ExperimentFolder:
 
 def _lock(descriptor: int) -> None:
     """Lock an open file for this process, or raise OSError."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -37,6 +37,7 @@ from neurosleep.sims.network import population_sizes
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import products
 from neurosleep.tripartite.learner import Learner
+from neurosleep.tripartite.network import ReplayNetwork
 from neurosleep.tripartite.stages import Night, StageRecord, Training
 
 STEPS_PER_INPUT = 10.0
@@ -63,7 +64,7 @@ def prepare(experiment: Experiment, data_dir: str | None = None) -> None:
     for name, condition in experiment.conditions.items():
         try:
             model = experiment.network_of(name).make(*_sizes(stream), seed)
-            chain = model.sleeping_chain() if hasattr(model, "sleeping_chain") else model
+            chain = model.sleeping_chain() if isinstance(model, ReplayNetwork) else model
             MethodName.parse(condition.method).make(Config(), seed)
             memory = Memory()
             for stage in condition.stages(len(stream.tasks), _populations(chain), seed):
@@ -132,7 +133,7 @@ def _run(experiment: Experiment, run: RunId, data_dir: str | None, logs: Path | 
     with ExitStack() as stack:
         log = None
         if logs is not None and logged:
-            chain = model.sleeping_chain() if hasattr(model, "sleeping_chain") else model
+            chain = model.sleeping_chain() if isinstance(model, ReplayNetwork) else model
             log = SpikeLog(
                 log_path(logs, run), _populations(chain), dt=_dt(experiment, run), seed=run.seed, overwrite=True
             )

@@ -17,6 +17,7 @@ from neurosleep.hypotheses.description import unknown
 from neurosleep.hypotheses.experiment import Experiment
 from neurosleep.hypotheses.folder import ExperimentFolder
 from neurosleep.hypotheses.record import Record, RunId
+from neurosleep.hypotheses.record_schema import check_record
 from neurosleep.interchange.source import need
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
@@ -62,15 +63,20 @@ class Results:
         records: dict[RunId, Record] = {}
         told: dict[str, dict[RunId, str]] = {"missing": {}, "failed": {}, "damaged": {}}
         for run, (state, why) in files.state(experiment).items():
-            if state == "finished":
-                records[run] = files.read_run(run)
-            else:
+            if state != "finished":
                 told[state][run] = why
-        state = {
+                continue
+            record = files.read_run(run)
+            try:
+                check_record(record)
+                records[run] = record
+            except InputError as error:
+                told["damaged"][run] = f"{files.run_file(run)}: {error}; delete it to have the run done again"
+        lacking = {
             "missing": [list(run) for run in told["missing"]],
             **{key: [[*run, why] for run, why in told[key].items()] for key in ("failed", "damaged")},
         }
-        dataset = make_dataset(experiment, records, state)
+        dataset = make_dataset(experiment, records, lacking)
         return cls(Path(folder), experiment, records, tuple(told["missing"]), told["failed"], told["damaged"], dataset)
 
     def compare(
@@ -100,7 +106,8 @@ class Results:
             Where, if the variable is over more than condition and seed: ``{"time": "S2", "task": 0}``.
         test
             "t" (paired, with its interval), "wilcoxon" (signed-rank), or "permutation" (of signs; exact up to 16
-            seeds); the last two with a bootstrap interval of the mean (Efron 1987, BCa).
+            seeds); the last two with a bootstrap interval of the mean (Efron 1987, BCa), which is too narrow for few
+            seeds.
         confidence
             Of the interval.
         correction
@@ -209,29 +216,39 @@ class Results:
             raise InputError(f"no spikes of {wanted} were kept; spikes there are of {kept}")
         return SpikeReader(ExperimentFolder(self.folder).spikes(found[0]))
 
-    def report(self) -> Path:
-        """Write ``report.html``, one page with everything; return its path."""
+    def report(self, night: int | None = None) -> Path:
+        """Write ``report.html``, one page with everything; see `neurosleep.hypotheses.write_report`."""
         from neurosleep.hypotheses.report import write_report
 
-        return write_report(self)
+        return write_report(self, night=night)
 
     @property
     def complete(self) -> bool:
         """Whether all runs are finished."""
         return len(self.records) == len(self.experiment.runs)
 
+    def _told(self) -> list[str]:
+        """Say what is there and what is not."""
+        lines = [f"{len(self.records)} of {len(self.experiment.runs)} runs finished"]
+        for what in ("failed", "damaged"):
+            if runs := getattr(self, what):
+                run, why = next(iter(runs.items()))
+                lines.append(f"{len(runs)} {what}, the first: {run} ({why})")
+        if self.missing:
+            lines.append(f"{len(self.missing)} missing, the first: {self.missing[0]}")
+        return lines
+
     def __repr__(self) -> str:
         """Say what was asked, what is there, and how the conditions did."""
-        lines = [self.experiment.question, f"{len(self.records)} of {len(self.experiment.runs)} runs finished"]
-        for what in ("failed", "damaged", "missing"):
-            if runs := getattr(self, what):
-                lines.append(f"{len(runs)} {what}, the first: {next(iter(runs))}")
+        lines = [self.experiment.question, *self._told()]
         for name, row in self.summary().iterrows():
-            lines.append(f"  {name}: {row['accuracy %']:.1f} ± {row['s.d.']:.1f} % ({row['seeds']:.0f} seeds)")
+            seeds = int(row["seeds"])
+            spread = f" ± {row['s.d.']:.1f}" if seeds > 1 else ""
+            shown = f"{row['accuracy %']:.1f}{spread} % ({seeds} seed{'' if seeds == 1 else 's'})"
+            lines.append(f"  {name}: {shown if seeds else 'no finished run'}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
-        head, *rest = repr(self).split("\n  ")[0].splitlines()
-        told = "".join(f"<br>{escape(line)}" for line in rest)
-        return f"<p><b>{escape(head)}</b>{told}</p>{self.summary().round(1).to_html()}"
+        told = "".join(f"<br>{escape(line)}" for line in self._told())
+        return f"<p><b>{escape(self.experiment.question)}</b>{told}</p>{self.summary().round(1).to_html(na_rep='-')}"

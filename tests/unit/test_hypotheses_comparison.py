@@ -7,7 +7,7 @@ import pytest
 import xarray
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 import neurosleep as ns
 from neurosleep.hypotheses.comparison import compare, seeds_needed
@@ -46,8 +46,8 @@ def test_a_worked_example() -> None:
 def test_scipy_says_the_same(pairs) -> None:
     first, second = np.array(pairs).T
     (row,) = compare(made(b=list(second), a=list(first)), "accuracy", "a", "b")
-    if np.ptp(first - second) == 0:
-        assert math.isnan(row.p)
+    if math.isnan(row.p):
+        assert np.ptp(first - second) <= 1e-11
         return
     expected = stats.ttest_rel(first, second)
     interval = expected.confidence_interval(0.95)
@@ -77,6 +77,14 @@ def test_the_exact_permutation_and_wilcoxon() -> None:
     assert "Wilcoxon signed-rank W = 0" in str(row)
 
 
+@pytest.mark.parametrize("alternative", ["greater", "less"])
+def test_ties_of_the_permutation_are_not_lost_to_rounding(alternative) -> None:
+    # Differences -0.25, 0 and 0.25: of the 8 signs 2 give more, 2 less and 4 the same mean, so p = 6 / 8.
+    dataset = made(b=[0.8, 0.45, 0.3], a=[0.55, 0.45, 0.55])
+    (row,) = compare(dataset, "accuracy", "a", "b", test="permutation", alternative=alternative)
+    assert row.p == pytest.approx(6 / 8)
+
+
 @pytest.mark.parametrize(
     ("correction", "expected"), [("none", (1, 1, 1)), ("bonferroni", (3, 3, 3)), ("holm", (3, 2, 1))]
 )
@@ -101,7 +109,7 @@ def test_missing_runs_are_said() -> None:
     (row,) = compare(dataset, "accuracy", "a", "b")
     assert (row.n, row.dropped) == (3, (1, 2))
     assert row.effect == pytest.approx((0.1 + 0.15 + 0.1) / 3)
-    assert str(row).endswith("n = 3 seeds (without 1, 2, which one of the two lacks)")
+    assert str(row).endswith("n = 3 seeds (without 1, 2: no value in one of the two)")
 
 
 @pytest.mark.parametrize(
@@ -113,11 +121,19 @@ def test_missing_runs_are_said() -> None:
             [0.25, 0.0],
             "src - awake: accuracy +25.0 points, no test: all differences are the same, n = 2 seeds",
         ),
-        ([math.nan], [0.2], "src - awake: accuracy +nan points, no test: it needs two seeds, n = 0 seeds (without 0"),
+        # Equal but for rounding: 0.3 - 0.2 is not 0.2 - 0.1 in binary.
+        (
+            [0.2, 0.3, 0.4, 0.5],
+            [0.1, 0.2, 0.3, 0.4],
+            "src - awake: accuracy +10.0 points, no test: all differences are the same, n = 4 seeds",
+        ),
+        ([0.0, 1e-300], [0.0, 0.0], "src - awake: accuracy +0.0 points, no test: all differences are the same"),
+        ([math.nan], [0.2], "src - awake: accuracy cannot be compared: no seed has a value in both"),
     ],
 )
-def test_too_little_for_a_test(a, b, told) -> None:
-    (row,) = compare(made(awake=b, src=a), "accuracy", "src", "awake")
+@pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
+def test_too_little_for_a_test(test, a, b, told) -> None:
+    (row,) = compare(made(awake=b, src=a), "accuracy", "src", "awake", test=test)
     assert math.isnan(row.p)
     assert row.to_dict()["p"] is None
     assert str(row).startswith(told)
@@ -155,6 +171,7 @@ def test_places_within_a_metric() -> None:
         ({"correction": "holme"}, "did you mean 'holm'"),
         ({"alternative": "more"}, "no alternative"),
         ({"confidence": 95}, "between 0 and 1"),
+        ({"confidence": "0.95"}, "between 0 and 1"),
     ],
 )
 def test_wrong_questions(change, told) -> None:
@@ -164,10 +181,34 @@ def test_wrong_questions(change, told) -> None:
     assert told in str(error.value)
 
 
+def test_no_minus_before_nothing() -> None:
+    (row,) = compare(made(b=[0.2, 0.4], a=[0.2001, 0.3998]), "accuracy", "a", "b")
+    assert row.effect < 0
+    assert "accuracy +0.0 points" in str(row)
+
+
+def test_a_metric_that_no_run_has_yet() -> None:
+    dataset = made(b=[0.1, 0.2], a=[0.2, 0.4]).isel(time=[])
+    for at in (None, {"time": "T1"}):
+        with pytest.raises(ns.InputError, match="no finished run has rate yet"):
+            compare(dataset, "rate", "a", "b", at=at)
+
+
+def power_of(size: float, n: int) -> float:
+    """Power of the two-sided t-test at 5 %: over all s.d. that n seeds may have, how often the mean is beyond."""
+    limit, shift, sd = stats.t.ppf(0.975, n - 1), size * math.sqrt(n), stats.chi(n - 1, scale=1 / math.sqrt(n - 1))
+    beyond = lambda s: stats.norm.sf(limit * s - shift) + stats.norm.cdf(-limit * s - shift)  # noqa: E731
+    return float(integrate.quad(lambda s: sd.pdf(s) * beyond(s), 0, 6, limit=200)[0])
+
+
 def test_seeds_needed() -> None:
     assert seeds_needed(0.5, 1.0) == 34  # the textbook's paired t-test with d = 0.5, 80 % power
     assert seeds_needed(-0.5, 1.0) == 34
     assert seeds_needed(100.0, 1.0) == 2
-    for wrong in ((0.0, 1.0), (1.0, 0.0), (1.0, math.nan)):
+    for size in (0.3, 1.0, 1.1, 3.0, 6.0, 19.0):  # the smallest number that suffices
+        n = seeds_needed(size, 1.0)
+        assert power_of(size, n) >= 0.8
+        assert n == 2 or power_of(size, n - 1) < 0.8, size
+    for wrong in ((0.0, 1.0), (1.0, 0.0), (1.0, math.nan), (1e-9, 1.0)):
         with pytest.raises(ns.InputError):
             seeds_needed(*wrong)

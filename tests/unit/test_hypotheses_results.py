@@ -3,6 +3,9 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +64,9 @@ def test_every_number_is_at_its_place(tiny, whole) -> None:
                 assert float(there.potentiated.sel(layer=change["layer"])) == change["potentiated"] / change["size"]
         assert np.isnan(own.rate.values).all() == (run.condition != "src/1")
     assert all("units" in array.attrs for array in data.data_vars.values() if array.dtype.kind == "f")
+    assert all("long_name" in array.attrs for array in data.variables.values())
+    assert data.stage_kind.sel(condition="src/1").values.tolist() == ["SpontaneousReplay"] * 2
+    assert data.stage_kind.sel(condition="awake").values.tolist() == [""] * 2
 
 
 def test_measures_worked_by_hand(whole, copied) -> None:
@@ -80,7 +86,7 @@ def test_measures_worked_by_hand(whole, copied) -> None:
 
 def test_files_say_everything_and_are_the_same_bytes(tiny, whole, copied) -> None:
     with xarray.open_dataset(whole.folder / "results.nc", engine="h5netcdf") as file:
-        assert file.load().equals(whole.dataset)
+        assert file.load().identical(whole.dataset)
         assert file.attrs["title"] == tiny.question
         assert ns_experiment(file.attrs["experiment"]) == tiny
         assert file.attrs["complete"] == 1
@@ -88,7 +94,8 @@ def test_files_say_everything_and_are_the_same_bytes(tiny, whole, copied) -> Non
         assert "cores" in json.loads(file.attrs["machine"])[0]
     for name in ("results.nc", "results.csv"):
         (copied / name).unlink()
-    Results.open(copied).save()
+    code = f"from neurosleep.hypotheses import Results; Results.open({str(copied)!r}).save()"
+    subprocess.run([sys.executable, "-c", code], check=True)  # some seconds later, with other hashes
     for name in ("results.nc", "results.csv"):
         assert (copied / name).read_bytes() == (whole.folder / name).read_bytes()
 
@@ -163,7 +170,7 @@ def test_half_finished_and_damaged(tiny, copied) -> None:
     assert "cannot be read" in results.damaged["src/1", 2]
     assert not results.complete
     assert "9 of 12 runs finished" in repr(results)
-    assert "1 failed, the first: condition 'joint', seed 3" in repr(results)
+    assert "1 failed, the first: condition 'joint', seed 3 (ValueError: bad luck)" in repr(results)
     assert int(np.isnan(results.dataset.accuracy).sum()) == 3
     row = results.compare("accuracy", "src/1", "awake")
     assert (row.n, row.dropped) == (2, (1, 2))
@@ -173,11 +180,64 @@ def test_half_finished_and_damaged(tiny, copied) -> None:
         assert file.attrs["complete"] == 0
 
 
+def test_a_joint_run_has_no_forgetting_to_compare(whole) -> None:
+    row = whole.compare("forgetting", "joint", "awake")
+    assert (row.n, row.dropped) == (0, (0, 1, 2, 3))
+    assert str(row) == "joint - awake: forgetting cannot be compared: no seed has a value in both"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda r: r["checkpoints"].clear(), "length >= 1"),
+        (lambda r: r["checkpoints"][0].update(name="T9"), "T9 is not one of 2 tasks"),
+        (lambda r: r["checkpoints"][1].update(name="noon"), "checkpoints[1].name"),
+        (lambda r: r["checkpoints"][3]["task_accuracies"].pop(), "S2 is not one of 2 tasks"),
+        (lambda r: r["checkpoints"][0].update(accuracy=1.5), "checkpoints[0].accuracy"),
+        (lambda r: r["stages"][0].pop("task"), "missing required field `task`"),
+        (lambda r: r["stages"][1].update(rates=None), "stages[1].rates"),
+        (lambda r: r["stages"][1]["weight_changes"][0].update(size=0), "size"),
+        (lambda r: r["seconds"].pop("sleep"), "seconds"),
+        (lambda r: r["tasks"].append("x"), "tasks[2]"),
+    ],
+)
+def test_a_record_with_a_hole_does_not_sink_the_rest(copied, change, told) -> None:
+    file = ExperimentFolder(copied).run_file(RunId("src/1", 2))
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
+    results = Results.open(copied)
+    assert set(results.damaged) == {("src/1", 2)}
+    assert told in results.damaged["src/1", 2]
+    assert str(file) in results.damaged["src/1", 2]
+    assert len(results.records) == 11
+    assert math.isnan(results.dataset.accuracy.sel(condition="src/1", seed=2))
+
+
+def test_what_was_not_a_number_is_nan(copied) -> None:
+    file = ExperimentFolder(copied).run_file(RunId("src/1", 2))
+    record = json.loads(file.read_text())
+    change = record["stages"][0]["weight_changes"][0]
+    change["mean_absolute_change"] = None  # as nan is written
+    file.write_text(json.dumps(record))
+    changes = Results.open(copied).dataset.mean_absolute_change.sel(condition="src/1", seed=2, layer=change["layer"])
+    assert np.isnan(changes.values).tolist() == [True, False]
+
+
+def test_one_seed_has_no_spread(tiny, copied) -> None:
+    (copied / "experiment.toml").write_text(replace(tiny, seeds=1, question="Why?\n  Because").to_toml())
+    results = Results.open(copied)
+    assert "nan" not in repr(results)
+    assert repr(results).endswith("% (1 seed)")
+    assert "Why?\n  Because</b><br>3 of 3 runs finished</p>" in results._repr_html_()
+
+
 def test_nothing_finished(tiny, tmp_path) -> None:
     ExperimentFolder(tmp_path).open(tiny)
     results = Results.open(tmp_path)
     assert len(results.missing) == 12
     assert "0 of 12 runs finished" in repr(results)
+    assert "awake: no finished run" in repr(results)
     assert len(results.table()) == 0
     assert {path.name for path in results.save()} == {"results.nc", "results.csv"}
 
