@@ -109,3 +109,17 @@ def test_workers_end_with_the_process_that_asked(tmp_path):
         workers = {pid for pid in workers if Path(f"/proc/{pid}").exists()} if Path("/proc").exists() else set()
         time.sleep(0.05)
     assert not workers
+
+
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(
+        "from pathlib import Path; from pool_jobs import Square; from neurosleep.pool import in_workers\n"
+        f"print(sorted(in_workers([Square(n, Path({str(tmp_path)!r})) for n in range(3)], 2, lambda amount: None)))\n"
+        "print(__file__)"
+    )
+    paths = os.pathsep.join([str(HERE), str(Path(neurosleep.__file__).parent.parent)])
+    run = subprocess.run(
+        [sys.executable, file], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert run.stdout == f"[(0, 0), (1, 1), (2, 4)]\n{file}\n", run.stderr
