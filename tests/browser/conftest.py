@@ -96,7 +96,7 @@ def write_spikes(path: Path, per_neuron: int = 6) -> dict[str, int]:
     return {name: per_neuron * size for name, size in SIZES.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
     """The page of each of some experiments, by name."""
     from neurosleep.hypotheses.report import write_report
@@ -120,7 +120,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     return {folder.name: write_report(Results.open(folder)) for folder in folders}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     """One browser for all tests."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
