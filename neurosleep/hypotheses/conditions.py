@@ -22,6 +22,7 @@ from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.settings import Settings
 from neurosleep.tripartite.stages import NREM, Interleaved, Stage, Training
 
+Backend = Literal["cpu", "cuda", "reference"]
 DATASETS = ("mnist-small", "mnist", "fashion-mnist", "cifar10", "cross-modal")
 
 
@@ -277,12 +278,14 @@ class Condition:
                 f"steps_more must be at least 0 and cycles at least 1, got {self.steps_more} and {self.cycles}"
             )
 
-    def check(self, network: Network) -> None:
-        """Raise `InputError` if the condition cannot be with a network."""
+    def check(self, network: Network, backend: Backend = "cpu") -> None:
+        """Raise `InputError` if the condition cannot be with a network, on a backend."""
         trained = any(isinstance(stage, Training) for stage in self.night)
         if isinstance(network, ReluNetwork) and trained:
             raise InputError("NREM and REM need a network that dreams: give network=GenerativeNetwork(...)")
         if isinstance(network, GenerativeNetwork):
+            if backend != "cpu":
+                raise InputError(f"nights of a generative network are simulated on 'cpu', not on {backend!r}")
             if self.method != "sequential" or not self.first_night or self.training is not None:
                 raise InputError(
                     "a generative network learns by its nights: method, first_night and training are not for it"
@@ -310,6 +313,3 @@ class Condition:
                     stage = lesion.apply(stage, populations, seed)
             stages.append(stage)
         return stages * self.cycles
-
-
-Backend = Literal["cpu", "cuda", "reference"]

@@ -101,7 +101,7 @@ class Experiment:
             if not isinstance(condition, Condition):
                 raise InputError(f"condition {name!r} must be Condition(...), got {condition!r}")
             try:
-                condition.check(self.network_of(name))
+                condition.check(self.network_of(name), self.backend)
                 described[name] = to_plain(condition)
             except InputError as error:
                 raise InputError(f"condition {name!r}: {error}") from error

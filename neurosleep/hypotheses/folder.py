@@ -17,21 +17,11 @@ import msgspec
 
 from neurosleep.experiments.folder import write_json, write_text
 from neurosleep.hypotheses.experiment import Experiment
-from neurosleep.hypotheses.record import FORMAT, Record, RunId
+from neurosleep.hypotheses.record import Record, RunId
+from neurosleep.hypotheses.record_schema import check_record
 from neurosleep.sims.errors import InputError
 
 State = Literal["finished", "failed", "damaged", "missing"]
-_NEEDED = {
-    "format": int,
-    "condition": str,
-    "seed": int,
-    "tasks": list,
-    "accuracy": float,
-    "checkpoints": list,
-    "stages": list,
-    "log": bool,
-    "seconds": dict,
-}
 
 
 class ExperimentFolder:
@@ -138,11 +128,10 @@ class ExperimentFolder:
             record = msgspec.json.decode(file.read_bytes(), type=Record)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read ({error})") from error
-        for key, kind in _NEEDED.items():
-            if not isinstance(record.get(key), kind):
-                raise InputError(f"{file} is damaged: {key} is {record.get(key)!r}")
-        if record["format"] != FORMAT:
-            raise InputError(f"{file} has format {record['format']}, and this version of neurosleep reads {FORMAT}")
+        try:
+            check_record(record)
+        except InputError as error:
+            raise InputError(f"{file} is damaged: {error}") from error
         there = RunId(record["condition"], record["seed"])
         if there != run:
             raise InputError(f"{file} is damaged: it holds {there}")

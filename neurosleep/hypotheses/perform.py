@@ -216,7 +216,15 @@ def _generative(
         learner.begin_task(list(task.classes))
         tonight = condition.stages(number, populations, run.seed)
         slept += [(number, index) for index in range(len(tonight))]
-        learner.sleep(Night(tonight), task.inputs, task.labels, log=log, on_iteration=lambda *_: on_progress(_BATCH))
+        done = 0
+
+        def on_iteration(iteration: int, _: ReplayNetwork) -> None:
+            nonlocal done
+            on_progress(_BATCH * (iteration - done))  # none after a stage without iterations
+            done = iteration
+
+        learner.sleep(Night(tonight), task.inputs, task.labels, log=log, on_iteration=on_iteration)
+        on_progress(sum(s.steps for s in tonight if isinstance(s, SpontaneousReplay)) / STEPS_PER_INPUT)
         right = accuracies(learner.network, learner.seen, tests)
         point = {"task_accuracies": right, "accuracy": float(np.dot(right, sizes) / sizes.sum())}
         checkpoints.append({"name": f"T{number}", "task": number, **point})

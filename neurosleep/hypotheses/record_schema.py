@@ -1,6 +1,6 @@
-"""What the record of a run must hold for a dataset to be made of it."""
+"""What the record of a run must hold for results and pages to be made of it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -46,6 +46,10 @@ class _Seconds(msgspec.Struct):
 
 
 class _Record(msgspec.Struct):
+    format: Literal[1]
+    condition: str
+    seed: _Count
+    log: bool
     versions: dict[str, str]
     machine: dict[str, str | int | None]
     tasks: Annotated[list[_Task], msgspec.Meta(min_length=1)]
@@ -56,7 +60,7 @@ class _Record(msgspec.Struct):
 
 
 def check_record(record: Record) -> None:
-    """Check that a record has all that a dataset takes from it, of the right kinds.
+    """Check that a record has all that is taken from it later, of the right kinds.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def check_record(record: Record) -> None:
     try:
         read = msgspec.convert(record, _Record)
     except msgspec.ValidationError as error:
-        raise InputError(f"the record is damaged: {error}") from error
+        raise InputError(str(error)) from error
     for point in read.checkpoints:
         if len(point.task_accuracies) != len(read.tasks) or int(point.name[1:]) > len(read.tasks):
-            raise InputError(f"the record is damaged: checkpoint {point.name} is not one of {len(read.tasks)} tasks")
+            raise InputError(f"checkpoint {point.name} is not one of {len(read.tasks)} tasks")

@@ -17,7 +17,6 @@ from neurosleep.hypotheses.description import unknown
 from neurosleep.hypotheses.experiment import Experiment
 from neurosleep.hypotheses.folder import ExperimentFolder
 from neurosleep.hypotheses.record import Record, RunId
-from neurosleep.hypotheses.record_schema import check_record
 from neurosleep.interchange.source import need
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
@@ -63,15 +62,10 @@ class Results:
         records: dict[RunId, Record] = {}
         told: dict[str, dict[RunId, str]] = {"missing": {}, "failed": {}, "damaged": {}}
         for run, (state, why) in files.state(experiment).items():
-            if state != "finished":
+            if state == "finished":
+                records[run] = files.read_run(run)
+            else:
                 told[state][run] = why
-                continue
-            record = files.read_run(run)
-            try:
-                check_record(record)
-                records[run] = record
-            except InputError as error:
-                told["damaged"][run] = f"{files.run_file(run)}: {error}; delete it to have the run done again"
         lacking = {
             "missing": [list(run) for run in told["missing"]],
             **{key: [[*run, why] for run, why in told[key].items()] for key in ("failed", "damaged")},

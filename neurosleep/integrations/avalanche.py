@@ -3,16 +3,18 @@
 Avalanche calls whatever methods of a plugin have the names of its events, so that nothing of it is imported here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from neurosleep.continual.learning import night_seed
-from neurosleep.converters.path import weight_stages
+from neurosleep.converters.path import ConversionError, weight_stages
 from neurosleep.memory import Memory
-from neurosleep.night import SleepRecord, Stage, sleep
+from neurosleep.night import SleepRecord, SpontaneousReplay, Stage, sleep
 from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
@@ -22,7 +24,7 @@ class SleepPlugin:
     """Puts the model of a strategy to sleep after each experience: ``Naive(..., plugins=[SleepPlugin(night)])``.
 
     What is kept of the past is a `Memory`: the mean input and the largest activations, never an input. The optimizer,
-    and so its momentum, lives through the night.
+    and so its momentum, lives through the night; the model keeps its device and its mode.
 
     Parameters
     ----------
@@ -37,8 +39,12 @@ class SleepPlugin:
         An open spike log for all nights, or None.
     backend
         "cpu", "cuda" or "reference".
+    first_night
+        Whether there is a night after the first experience, before which there is nothing to forget.
+    on_record
+        Called with the record of each stage when it is over.
     batch_size
-        Inputs that are read at a time, after training; all of an experience are then looked at together.
+        Inputs that are read at a time; all of an experience are then looked at together, and must fit into memory.
 
     Attributes
     ----------
@@ -50,9 +56,10 @@ class SleepPlugin:
     Raises
     ------
     ConversionError
-        When training begins, if the strategy's model cannot sleep: so no training is lost.
+        Before training begins, if the strategy's model cannot sleep: so no training is lost.
     InputError
-        If `night` is not made of stages.
+        If `night` is not made of stages; and before training on an experience, if its night does not fit the model or
+        the inputs.
     """
 
     supports_distributed = False
@@ -65,39 +72,87 @@ class SleepPlugin:
         seed: int = 0,
         log: SpikeLog | None = None,
         backend: Backend = "cpu",
+        first_night: bool = True,
+        on_record: Callable[[SleepRecord], None] | None = None,
         batch_size: int = 1024,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
-        stages = night if callable(night) else [night] if isinstance(night, Stage) else list(night)
-        if not callable(stages) and not (stages and all(isinstance(stage, Stage) for stage in stages)):
-            raise InputError(
-                f"night must be a stage of sleep, such as SpontaneousReplay(...), or several, got {night!r}"
-            )
-        self._stages = stages
+        if log is not None and not isinstance(log, SpikeLog):
+            raise InputError(f"log must be an open SpikeLog, which takes all nights, got {log!r}")
+        self._night = night if callable(night) else _stages([night] if isinstance(night, Stage) else night)
+        if self._night == ():
+            raise InputError("night must have at least one stage; leave the plugin out for no sleep")
+        self._tonight: tuple[Stage, ...] = ()
         self.memory = Memory() if memory is None else memory
         self.seed, self.log, self.backend, self.batch_size = seed, log, backend, batch_size
+        self.first_night, self.on_record = first_night, on_record
         self.records: list[SleepRecord] = []
         self.experiences = 0
 
     def before_training(self, strategy: Any, **_: Any) -> None:
         """Check that the model can sleep."""
-        weight_stages(strategy.model)
+        try:
+            weight_stages(strategy.model)
+        except ConversionError as error:
+            for name, module in strategy.model.named_modules():
+                if hasattr(module, "adaptation"):  # what Avalanche's modules that change with the experience have
+                    raise ConversionError(
+                        f"submodule {name!r} ({type(module).__name__}) changes with each experience, and cannot sleep; "
+                        "use one torch.nn.Linear with an output for each class of the whole stream"
+                    ) from error
+            raise
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        """Choose the stages of the night to come, and check that they fit the model and the inputs."""
+        number = self.experiences + 1
+        self._tonight = ()
+        if number > 1 or self.first_night:
+            self._tonight = _stages(self._night(number)) if callable(self._night) else self._night
+        if self._tonight:
+            self._rehearse(strategy)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         """Remember what was learned, and sleep."""
         model: nn.Module = strategy.model
         self.experiences += 1
-        inputs = _inputs(strategy.experience, self.batch_size)
-        self.memory.observe(model, inputs.to(next(model.parameters()).device))
-        stages = self._stages(self.experiences) if callable(self._stages) else self._stages
-        for index, stage in enumerate(stages):
+        self.memory.observe(model, _inputs(strategy.experience, self.batch_size))
+        for index, stage in enumerate(self._tonight):
             seed = night_seed(self.seed, self.experiences, index)
-            self.records.append(sleep(model, self.memory, stage, seed=seed, log=self.log, backend=self.backend))
+            record = sleep(model, self.memory, stage, seed=seed, log=self.log, backend=self.backend)
+            self.records.append(record)
+            if self.on_record is not None:
+                self.on_record(record)
+
+    def _rehearse(self, strategy: Any) -> None:
+        """Let a copy of the model sleep for no steps, as if it were trained: what cannot work raises here."""
+        copy, trial = deepcopy(strategy.model), deepcopy(self.memory)
+        if trial.calibration is None:
+            trial.observe(copy, _inputs(strategy.experience, self.batch_size))
+        if trial.calibration is not None:  # an untrained network may be silent
+            trial.calibration = replace(trial.calibration, scales=(1.0,) * len(trial.calibration.scales))
+        for stage in self._tonight:
+            short = replace(stage, steps=0) if isinstance(stage, SpontaneousReplay) else stage
+            sleep(copy, trial, short, backend=self.backend)
+
+
+def _stages(night: Any) -> tuple[Stage, ...]:
+    """Return the stages of a night, or raise `InputError`."""
+    stages = tuple(night) if isinstance(night, Iterable) else (night,)
+    if not all(isinstance(stage, Stage) for stage in stages):
+        raise InputError(
+            f"night must be a stage of sleep, such as SpontaneousReplay(...), several, or a function that gives a list "
+            f"of them, got {night!r}"
+        )
+    return stages
 
 
 def _inputs(experience: Any, batch_size: int) -> torch.Tensor:
-    """Return all inputs of an experience, (n, ...), as they are without augmentation."""
+    """Return all inputs of an experience, (n, ...), as they are without augmentation.
+
+    A loader draws from torch's random numbers even if it does not shuffle: training must not see that.
+    """
     dataset = experience.dataset.eval()
-    loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=getattr(dataset, "collate_fn", None))
-    return torch.cat([batch[0] for batch in loader])
+    with torch.random.fork_rng(devices=[]):
+        loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=getattr(dataset, "collate_fn", None))
+        return torch.cat([batch[0] for batch in loader])

@@ -50,7 +50,6 @@ def everything() -> Experiment:
         stream=DataStream("mnist", 100, 5, "1 0"),
         training=Trainer(epochs=3, loss="cross-entropy"),
         logs="all",
-        backend="reference",
         products="bfloat16",
         notes="two\nlines",
     )
@@ -76,12 +75,14 @@ def test_every_value_matters_to_the_toml() -> None:
         "network": ReluNetwork((7,)),
         "training": Trainer(),
         "logs": "none",
-        "backend": "cpu",
         "products": "float32",
         "notes": "",
     }
     for name, value in changes.items():
         assert replace(everything(), **{name: value}).to_toml() != text, name
+    plain = Experiment("?", {"a": Condition()})
+    assert Experiment.from_toml(replace(plain, backend="reference").to_toml()).backend == "reference"
+    assert plain.to_toml() != replace(plain, backend="reference").to_toml()
 
 
 def test_runs_and_logs() -> None:
@@ -183,6 +184,10 @@ def test_wrong_text_is_refused_in_one_line(text: str, message: str) -> None:
         (
             lambda: Experiment("?", {"a": Condition([REM()])}, network=GenerativeNetwork()),
             "by NREM or Interleaved, and this night has neither",
+        ),
+        (
+            lambda: Experiment("?", {"a": Condition([NREM()])}, network=GenerativeNetwork(), backend="reference"),
+            "simulated on 'cpu'",
         ),
         (
             lambda: Experiment("?", {"a": Condition([NREM()], method="ewc")}, network=GenerativeNetwork()),

@@ -180,6 +180,7 @@ def test_a_generative_network_learns_by_its_nights(tmp_path) -> None:
     assert one["checkpoints"][0]["task_accuracies"][1] == 0
     assert other["log"]
     again = dict(perform(dreams, [RunId("other", 0)], logs=tmp_path))
+    assert sum(done) == pytest.approx(sum(amount(dreams, name) for name in dreams.conditions))
     assert without_machine(again["other", 0]) == without_machine(other)
 
 

@@ -90,12 +90,13 @@ def test_a_failed_run_does_not_sink_the_rest(tiny, tmp_path, capfd) -> None:
     assert "Traceback" in (tmp_path / "runs" / "bad" / "seed-0.error.txt").read_text()
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 1}', "other seed", "no spikes"])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 1}', "no versions", "other seed", "no spikes"])
 def test_a_damaged_run_is_told_of_and_done_again(tiny, undisturbed, tmp_path, capfd, damage) -> None:
     experiment = replace(tiny.TINY, seeds=2, conditions={"src/1": tiny.TINY.conditions["src/1"]})
     run_all(experiment, tmp_path, workers=1, progress=False)
     file = tmp_path / "runs" / "src%2F1" / "seed-0.json"
-    good, changed = file.read_text(), {"other seed": file.with_name("seed-1.json").read_text()}
+    good = file.read_text()
+    changed = {"other seed": file.with_name("seed-1.json").read_text(), "no versions": good.replace("versions", "v")}
     if damage == "no spikes":
         file.with_suffix(".h5").unlink()
     else:
