@@ -113,7 +113,7 @@ def sleeping(
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
         return _downscale(model, stage, seed, backend, begin)
-    before = _fall_asleep(model, memory, stage)
+    before = fall_asleep(model, memory, stage)
     if precision is not None:
         before = before.astype(precision)
     if checkpoint is not None and isinstance(log, SpikeLog):
@@ -185,7 +185,16 @@ def _downscale(
     )
 
 
-def _fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousReplay) -> SpikingNetwork:
+def fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousReplay) -> SpikingNetwork:
+    """Return the spiking network that a model becomes for a stage of sleep.
+
+    Raises
+    ------
+    ConversionError
+        If the model cannot be converted.
+    InputError
+        If the memory has seen nothing, or does not fit.
+    """
     if memory is None or memory.calibration is None:
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"

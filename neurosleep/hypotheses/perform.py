@@ -20,7 +20,6 @@ from neurosleep import __version__
 from neurosleep.analysis import class_responses, specific_neurons
 from neurosleep.continual import Nights, Stream, learn_jointly, learn_together, learning
 from neurosleep.continual.learning import night_seed
-from neurosleep.converters import to_spiking
 from neurosleep.experiments.folder import processor
 from neurosleep.experiments.src_config import Config
 from neurosleep.experiments.src_methods import MethodName
@@ -30,7 +29,7 @@ from neurosleep.hypotheses.experiment import Experiment
 from neurosleep.hypotheses.record import FORMAT, Record, RunId
 from neurosleep.memory import Memory
 from neurosleep.naps import Nap
-from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
+from neurosleep.night import SleepRecord, SpontaneousReplay, fall_asleep, sleep
 from neurosleep.sims.ensemble import Simulation
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
@@ -260,17 +259,7 @@ def _specific(
     found = [(c, part.test_inputs[part.test_labels == c][:SHOWN]) for part in stream.tasks[:task] for c in part.classes]
     inputs = torch.cat([x for _, x in found])
     labels = np.repeat([c for c, _ in found], [len(x) for _, x in found])
-    if memory.calibration is None:
-        raise InputError("specific neurons are looked for after something was learned")
-    network = to_spiking(
-        model,
-        memory.calibration,
-        normalization=stage.normalization,
-        thresholds=stage.thresholds,
-        gain_scale=stage.gain_scale,
-        decay=stage.decay,
-        inhibition=stage.inhibition,
-    )
+    network = fall_asleep(model, memory, stage)
     own = night_seed(seed, task, 1_000_000)
     responses = class_responses(network, inputs.flatten(1).numpy(), labels, steps=SHOWN_STEPS, seed=own)
     neurons = specific_neurons(responses, top=TOP)
