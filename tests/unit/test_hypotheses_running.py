@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import neurosleep as ns
 from neurosleep.hypotheses.conditions import Condition, DataStream
 from neurosleep.hypotheses.folder import ExperimentFolder
 from neurosleep.hypotheses.record import RunId, without_machine
-from neurosleep.hypotheses.running import run_all
+from neurosleep.hypotheses.running import Job, run_all
 
 HERE = Path(__file__).parent
 
@@ -211,3 +212,19 @@ def test_killed_and_started_again(undisturbed, tmp_path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_ten_times(undisturbed, tmp_path, workers) -> None:
     assert contents(killed_and_finished(tmp_path, kills=10, workers=workers)) == contents(undisturbed)
+
+
+def test_a_run_has_one_thread_and_the_process_its_own_again(tiny, monkeypatch) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def performed(experiment, runs, **_):
+        seen.append(torch.get_num_threads())
+        yield runs[0], {}
+
+    monkeypatch.setattr("neurosleep.hypotheses.running.perform", performed)
+    try:
+        torch.set_num_threads(3)
+        Job(tiny.TINY, (RunId("awake", 0),), None, None).do(lambda amount: None)
+        assert (seen, torch.get_num_threads()) == ([1], 3)
+    finally:
+        torch.set_num_threads(before)
