@@ -13,18 +13,19 @@ import click
 import torch
 from tqdm import tqdm
 
-from neurosleep.benchmarks import brian2_peer, machine, workloads
-from neurosleep.benchmarks.figure import draw
-from neurosleep.benchmarks.forms import forms
-from neurosleep.benchmarks.gpu import gpu_ensemble
-from neurosleep.benchmarks.harness import Contestant, contest, ours, whole_call
-from neurosleep.benchmarks.logcost import logging_cost
-from neurosleep.benchmarks.nights import ensembles, five_nights
-from neurosleep.benchmarks.peers import PEERS
-from neurosleep.benchmarks.process import start_and_memory
-from neurosleep.benchmarks.table import tables
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.experiments.folder import write_text
+from neurosleep.papers.folder import write_text
+
+from . import brian2_peer, machine, workloads
+from .figure import draw
+from .forms import forms
+from .gpu import gpu_ensemble
+from .harness import Contestant, contest, ours, whole_call
+from .logcost import logging_cost
+from .nights import ensembles, five_nights
+from .peers import PEERS
+from .process import start_and_memory
+from .table import tables
+from .workloads import Workload
 
 OURS = "neurosleep"
 WHOLE = "neurosleep, whole call"

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.sims.compiled import compiled
+from ..sims.compiled import compiled
+from .workloads import Workload
 
 CACHED_ROWS = 16
 

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from neurosleep.benchmarks.peers import Outcome
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from .peers import Outcome
+from .workloads import Workload
 
 INSTALL = "Brian2 is left out; for it, install a C++ compiler and: pip install 'neurosleep[bench]'"
 WIDEST = 4800

@@ -25,15 +25,16 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from neurosleep.benchmarks import machine, slept
-from neurosleep.converters.graph_normalization import Per
-from neurosleep.converters.to_graph import to_spiking_graph
-from neurosleep.data import ColourImages, Images, load, load_cifar
-from neurosleep.data.catalogue import Split
-from neurosleep.experiments.folder import write_text
+from neurosleep.papers.folder import write_text
 from neurosleep.report import table
-from neurosleep.sims.present import present
 from neurosleep.training import products
+
+from ..converters.graph.normalization import Per
+from ..converters.graph.to_graph import to_spiking_graph
+from ..data import ColourImages, Images, load, load_cifar
+from ..data.catalogue import Split
+from ..sims.awake.present import present
+from . import machine, slept
 
 LOOK_AT = (10, 20, 50, 100, 200)
 CALIBRATION = 1000  # training images

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.benchmarks.workloads import RULE, Trained
-from neurosleep.sims.cpu import CpuEngine
-from neurosleep.sims.cuda import CudaEngine
-from neurosleep.sims.engine import Engine, Sleeper
-from neurosleep.sims.errors import BackendError
-from neurosleep.sims.network import SimulationState
+from ..sims.engines.contract import Engine, Sleeper
+from ..sims.engines.cpu import CpuEngine
+from ..sims.engines.cuda import CudaEngine
+from ..sims.errors import BackendError
+from ..sims.network import SimulationState
+from .workloads import RULE, Trained
 
 COPIED = 2**28
 """Bytes that are copied on the device to measure its memory."""
@@ -23,7 +23,7 @@ def gpu_ensemble(night: Trained, members: int, steps: int, rounds: int) -> dict[
     Returns
     -------
     The reason, if there is no GPU; else network-steps a second and the bytes that each had to move (see
-    `neurosleep.sims.cuda`).
+    `neurosleep.sims.engines.cuda`).
     """
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return {"missing": "numba's CUDA simulator (NUMBA_ENABLE_CUDASIM=1) is no GPU to be timed"}

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neurosleep.benchmarks.bound import Bound, Parts
-from neurosleep.benchmarks.peers import Outcome, Peer
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.sims.cpu import CpuEngine
-from neurosleep.sims.engine import Sleeper
-from neurosleep.sims.network import Floats
-from neurosleep.sims.simulate import simulate
+from ..sims.engines.contract import Sleeper
+from ..sims.engines.cpu import CpuEngine
+from ..sims.network import Floats
+from ..sims.simulate import simulate
+from .bound import Bound, Parts
+from .peers import Outcome, Peer
+from .workloads import Workload
 
 SAME_REGIME = 0.15
 """Two runs are in the same regime where the spikes of each population differ by less than this share."""

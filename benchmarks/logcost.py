@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 import h5py
 import numpy as np
 
-from neurosleep.benchmarks.harness import spread
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.sims.engine import Events
-from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
-from neurosleep.sims.spikes.log import SpikeLog
+from ..sims.engines.contract import Events
+from ..sims.engines.sinks import SpikeRecorder
+from ..sims.simulate import simulate
+from ..sims.spikes.log import SpikeLog
+from .harness import spread
+from .workloads import Workload
 
 Compression = Literal["gzip", "lzf"] | None
 COMPRESSIONS: tuple[Compression, ...] = ("gzip", "lzf", None)

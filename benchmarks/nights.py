@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.benchmarks.harness import spread
-from neurosleep.benchmarks.workloads import RULE, Trained
-from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
-from neurosleep.sims.simulate import simulate
+from ..sims.ensemble import Member, Simulation, simulate_ensemble
+from ..sims.simulate import simulate
+from .harness import spread
+from .workloads import RULE, Trained
 
 CORES = (1, 2)
 

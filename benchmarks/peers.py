@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurosleep.benchmarks.workloads import Workload
-from neurosleep.sims.network import Floats
+from ..sims.network import Floats
+from .workloads import Workload
 
 
 class Outcome(NamedTuple):

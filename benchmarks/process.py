@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import neurosleep
-from neurosleep.benchmarks.harness import spread
+
+from .harness import spread
 
 
 def start_and_memory(widths: list[int], rounds: int) -> list[dict[str, Any]]:

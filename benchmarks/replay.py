@@ -23,15 +23,16 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from neurosleep.benchmarks import machine
-from neurosleep.benchmarks.harness import spread
-from neurosleep.convolutions import Convolutions, StridedBackbone
-from neurosleep.experiments.folder import write_text
+from neurosleep.features.architectures import Convolutions, StridedBackbone
+from neurosleep.papers.folder import write_text
 from neurosleep.report import table
 from neurosleep.training import products
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, losses
 from neurosleep.tripartite.generator import Dreams
 from neurosleep.tripartite.learner import Settings
+
+from . import machine
+from .harness import spread
 
 REFERENCE = "as the public code works"
 CLASSES = 10

@@ -15,17 +15,18 @@ import torch
 from torch import nn
 
 from neurosleep.continual import class_incremental
-from neurosleep.converters import to_nir, to_snntorch, to_spiking_graph
-from neurosleep.data import load
-from neurosleep.experiments.src_config import Config
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
-from neurosleep.sims.drive import MaskedMeanRate
-from neurosleep.sims.graph import SpikingGraph
-from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.present import present
+from neurosleep.papers.src_config import Config
 from neurosleep.training import Trainer, predict
+
+from ..converters import to_nir, to_snntorch, to_spiking_graph
+from ..data import load
+from ..sims.awake.graph import SpikingGraph
+from ..sims.awake.present import present
+from ..sims.drive import MaskedMeanRate
+from ..sims.plasticity import GatedHebbian
 
 STEPS = 200
 Simulator = Callable[[SpikingGraph, torch.Tensor], np.ndarray]

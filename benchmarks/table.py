@@ -3,8 +3,9 @@
 from itertools import pairwise
 from typing import Any
 
-from neurosleep.benchmarks.machine import one_line
 from neurosleep.report import table
+
+from .machine import one_line
 
 
 def tables(results: dict[str, Any]) -> str:

@@ -15,20 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurosleep import data
 from neurosleep.continual import class_incremental
-from neurosleep.converters import to_spiking, write_back
-from neurosleep.experiments.src_config import Config
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
-from neurosleep.sims.drive import Drive, MaskedMeanRate, RecordedSpikes
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats, SimulationState, SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.reference import input_spikes
-from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
+from neurosleep.papers.src_config import Config
 from neurosleep.training import Trainer
+
+from .. import data
+from ..converters import to_spiking, write_back
+from ..sims.drive import Drive, MaskedMeanRate, RecordedSpikes
+from ..sims.engines.reference import input_spikes
+from ..sims.engines.sinks import SpikeRecorder
+from ..sims.errors import InputError
+from ..sims.network import Floats, SimulationState, SpikingLayer, SpikingNetwork
+from ..sims.plasticity import GatedHebbian
+from ..sims.simulate import simulate
 
 RULE = GatedHebbian(Config.inc, Config.dec)
 ACTIVE_STEPS = 250

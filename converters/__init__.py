@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from neurosleep.converters.normalization import (
+from .chain import ConversionError
+from .normalization import (
     Calibration,
     MaxNormalization,
     Normalization,
@@ -11,26 +12,25 @@ from neurosleep.converters.normalization import (
     WeightAndActivationNormalization,
     calibrate,
 )
-from neurosleep.converters.path import ConversionError
-from neurosleep.converters.to_spiking import to_spiking
-from neurosleep.converters.write_back import write_back
+from .to_spiking import to_spiking
+from .write_back import write_back
 
 if TYPE_CHECKING:
-    from neurosleep.converters.chain_graph import as_graph
-    from neurosleep.converters.nir import export_report, from_nir, to_nir, write_nir
-    from neurosleep.converters.report import ConversionReport, VerificationError, conversion_report, verify
-    from neurosleep.converters.snntorch import to_snntorch
-    from neurosleep.converters.snntorch_reading import from_snntorch, sleeping_chain, write_back_snntorch
-    from neurosleep.converters.to_graph import to_spiking_graph
+    from .graph.from_chain import as_graph
+    from .graph.report import ConversionReport, VerificationError, conversion_report, verify
+    from .graph.to_graph import to_spiking_graph
+    from .nir.export import export_report, from_nir, to_nir, write_nir
+    from .snntorch.reading import from_snntorch, sleeping_chain, write_back_snntorch
+    from .snntorch.writing import to_snntorch
 
 # What a night does not need is imported when it is first used: snnTorch alone takes longer than all else.
 _HOMES = {
-    "chain_graph": ("as_graph",),
-    "snntorch_reading": ("from_snntorch", "sleeping_chain", "write_back_snntorch"),
-    "nir": ("export_report", "from_nir", "to_nir", "write_nir"),
-    "report": ("ConversionReport", "VerificationError", "conversion_report", "verify"),
-    "snntorch": ("to_snntorch",),
-    "to_graph": ("to_spiking_graph",),
+    "graph.from_chain": ("as_graph",),
+    "graph.report": ("ConversionReport", "VerificationError", "conversion_report", "verify"),
+    "graph.to_graph": ("to_spiking_graph",),
+    "nir.export": ("export_report", "from_nir", "to_nir", "write_nir"),
+    "snntorch.reading": ("from_snntorch", "sleeping_chain", "write_back_snntorch"),
+    "snntorch.writing": ("to_snntorch",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from neurosleep.converters.path import ConversionError, Stage
-from neurosleep.converters.torch_layers import average_pool
-from neurosleep.sims.convolution import Sharing, SpikingConvolution
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats, Layer, SpikingLayer
-from neurosleep.sims.operators import AveragePool, Convolution, Shape
+from ..sims.convolution import Sharing, SpikingConvolution
+from ..sims.errors import InputError
+from ..sims.network import Floats, Layer, SpikingLayer
+from ..sims.operators import AveragePool, Convolution, Shape
+from .chain import ConversionError, Stage
+from .graph.torch_layers import average_pool
 
 
 class Neurons(NamedTuple):

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from neurosleep.converters.layers import input_shapes
-from neurosleep.converters.path import ConversionError, Stage, weight_stages
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from .chain import ConversionError, Stage, weight_stages
+from .layers import input_shapes
 
 OutputActivation = Literal["relu", "softmax"]
 

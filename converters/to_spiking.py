@@ -7,8 +7,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from neurosleep.converters.layers import Neurons, input_shapes, spiking_layer
-from neurosleep.converters.normalization import (
+from ..sims.convolution import Sharing, check_sharing
+from ..sims.errors import InputError
+from ..sims.network import SpikingNetwork
+from .chain import ConversionError, Stage, weight_stages
+from .layers import Neurons, input_shapes, spiking_layer
+from .normalization import (
     Calibration,
     NoNormalization,
     Normalization,
@@ -16,10 +20,6 @@ from neurosleep.converters.normalization import (
     calibrate,
     resolve_normalization,
 )
-from neurosleep.converters.path import ConversionError, Stage, weight_stages
-from neurosleep.sims.convolution import Sharing, check_sharing
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingNetwork
 
 
 def to_spiking(

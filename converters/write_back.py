@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from neurosleep.converters.path import ConversionError, weight_stages
-from neurosleep.sims.network import Floats, SpikingNetwork
+from ..sims.network import Floats, SpikingNetwork
+from .chain import ConversionError, weight_stages
 
 
 def write_back(network: SpikingNetwork, model: nn.Module) -> None:

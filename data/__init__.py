@@ -10,11 +10,11 @@ Nothing is downloaded on import; `load` and `load_cifar` do so only for full set
 (4, 100)
 """
 
-from neurosleep.data.cifar import ColourImages, load_cifar
-from neurosleep.data.embeddings import Embeddings, load_embeddings, permuted_digits
-from neurosleep.data.idx import DataError
-from neurosleep.data.images import Images, load
-from neurosleep.data.patches import Patches, patches
+from .cifar import ColourImages, load_cifar
+from .embeddings import Embeddings, load_embeddings, permuted_digits
+from .idx import DataError
+from .images import Images, load
+from .patches import Patches, patches
 
 __all__ = [
     "ColourImages",

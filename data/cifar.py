@@ -19,10 +19,10 @@ import PIL.Image
 import pooch
 from numpy.typing import NDArray
 
-from neurosleep.data.catalogue import Split
-from neurosleep.data.files import VARIABLE, fetch
-from neurosleep.data.idx import REPLACE, DataError
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from .catalogue import Split
+from .files import VARIABLE, fetch
+from .idx import REPLACE, DataError
 
 SIDE = 32  # pixels
 TILES_PER_ROW = 25

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.data.catalogue import Split
-from neurosleep.data.idx import DataError
-from neurosleep.data.images import load
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from .catalogue import Split
+from .idx import DataError
+from .images import load
 
 NAMES = ("train_x", "train_y", "test_x", "test_y")
 FOLDER_FILES = ("cub200_resnet50_train", "cub200_resnet50_test")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pooch
 
-from neurosleep.data.catalogue import Dataset, File, Split
-from neurosleep.data.idx import DataError
+from .catalogue import Dataset, File, Split
+from .idx import DataError
 
 PACKAGE = Path(__file__).resolve().parent
 VARIABLE = "NEUROSLEEP_DATA"

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.data import idx
-from neurosleep.data.catalogue import DATASETS, Split
-from neurosleep.data.files import find
-from neurosleep.data.idx import DataError
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from . import idx
+from .catalogue import DATASETS, Split
+from .files import find
+from .idx import DataError
 
 SIDE = 28  # pixels
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
 
 Form = Literal["published", "corrected"]
 

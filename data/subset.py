@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.data import idx
-from neurosleep.data.catalogue import DATASETS, Split
-from neurosleep.data.files import PACKAGE
-from neurosleep.data.images import load
-from neurosleep.sims.errors import InputError
+from ..sims.errors import InputError
+from . import idx
+from .catalogue import DATASETS, Split
+from .files import PACKAGE
+from .images import load
 
 PER_CLASS: Mapping[Split, int] = {"train": 1000, "test": 200}
 SEED = 2022

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neurosleep.night import SleepRecord as SleepRecord
     from neurosleep.night import SpontaneousReplay as SpontaneousReplay
     from neurosleep.night import sleep as sleep
+    from neurosleep.sims.awake.present import present as present
     from neurosleep.sims.downscaling import GradedDownscaling as GradedDownscaling
     from neurosleep.sims.downscaling import MagnitudePruning as MagnitudePruning
     from neurosleep.sims.drive import MaskedMeanRate as MaskedMeanRate
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from neurosleep.sims.errors import NeurosleepError as NeurosleepError
     from neurosleep.sims.plasticity import GatedHebbian as GatedHebbian
     from neurosleep.sims.plasticity import Hebbian as Hebbian
-    from neurosleep.sims.present import present as present
     from neurosleep.sims.simulate import simulate as simulate
     from neurosleep.sims.spikes.log import SpikeLog as SpikeLog
     from neurosleep.sims.spikes.reader import SpikeReader as SpikeReader
@@ -57,7 +57,7 @@ _HOMES = {
     "sims.ensemble": ("Member", "simulate_ensemble"),
     "sims.errors": ("BackendError", "InputError", "NeurosleepError"),
     "sims.plasticity": ("GatedHebbian", "Hebbian"),
-    "sims.present": ("present",),
+    "sims.awake.present": ("present",),
     "sims.simulate": ("simulate",),
     "sims.spikes.log": ("SpikeLog",),
     "sims.spikes.reader": ("SpikeReader",),

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from neurosleep.converters import Calibration, calibrate
+from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.normalization import OutputActivation, checked_inputs
-from neurosleep.converters.path import weight_stages
 from neurosleep.sims.errors import InputError
 
 _FORMAT = 1

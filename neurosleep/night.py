@@ -10,8 +10,8 @@ from typing import Literal
 from torch import nn
 
 from neurosleep.converters import to_spiking, write_back
+from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.layers import stage_weights
-from neurosleep.converters.path import weight_stages
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
 from neurosleep.naps import Nap as Nap

@@ -6,9 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from neurosleep.experiments import EXPERIMENTS
-from neurosleep.experiments import config as configuration
-from neurosleep.experiments.folder import RunFolder, reading, write_text
+from neurosleep.papers import EXPERIMENTS
+from neurosleep.papers import config as configuration
+from neurosleep.papers.folder import RunFolder, reading, write_text
 from neurosleep.sims.errors import InputError
 
 
@@ -51,7 +51,7 @@ def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:
         If the folder has no results, or no finished run, or they are damaged.
     """
     if (folder / "experiment.toml").exists():
-        from neurosleep.hypotheses import Results
+        from neurosleep.experiments import Results
 
         found = Results.open(folder)
         summary = found.summary().to_dict("index")

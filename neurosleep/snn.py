@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurosleep.converters.snntorch import fire
+from neurosleep.converters.snntorch.writing import fire
 from neurosleep.sims.errors import InputError
 
 Coding = Literal["poisson", "current"]

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.convolution import SpikingConvolution
-from neurosleep.sims.ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SimulationState, SpikingNetwork, Unpaid
+from .convolution import SpikingConvolution
+from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
+from .errors import InputError
+from .network import SimulationState, SpikingNetwork, Unpaid
 
 FIRST_PIECE = 1000
 """Steps before the first save; from then on as many as fit between two saves."""

@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats, Layer, SpikingLayer, check_neurons
-from neurosleep.sims.operators import AveragePool, Convolution, Shape
-from neurosleep.sims.plasticity import PlasticityRule
+from .errors import InputError
+from .network import Floats, Layer, SpikingLayer, check_neurons
+from .operators import AveragePool, Convolution, Shape
+from .plasticity import PlasticityRule
 
 Sharing = Literal["mean", "sum", "positions"]
 Spikes = NDArray[np.bool_]

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.kernels.selection import kth_smallest_magnitude, prune_smallest, scale_down
+from .errors import InputError
+from .kernels.selection import kth_smallest_magnitude, prune_smallest, scale_down
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.random import firing_thresholds
+from .errors import InputError
+from .random import firing_thresholds
 
 
 class InputSchedule(NamedTuple):

@@ -10,20 +10,20 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.sims.convolution import SpikingConvolution, needs_sharing
-from neurosleep.sims.convolution_cpu import ConvolutionEngine
-from neurosleep.sims.course import Cancelled, Course, sleep
-from neurosleep.sims.cpu import CpuEngine
-from neurosleep.sims.downscaling import DownscalingRule
-from neurosleep.sims.drive import Drive
-from neurosleep.sims.engine import MAX_STEPS, Engine, Sleeper
-from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.minibatch import MinibatchEngine
-from neurosleep.sims.network import SimulationState, SpikingNetwork, membrane_shapes
-from neurosleep.sims.plasticity import PlasticityRule
-from neurosleep.sims.random import check_seed
-from neurosleep.sims.reference import ReferenceEngine
-from neurosleep.sims.sinks import EventSink
+from .convolution import SpikingConvolution, needs_sharing
+from .downscaling import DownscalingRule
+from .drive import Drive
+from .engines.contract import MAX_STEPS, Engine, Sleeper
+from .engines.course import Cancelled, Course, sleep
+from .engines.cpu import CpuEngine
+from .engines.cpu_convolution import ConvolutionEngine
+from .engines.cpu_streams import MinibatchEngine
+from .engines.reference import ReferenceEngine
+from .engines.sinks import EventSink
+from .errors import BackendError, InputError
+from .network import SimulationState, SpikingNetwork, membrane_shapes
+from .plasticity import PlasticityRule
+from .random import check_seed
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -55,8 +55,9 @@ class Member:
         Steps from one downscaling to the next; None downscales once, before the first step of the night.
     streams
         Copies of the membranes, each with an input noise of its own, whose changes of the weights are averaged: the
-        mini-batch of Tadros et al. 2022, see `neurosleep.sims.minibatch`. Copy m's noise does not depend on how many
-        there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the first.
+        mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
+        how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
+        first.
     """
 
     network: SpikingNetwork
@@ -266,7 +267,7 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
                 '"reference"), or streams=1'
             )
-        from neurosleep.sims.cuda import CudaEngine  # needs the extra `cuda`
+        from .engines.cuda import CudaEngine  # needs the extra `cuda`
 
         return CudaEngine(sleepers)
     if backend == "reference":

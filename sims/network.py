@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
+from .errors import InputError
 
 if TYPE_CHECKING:
-    from neurosleep.sims.convolution import SpikingConvolution
+    from .convolution import SpikingConvolution
 
 Floats = NDArray[np.floating]
 Layer = Union["SpikingLayer", "SpikingConvolution"]

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats
+from .errors import InputError
+from .network import Floats
 
 Shape = tuple[int, ...]
 MaxPoolRule = Literal["winner", "any"]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
+from .errors import InputError
 
 Weights = NDArray[np.floating]
 

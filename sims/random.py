@@ -12,7 +12,7 @@ four 32-bit words, one for each of four neighbouring neurons.
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
+from .errors import InputError
 
 INPUT_STREAM = 0
 """Stream of the input spikes."""

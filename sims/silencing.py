@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from neurosleep.sims.drive import Drive, Silenced
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SimulationState, SpikingNetwork
+from .drive import Drive, Silenced
+from .errors import InputError
+from .network import SimulationState, SpikingNetwork
 
 
 class Silencing(Mapping[str, tuple[int, ...]]):

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from numpy.typing import ArrayLike
 
-from neurosleep.sims.downscaling import DownscalingRule
-from neurosleep.sims.drive import Drive
-from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
-from neurosleep.sims.network import SimulationState, SpikingNetwork
-from neurosleep.sims.plasticity import PlasticityRule
-from neurosleep.sims.sinks import EventSink
+from .downscaling import DownscalingRule
+from .drive import Drive
+from .engines.sinks import EventSink
+from .ensemble import Backend, Member, Simulation, simulate_ensemble
+from .network import SimulationState, SpikingNetwork
+from .plasticity import PlasticityRule
 
 
 def simulate(

@@ -32,7 +32,7 @@ torch.set_num_threads(1)  # for networks this small, threads cost more than they
 @pytest.fixture
 def computed(monkeypatch):
     """The splits whose features were computed, not read."""
-    from neurosleep import vision
+    from neurosleep.features import cache as vision
 
     splits, compute = [], vision._compute
 

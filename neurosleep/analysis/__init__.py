@@ -16,7 +16,6 @@ from neurosleep.analysis.assemblies import (
 )
 from neurosleep.analysis.chance import GroupReplay, ReplayAboveChance, replay_above_chance
 from neurosleep.analysis.correlations import ClassCorrelations, class_correlations
-from neurosleep.analysis.effects import Effect
 from neurosleep.analysis.energy import LayerOperations, SynapticOperations, fan_out, synaptic_operations
 from neurosleep.analysis.growth import Growth, NetGrowth, WeightGrowth, weight_growth, weight_growth_in_log
 from neurosleep.analysis.nights import RateOverNight, SparsenessOverNight, rate_over_night, sparseness_over_night
@@ -33,6 +32,7 @@ from neurosleep.analysis.specificity import (
     specific_neurons,
 )
 from neurosleep.analysis.weights import block_means, cosine_similarity, histogram, layer_weights, weight_changes
+from neurosleep.statistics import Effect
 
 __all__ = [
     "ActivationSequence",

@@ -1,6 +1,6 @@
 """What every layer of a network receives and sends on when it is shown inputs, as in testing.
 
-The same chain of layers that converts to a spiking network is measured, of any depth (`neurosleep.converters.path`).
+The same chain of layers that converts to a spiking network is measured, of any depth (`neurosleep.converters.chain`).
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from neurosleep.converters.chain import LinearStage, linear_stages
 from neurosleep.converters.normalization import checked_inputs
-from neurosleep.converters.path import LinearStage, linear_stages
 
 Floats = NDArray[np.floating]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.analysis.effects import Effect, of_jackknife
 from neurosleep.analysis.one_night import Bins, OneNight, one_night
 from neurosleep.interchange.source import Log
 from neurosleep.sims.errors import InputError
+from neurosleep.statistics import Effect, of_jackknife
 
 Floats = NDArray[np.float64]
 _LARGEST = 1 - 1e-6  # correlations of 1 have no Fisher z

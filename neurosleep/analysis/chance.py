@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.analysis.effects import UNDEFINED, Correction, Effect, corrected, of_difference, p_text
 from neurosleep.analysis.one_night import one_night
 from neurosleep.interchange.source import Log
 from neurosleep.sims.errors import InputError
+from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_difference, p_text
 
 _CELLS = 1 << 21  # random numbers held at a time
 

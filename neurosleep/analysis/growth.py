@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.effects import Effect, of_mean
 from neurosleep.analysis.one_night import one_night
 from neurosleep.interchange.source import Log
 from neurosleep.sims.errors import InputError
 from neurosleep.sleep_record import SleepRecord, weight_change
+from neurosleep.statistics import Effect, of_mean
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.effects import Effect, of_difference
 from neurosleep.analysis.one_night import OneNight, one_night
 from neurosleep.analysis.sparseness import sparseness
 from neurosleep.interchange.source import Log
 from neurosleep.sims.errors import InputError
+from neurosleep.statistics import Effect, of_difference
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.effects import UNDEFINED, Correction, Effect, corrected, of_jackknife, p_text
 from neurosleep.analysis.one_night import one_night
 from neurosleep.interchange.source import Log
 from neurosleep.sims.errors import InputError
+from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_jackknife, p_text
 
 Floats = NDArray[np.float64]
 Spans = Sequence[tuple[int, int]]

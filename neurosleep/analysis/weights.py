@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from neurosleep.converters.path import linear_stages
+from neurosleep.converters.chain import linear_stages
 from neurosleep.sims.errors import InputError
 
 

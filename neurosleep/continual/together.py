@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from neurosleep.naps import Nap
-from neurosleep.sims.course import Cancelled
+from neurosleep.sims.engines.course import Cancelled
 from neurosleep.sims.ensemble import Simulation, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
 

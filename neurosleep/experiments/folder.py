@@ -1,258 +1,190 @@
-"""The folder of a run: what is in it, written whole or not at all, and read back with clear errors.
+"""The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
 
-``config.toml`` (name, parameters), ``runs/seed-N.json`` (one finished run each), ``runs/seed-N.parts/`` (finished parts
-of one that is not), ``runs/seed-N.files/`` (further files of a run, such as traces), ``results.json`` (everything
-together), figures, and ``spikes.h5`` of the first seed.
+``experiment.toml``, ``runs/CONDITION/seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
+(the story of a failed one), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``.
 """
 
 import os
-import platform
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
-from neurosleep import __version__
-from neurosleep.experiments import config as configuration
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.record import Record, RunId
+from neurosleep.experiments.record_schema import check_record
+from neurosleep.papers.folder import write_json, write_text
 from neurosleep.sims.errors import InputError
 
-FORMAT: Literal[1] = 1
-_LIBRARIES = ("torch", "numpy", "numba", "h5py")
+State = Literal["finished", "failed", "damaged", "missing"]
 
 
-class Results(msgspec.Struct, frozen=True):
-    """What ``results.json`` holds.
+class ExperimentFolder:
+    """Reads and writes one folder."""
 
-    Attributes
-    ----------
-    format
-        Version of this layout.
-    experiment, parameters
-        What was run.
-    complete
-        Whether all runs that were asked for are here.
-    seeds
-        Seeds of `runs`.
-    failed
-        Seed to error of the runs that failed.
-    versions, machine
-        Of the packages, and where `runs` were put together.
-    summary
-        Rows of the result table, with the same keys; None where there is no value.
-    runs
-        What `Experiment.run` returned, with its seed.
-    """
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.toml = self.path / "experiment.toml"
 
-    format: Literal[1]
-    experiment: str
-    complete: bool
-    seeds: list[int]
-    failed: dict[int, str]
-    parameters: dict[str, Any]
-    versions: dict[str, str]
-    machine: dict[str, Any]
-    summary: list[dict[str, str | int | float | None]]
-    runs: list[dict[str, Any]]
+    def open(self, experiment: Experiment) -> None:
+        """Make the folder for an experiment, or go on in one that holds the same.
 
-
-class RunFolder:
-    """Reads and writes one folder of results."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.spikes = path / "spikes.h5"
-        self.results = path / "results.json"
-
-    def open(self, name: str, config: Any) -> None:
-        """Make the folder for an experiment, or go on in one that has the same experiment and configuration.
+        Seeds and conditions may be added to an experiment, or left out: that is still the same one.
 
         Raises
         ------
         InputError
             If there is something else at this path, which stays as it is, or the folder cannot be made.
         """
-        text = configuration.to_toml({"experiment": name, "parameters": asdict(config)})
-        file = self.path / "config.toml"
         try:
-            if file.exists():
-                self._check_same(configuration.read(file), configuration.read_text(text))
-            else:
-                # Hidden files do not count: they are what a killed run leaves of a file it was about to write.
-                if self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
-                    raise InputError(f"{self.path} exists and does not hold neurosleep results: give another --out")
-                self.path.mkdir(parents=True, exist_ok=True)
-                write_text(file, text)
-            (self.path / "runs").mkdir(exist_ok=True)
+            if self.toml.exists():
+                self._check_same(self.read_experiment(), experiment)
+            # Hidden files do not count: they are what a killed process leaves of a file it was about to write.
+            elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
+                raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.toml.exists() or self.toml.read_text(encoding="utf-8") != experiment.to_toml():
+                write_text(self.toml, experiment.to_toml())
+            for name in experiment.conditions:
+                self._of(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{self.path} cannot take results: {error}; give another --out") from error
+            raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
 
-    def _check_same(self, there: dict[str, Any], wanted: dict[str, Any]) -> None:
-        old, new = there.get("parameters"), wanted["parameters"]
-        if "experiment" not in there or not isinstance(old, dict):
-            raise InputError(f"{self.path / 'config.toml'} is damaged: restore it from a copy, or give another --out")
-        differing = {"experiment": (there["experiment"], wanted["experiment"])} | {
-            key: (old.get(key), new.get(key)) for key in [*new, *(old.keys() - new.keys())]
-        }
-        told = ", ".join(f"{key} is {a!r} there and {b!r} here" for key, (a, b) in differing.items() if a != b)
-        if told:
-            raise InputError(f"{self.path} holds another run ({told}): give another --out, or delete that folder")
+    def _check_same(self, there: Experiment, asked: Experiment) -> None:
+        """Raise if runs of the experiment that is there are not those of the one that is asked for."""
+        differing = [
+            f"{what} is {old!r} there and {new!r} here"
+            for what in ("question", "stream", "network", "training", "backend", "products", "logs")
+            if (old := getattr(there, what)) != (new := getattr(asked, what))
+        ]
+        differing += [
+            f"condition {name!r} is {old!r} there and {asked.conditions[name]!r} here"
+            for name, old in there.conditions.items()
+            if name in asked.conditions and old != asked.conditions[name]
+        ]
+        first, then = there.runs[0].seed, asked.runs[0].seed
+        if asked.logs == there.logs == "first" and first != then:
+            differing.append(f"the first seed, whose spikes are kept, is {first} there and {then} here")
+        if differing:
+            raise InputError(f"{self.path} holds another experiment ({'; '.join(differing)}): give another folder")
 
-    def run_file(self, seed: int) -> Path:
-        """Where the run of a seed is kept."""
-        return self.path / "runs" / f"seed-{seed}.json"
-
-    def files(self, seed: int) -> Path:
-        """Where a run keeps further files."""
-        return self.path / "runs" / f"seed-{seed}.files"
-
-    def _error_file(self, seed: int) -> Path:
-        return self.path / "runs" / f"seed-{seed}.error.txt"
-
-    def finished(self, seed: int) -> bool:
-        """Whether the run of a seed is there."""
-        return self.run_file(seed).exists()
-
-    def write_run(self, seed: int, run: dict[str, Any]) -> None:
-        """Keep a finished run."""
-        write_json(self.run_file(seed), {"seed": seed, **run})
-        self._error_file(seed).unlink(missing_ok=True)
-        shutil.rmtree(self._parts(seed), ignore_errors=True)
-
-    def _parts(self, seed: int) -> Path:
-        return self.path / "runs" / f"seed-{seed}.parts"
-
-    def keep(self, seed: int, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return a part of a run: from its file if it was done before, else do it and keep it.
+    def read_experiment(self) -> Experiment:
+        """Return the experiment whose folder this is.
 
         Raises
         ------
         InputError
-            If the file is there, but cannot be read.
+            If this is no such folder, or its file is damaged.
         """
-        file = self._parts(seed) / f"{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.json"
-        if file.exists():
-            with reading(file):
-                return msgspec.json.decode(_read(file), type=dict[str, Any])
-        part = do()
-        file.parent.mkdir(exist_ok=True)
-        write_json(file, part)
-        return part
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is not a folder; give the folder of an experiment")
+        if not self.toml.exists():
+            raise InputError(f"{self.path} does not hold an experiment: there is no experiment.toml in it")
+        return Experiment.read(self.toml)
 
-    def write_error(self, seed: int, story: str) -> None:
+    def _of(self, condition: str) -> Path:
+        name = quote(condition, safe="+").replace("~", "%7E")
+        return self.path / "runs" / (name if name.strip(".") else name.replace(".", "%2E"))
+
+    def run_file(self, run: RunId) -> Path:
+        """Where a finished run is kept."""
+        return self._of(run.condition) / f"seed-{run.seed}.json"
+
+    def spikes(self, run: RunId) -> Path:
+        """Where the spikes of a run are kept."""
+        return self.run_file(run).with_suffix(".h5")
+
+    def _error_file(self, run: RunId) -> Path:
+        return self.run_file(run).with_suffix(".error.txt")
+
+    def write_run(self, run: RunId, record: Record, log: Path | None = None) -> None:
+        """Keep a finished run, and the file of its spikes, which is moved here first."""
+        if log is not None:
+            half = self.spikes(run).with_name(f".{self.spikes(run).name}")
+            shutil.move(log, half)  # from another disk, perhaps: then it is a copy, which takes time
+            half.replace(self.spikes(run))
+        write_json(self.run_file(run), record)
+        self._error_file(run).unlink(missing_ok=True)
+
+    def write_error(self, run: RunId, story: str) -> None:
         """Keep the whole story of a failed run."""
-        write_text(self._error_file(seed), story)
+        write_text(self._error_file(run), story)
 
-    def read_run(self, seed: int) -> dict[str, Any]:
+    def read_run(self, run: RunId) -> Record:
         """Return a finished run.
 
         Raises
         ------
         InputError
-            If its file cannot be read, or is that of another seed.
+            If its file cannot be read, or holds something else.
         """
-        with reading(self.run_file(seed)):
-            run: dict[str, Any] = msgspec.json.decode(_read(self.run_file(seed)), type=dict[str, Any])
-            if run["seed"] != seed:
-                raise ValueError(f"expected seed {seed}, found {run['seed']!r}")
-            return run
+        file = self.run_file(run)
+        try:
+            record = msgspec.json.decode(file.read_bytes(), type=Record)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read ({error})") from error
+        try:
+            check_record(record)
+        except InputError as error:
+            raise InputError(f"{file} is damaged: {error}") from error
+        there = RunId(record["condition"], record["seed"])
+        if there != run:
+            raise InputError(f"{file} is damaged: it holds {there}")
+        if record["log"] and not self.spikes(run).exists():
+            raise InputError(f"{self.spikes(run)} is missing, the spikes of a finished run")
+        return record
 
-    def write_results(
-        self,
-        name: str,
-        config: Any,
-        seeds: Sequence[int],
-        runs: list[dict[str, Any]],
-        summary: list[dict[str, Any]],
-        failed: dict[int, str],
-    ) -> None:
-        """Write ``results.json`` with the finished runs among those of the wanted seeds."""
-        results = Results(
-            format=FORMAT,
-            experiment=name,
-            complete=len(runs) == len(seeds),
-            seeds=[run["seed"] for run in runs],
-            failed=failed,
-            parameters=asdict(config),
-            versions={"neurosleep": __version__, **{library: metadata.version(library) for library in _LIBRARIES}},
-            machine={
-                "python": platform.python_version(),
-                "system": platform.platform(),
-                "processor": processor(),
-                "cores": os.cpu_count(),
-            },
-            summary=summary,
-            runs=runs,
-        )
-        write_json(self.results, results)
+    def state(self, experiment: Experiment) -> dict[RunId, tuple[State, str]]:
+        """Return what there is of each run of an experiment, and why it is not finished."""
+        return {run: self._state(run) for run in experiment.runs}
 
-    def read_results(self) -> Results:
-        """Read ``results.json``.
+    def _state(self, run: RunId) -> tuple[State, str]:
+        if self.run_file(run).exists():
+            try:
+                self.read_run(run)
+            except InputError as error:
+                return "damaged", str(error)
+            return "finished", ""
+        if self._error_file(run).exists():
+            story = self._error_file(run).read_text(encoding="utf-8", errors="replace").strip()
+            return "failed", story.splitlines()[-1] if story else "no story was kept"
+        return "missing", ""
+
+    def set_aside(self, run: RunId) -> Path:
+        """Give a damaged run's file another name, so that the run can be done again; return that name."""
+        aside = self.run_file(run).with_suffix(".damaged")
+        self.run_file(run).replace(aside)
+        return aside
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every other process from running the experiment of this folder; freed when this process ends, too.
 
         Raises
         ------
         InputError
-            If it is not there (and what is), or damaged.
+            If another process does already.
         """
-        if not self.path.is_dir():
-            raise InputError(f"{self.path} is not a folder; give the --out folder of a run")
-        if not self.results.exists():
-            n = len(list(self.path.glob("runs/seed-*.json")))
-            state = f"{n} finished runs: start the same command again to finish it" if n else "no finished run"
-            raise InputError(f"{self.results} is missing; the folder holds {state}")
-        with reading(self.results):
-            return msgspec.json.decode(_read(self.results), type=Results)
+        with (self.path / ".lock").open("a+b") as lock:
+            try:
+                _lock(lock.fileno())
+            except OSError as error:
+                raise InputError(f"{self.path} is being worked on by another process: wait until it ends") from error
+            yield
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise `InputError` where what a JSON file holds cannot be decoded, or used."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged or of another version of neurosleep ({type(error).__name__}: {error}): "
-            "delete it and start the same command again"
-        ) from error
+def _lock(descriptor: int) -> None:
+    """Lock an open file for this process, or raise OSError."""
+    if sys.platform == "win32":
+        import msvcrt
 
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; nan becomes null."""
-    write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk, say; which file it was is not in the error of a write
-            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
-        raise
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from neurosleep.continual.learning import night_seed
-from neurosleep.converters.path import ConversionError, weight_stages
+from neurosleep.converters.chain import ConversionError, weight_stages
 from neurosleep.memory import Memory
 from neurosleep.night import SleepRecord, SpontaneousReplay, Stage, sleep
 from neurosleep.sims.ensemble import Backend

@@ -11,9 +11,9 @@ from torch import nn
 
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
 from neurosleep.continual.methods import Method
-from neurosleep.experiments.src_methods import MethodName
 from neurosleep.memory import Memory
 from neurosleep.night import Stage
+from neurosleep.papers.src_methods import MethodName
 from neurosleep.sims.errors import InputError, NeurosleepError
 from neurosleep.training import DivergenceError, Steps, Trainer, products
 
@@ -25,7 +25,7 @@ HELD_OUT = 500
 
 
 class Tunable(Protocol):
-    """An experiment that can be searched, such as `neurosleep.experiments.src.SrcExperiment`."""
+    """An experiment that can be searched, such as `neurosleep.papers.src.SrcExperiment`."""
 
     name: str
     config_type: type

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurosleep.experiments.config import parse_value
+from neurosleep.papers.config import parse_value
 from neurosleep.sims.errors import InputError
 
 FACTOR = 8.0

@@ -19,8 +19,8 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from neurosleep.experiments import EXPERIMENTS
-from neurosleep.experiments.config import convert
+from neurosleep.papers import EXPERIMENTS
+from neurosleep.papers.config import convert
 from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
 from neurosleep.tuning.objective import Objective, tunable

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.cuda_kernels.layout import BLOCKS, SIMULATED, THREADS
-from neurosleep.sims.kernels import drawing
-from neurosleep.sims.kernels.gate import gate32, gate64
+from ..compiled import compiled
+from ..kernels import drawing
+from ..kernels.gate import gate32, gate64
+from .layout import BLOCKS, SIMULATED, THREADS
 
 on_device = cuda.jit(device=True)
 

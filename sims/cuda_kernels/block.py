@@ -7,8 +7,8 @@ place in the list is the number of bits before its own.
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import on_device
-from neurosleep.sims.cuda_kernels.layout import THREADS, TILE, WORDS, Shared
+from .arithmetic import on_device
+from .layout import THREADS, TILE, WORDS, Shared
 
 
 @on_device

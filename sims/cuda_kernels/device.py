@@ -9,10 +9,10 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from neurosleep.sims.cuda_kernels import downscaling, layout, memory, night
-from neurosleep.sims.downscaling import DownscalingRule, MagnitudePruning
-from neurosleep.sims.engine import Sleeper
-from neurosleep.sims.network import Floats
+from ..downscaling import DownscalingRule, MagnitudePruning
+from ..engines.contract import Sleeper
+from ..network import Floats
+from . import downscaling, layout, memory, night
 
 
 class Landed(NamedTuple):

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import as_float, on_device, on_gpu, times
-from neurosleep.sims.cuda_kernels.block import bits_before, clear, mark, shared_memory
-from neurosleep.sims.cuda_kernels.layout import DIGITS, SEPARABLE, THREADS, Array
-from neurosleep.sims.cuda_kernels.separable import pay_layer
-from neurosleep.sims.kernels.selection import DIGIT_BITS
+from ..kernels.selection import DIGIT_BITS
+from .arithmetic import as_float, on_device, on_gpu, times
+from .block import bits_before, clear, mark, shared_memory
+from .layout import DIGITS, SEPARABLE, THREADS, Array
+from .separable import pay_layer
 
 
 class Requests(NamedTuple):

@@ -6,10 +6,10 @@ The generator gives four words at a time, for four neighbouring neurons: a threa
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import on_device, philox, plain
-from neurosleep.sims.cuda_kernels.block import close_events, collect, fire, mark
-from neurosleep.sims.cuda_kernels.layout import THREADS, TILE
-from neurosleep.sims.random import INPUT_STREAM, WINDOW_STREAM
+from ..random import INPUT_STREAM, WINDOW_STREAM
+from .arithmetic import on_device, philox, plain
+from .block import close_events, collect, fire, mark
+from .layout import THREADS, TILE
 
 _INPUT = INPUT_STREAM
 _WINDOW = WINDOW_STREAM

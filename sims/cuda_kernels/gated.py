@@ -13,8 +13,8 @@ share a word, four rows two words a column.
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import gate, on_device, plain, times
-from neurosleep.sims.cuda_kernels.layout import THREADS, TILE
+from .arithmetic import gate, on_device, plain, times
+from .layout import THREADS, TILE
 
 POTENTIATE = 0x8000
 MOST_STEPS = 0x7FFF

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from neurosleep.sims.errors import BackendError
+from ..errors import BackendError
 
 _CPU = "or use backend='cpu'"
 _INSTALL = f"pip install 'neurosleep[cuda]', {_CPU}"

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import on_device, plain, power, times
-from neurosleep.sims.cuda_kernels.block import close_events, collect, mark
-from neurosleep.sims.cuda_kernels.layout import THREADS, TILE
+from .arithmetic import on_device, plain, power, times
+from .block import close_events, collect, mark
+from .layout import THREADS, TILE
 
 _ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 _FIVE, _SIX, _SEVEN, _EIGHT = np.uint64(5), np.uint64(6), np.uint64(7), np.uint64(8)

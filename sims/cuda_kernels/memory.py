@@ -8,9 +8,9 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from neurosleep.sims.cuda_kernels import layout
-from neurosleep.sims.engine import Sleeper
-from neurosleep.sims.network import Floats
+from ..engines.contract import Sleeper
+from ..network import Floats
+from . import layout
 
 Owed = list[NDArray[np.int32]]
 

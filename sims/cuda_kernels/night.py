@@ -6,13 +6,13 @@ Its leak is applied as ``decay ** elapsed`` when it next receives one, as on the
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import on_device, on_gpu, plain
-from neurosleep.sims.cuda_kernels.block import shared_memory
-from neurosleep.sims.cuda_kernels.drawing import draw_input
-from neurosleep.sims.cuda_kernels.gated import add_late_rows, any_late, caught_up, learn_gated, settle
-from neurosleep.sims.cuda_kernels.layout import GATED, SEPARABLE, THREADS
-from neurosleep.sims.cuda_kernels.membranes import add_rows, charge, leak_of
-from neurosleep.sims.cuda_kernels.separable import forgive, learn_separable
+from .arithmetic import on_device, on_gpu, plain
+from .block import shared_memory
+from .drawing import draw_input
+from .gated import add_late_rows, any_late, caught_up, learn_gated, settle
+from .layout import GATED, SEPARABLE, THREADS
+from .membranes import add_rows, charge, leak_of
+from .separable import forgive, learn_separable
 
 
 @on_device

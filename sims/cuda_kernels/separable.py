@@ -6,9 +6,9 @@ A step writes only weights between two neurons that both fired; what a column ha
 import numpy as np
 from numba import cuda
 
-from neurosleep.sims.cuda_kernels.arithmetic import on_device, times
-from neurosleep.sims.cuda_kernels.layout import THREADS
-from neurosleep.sims.kernels.separable import DEBT
+from ..kernels.separable import DEBT
+from .arithmetic import on_device, times
+from .layout import THREADS
 
 
 @on_device

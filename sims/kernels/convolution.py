@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.kernels.drawing import draw_input
-from neurosleep.sims.kernels.gate import gate
-from neurosleep.sims.kernels.integration import add_rows, charge
-from neurosleep.sims.kernels.layout import Real
+from ..compiled import compiled
+from .drawing import draw_input
+from .gate import gate
+from .integration import add_rows, charge
+from .layout import Real
 
 MEAN, SUM, POSITIONS = 0, 1, 2
 _MEAN, _SUM = MEAN, SUM

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.random import INPUT_STREAM, WINDOW_STREAM
+from ..compiled import compiled
+from ..random import INPUT_STREAM, WINDOW_STREAM
 
 _INPUT = INPUT_STREAM
 _WINDOW = WINDOW_STREAM

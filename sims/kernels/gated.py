@@ -11,8 +11,8 @@ Where much of a layer fires (`Rule.dense`), going through all its weights at onc
 
 import numpy as np
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.kernels.gate import gate
+from ..compiled import compiled
+from .gate import gate
 
 _LANES = 64  # weights are changed in groups of this many, so that no loop ends in single ones
 _BLOCK = 4096  # changes that are made together when all rows are brought up to date, so that their rows stay cached

@@ -2,19 +2,9 @@
 
 import numpy as np
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.kernels.drawing import philox
-from neurosleep.sims.kernels.graph_layout import (
-    ADD,
-    COLLECT,
-    CONVOLUTION,
-    DENSE,
-    FIRE,
-    LARGEST,
-    SCALE,
-    SUM_POOL,
-    WINNER,
-)
+from ..compiled import compiled
+from .drawing import philox
+from .graph_layout import ADD, COLLECT, CONVOLUTION, DENSE, FIRE, LARGEST, SCALE, SUM_POOL, WINNER
 
 
 @compiled()

@@ -3,7 +3,7 @@
 Every population, the input, and every value on the way between two operators is a *node*: a span of units with a list
 of events, the units whose value is not 0 in this step. Space comes first in a node and channels last, so that an event
 adds contiguous rows of kernels. Populations stand before the other nodes: their units are also those of `membrane`.
-Arrays marked *real* have the precision of the weights. See `neurosleep.sims.graph_cpu` for who writes the list.
+Arrays marked *real* have the precision of the weights. See `neurosleep.sims.awake.cpu` for who writes the list.
 """
 
 from typing import NamedTuple

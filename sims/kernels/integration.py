@@ -5,7 +5,7 @@ These run in every step, so they take single arrays: handing over the tuples of 
 
 import numpy as np
 
-from neurosleep.sims.compiled import compiled
+from ..compiled import compiled
 
 _GROUP = 64  # neurons; smaller layers are not worth a pass over several rows
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.kernels.drawing import draw_input
-from neurosleep.sims.kernels.gate import gate
-from neurosleep.sims.kernels.integration import add_rows, charge, forgive, reset
-from neurosleep.sims.kernels.layout import Real
-from neurosleep.sims.kernels.separable import learn_separable, pay_layer
+from ..compiled import compiled
+from .drawing import draw_input
+from .gate import gate
+from .integration import add_rows, charge, forgive, reset
+from .layout import Real
+from .separable import learn_separable, pay_layer
 
 _LANES = 64  # weights are changed in groups of this many, so that no loop ends in single ones
 _COPY = 32  # copy m draws the numbers of the steps from m << 32 on

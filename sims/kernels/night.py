@@ -4,11 +4,11 @@ Its leak is applied as ``decay ** elapsed`` when it next receives one. Between s
 threshold decays towards 0, so it cannot reach the threshold.
 """
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.kernels.drawing import draw_input
-from neurosleep.sims.kernels.gated import catch_up, find_late, learn_gated, settle
-from neurosleep.sims.kernels.integration import add_rows, charge, forgive, reset
-from neurosleep.sims.kernels.separable import learn_separable, pay_layer
+from ..compiled import compiled
+from .drawing import draw_input
+from .gated import catch_up, find_late, learn_gated, settle
+from .integration import add_rows, charge, forgive, reset
+from .separable import learn_separable, pay_layer
 
 _QUIET = 32  # steps after which a layer that did not fire counts as silent: nothing is put off then
 

@@ -22,8 +22,8 @@ NaN has no place in the order; networks have none.
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.compiled import compiled
-from neurosleep.sims.errors import InputError
+from ..compiled import compiled
+from ..errors import InputError
 
 DIGIT_BITS = 11
 

@@ -9,7 +9,7 @@ Every ``DEBT`` spikes of a neuron its column is written out, so that what is sto
 no digits. The count is part of the state of a night, so a night goes on as if it had not been stopped.
 """
 
-from neurosleep.sims.compiled import compiled
+from ..compiled import compiled
 
 DEBT = 64
 

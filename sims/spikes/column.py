@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.spikes.file import DATASETS
+from .file import DATASETS
 
 Encoder = Callable[[NDArray[Any]], tuple[int, Any]]
 

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from neurosleep.sims.errors import InputError
+from ..errors import InputError
 
 MAX_STEPS = 2**32  # steps are stored as u4
 LARGEST_SAMPLE = 2**32  # bytes in a chunk of HDF5 1.10, which must hold a whole one

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.content import Content
-from neurosleep.sims.spikes.lock import is_marked
+from ..errors import InputError
+from .content import Content
+from .lock import is_marked
 
 ENCODING = "neurosleep-spikes"
 VERSION = "2.0"

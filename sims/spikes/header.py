@@ -9,10 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.content import Content
-from neurosleep.sims.spikes.file import DATASETS, ENCODING, VERSION, Sampled
-from neurosleep.sims.spikes.table import dataset
+from ..errors import InputError
+from .content import Content
+from .file import DATASETS, ENCODING, VERSION, Sampled
+from .table import dataset
 
 _OLD_VERSION = "1.0"  # which logged all spikes of all layers, and no samples
 

@@ -13,7 +13,7 @@ import struct
 import sys
 from pathlib import Path
 
-from neurosleep.sims.errors import InputError
+from ..errors import InputError
 
 if sys.platform != "win32":
     import fcntl

@@ -19,13 +19,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.content import MAX_STEPS, Content
-from neurosleep.sims.spikes.file import MAX_NAME_BYTES, Compression, Sampled, create
-from neurosleep.sims.spikes.lock import WriterLock
-from neurosleep.sims.spikes.resume import Kept, reopen
-from neurosleep.sims.spikes.store import SpikeStore
-from neurosleep.sims.spikes.writer import SpikeWriter
+from ..errors import InputError
+from .content import MAX_STEPS, Content
+from .file import MAX_NAME_BYTES, Compression, Sampled, create
+from .lock import WriterLock
+from .resume import Kept, reopen
+from .store import SpikeStore
+from .writer import SpikeWriter
 
 QUEUE_EVENTS = 4_000_000
 """Events that may wait to be written, 8 bytes each."""

@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.content import Content, Windows
-from neurosleep.sims.spikes.file import Sampled, open_to_read
-from neurosleep.sims.spikes.header import Epoch as Epoch
-from neurosleep.sims.spikes.header import read_header
-from neurosleep.sims.spikes.table import SpikeTable
+from ..errors import InputError
+from .content import Content, Windows
+from .file import Sampled, open_to_read
+from .header import Epoch as Epoch
+from .header import read_header
+from .table import SpikeTable
 
 _BLOCK = 1 << 20  # events read at a time
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.content import Content
-from neurosleep.sims.spikes.file import VERSION
-from neurosleep.sims.spikes.lock import WriterLock, is_marked, unmark
-from neurosleep.sims.spikes.reader import SpikeReader
-from neurosleep.sims.spikes.store import SpikeStore
+from ..errors import InputError
+from .content import Content
+from .file import VERSION
+from .lock import WriterLock, is_marked, unmark
+from .reader import SpikeReader
+from .store import SpikeStore
 
 
 class Kept(NamedTuple):

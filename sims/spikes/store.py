@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.spikes.column import Series
-from neurosleep.sims.spikes.content import Piece
-from neurosleep.sims.spikes.file import EPOCH_DTYPE, Sampled, open_to_write
-from neurosleep.sims.spikes.lock import WriterLock
+from .column import Series
+from .content import Piece
+from .file import EPOCH_DTYPE, Sampled, open_to_write
+from .lock import WriterLock
 
 
 class SpikeStore:

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.file import DATASETS
+from ..errors import InputError
+from .file import DATASETS
 
 
 class SpikeTable:

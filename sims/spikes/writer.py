@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from neurosleep.sims.spikes.store import SpikeStore
+from .store import SpikeStore
 
 
 class Task(NamedTuple):

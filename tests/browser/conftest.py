@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import neurosleep as ns
-from neurosleep.hypotheses.conditions import Condition, DataStream
-from neurosleep.hypotheses.experiment import Experiment
-from neurosleep.hypotheses.folder import ExperimentFolder
-from neurosleep.hypotheses.record import RunId
+from neurosleep.experiments.conditions import Condition, DataStream
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.record import RunId
 from neurosleep.sims.spikes.log import SpikeLog
 
 NIGHT = ns.SpontaneousReplay(
@@ -99,8 +99,8 @@ def write_spikes(path: Path, per_neuron: int = 6) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
     """The page of each of some experiments, by name."""
-    from neurosleep.hypotheses.report import write_report
-    from neurosleep.hypotheses.results import Results
+    from neurosleep.experiments.page.report import write_report
+    from neurosleep.experiments.results import Results
 
     base = tmp_path_factory.mktemp("pages")
     two = {"awake": Condition(), "asleep": Condition([NIGHT])}

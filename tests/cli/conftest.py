@@ -32,7 +32,7 @@ def cli(monkeypatch, capfd):
     import stub
 
     from neurosleep.cli import main
-    from neurosleep.experiments import EXPERIMENTS
+    from neurosleep.papers import EXPERIMENTS
 
     monkeypatch.setitem(EXPERIMENTS, "stub", stub.Stub())
 

@@ -72,7 +72,7 @@ class Stub:
 def main():
     """Run the command line with this experiment in its list."""
     from neurosleep.cli import main
-    from neurosleep.experiments import EXPERIMENTS
+    from neurosleep.papers import EXPERIMENTS
 
     EXPERIMENTS["stub"] = Stub()
     main()

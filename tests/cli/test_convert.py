@@ -129,12 +129,12 @@ def test_wrong_input_is_one_line_and_writes_nothing(cli, here, words, says) -> N
 
 
 def test_a_full_disk_leaves_nothing(cli, here, monkeypatch) -> None:
-    import neurosleep.conversion
+    import neurosleep.cli.conversion
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(neurosleep.conversion, "draw", full)
+    monkeypatch.setattr(neurosleep.cli.conversion, "draw", full)
     done = cli("convert", "mynet:make", "--calibration", "data.npz", "--out", "out")
     assert done.code == 1
     assert "No space left" in done.err

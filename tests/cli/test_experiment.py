@@ -2,7 +2,7 @@
 
 import pytest
 
-from neurosleep.hypotheses.questions import names
+from neurosleep.experiments.library import names
 
 TOML = """
 question = "Is it over soon?"

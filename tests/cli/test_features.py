@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurosleep import backbone_training, vision
-from neurosleep.backbone_options import RECIPES
 from neurosleep.data import ColourImages
+from neurosleep.features import cache as vision
+from neurosleep.features import training as backbone_training
+from neurosleep.features.recipes import RECIPES
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from neurosleep.experiments import EXPERIMENTS
+from neurosleep.papers import EXPERIMENTS
 from neurosleep.report import number, table
 
 

@@ -232,7 +232,7 @@ def test_a_ctrl_c_that_python_drops_is_not_lost(tmp_path):
     """As when the signal strikes in a destructor: nothing is raised there, but the run stops at its next progress."""
     import stub
 
-    from neurosleep.experiments.runner import run_experiment
+    from neurosleep.papers.runner import run_experiment
 
     class Careless:
         def __del__(self):

@@ -58,7 +58,7 @@ def test_a_storage_that_cannot_be(cli, assert_refused, tmp_path):
 
 def test_without_optuna(cli, assert_refused, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("neurosleep.cli_tune.find_spec", lambda name: None)
+    monkeypatch.setattr("neurosleep.cli.tune.find_spec", lambda name: None)
     assert_refused(cli("tune", "src-mnist"), "pip install 'neurosleep[tune]'")
 
 

@@ -50,9 +50,7 @@ except BackendError as error:
 
 
 def test_numba_cuda_is_imported_only_when_needed() -> None:
-    program = (
-        "import sys, neurosleep, neurosleep.sims.simulate, neurosleep.sims.cuda; print('numba.cuda' in sys.modules)"
-    )
+    program = "import sys, neurosleep, neurosleep.sims.engines.cuda; print('numba.cuda' in sys.modules)"
     assert run(program) == "False\n"
 
 

@@ -8,10 +8,10 @@ import pytest
 from scipy.io import loadmat
 
 from neurosleep.sims.drive import RecordedSpikes
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 

@@ -13,10 +13,10 @@ import pytest
 
 from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.sinks import SpikeRecorder
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
@@ -137,8 +137,8 @@ drives = [
 def test_no_thread_races_another(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, drive: Drive, rule: PlasticityRule | None
 ) -> None:
-    from neurosleep.sims import cuda as backend
     from neurosleep.sims.cuda_kernels import separable
+    from neurosleep.sims.engines import cuda as backend
 
     monkeypatch.setattr(backend, "LIST_ROOM", 1)
     monkeypatch.setattr(backend, "EVENTS_PER_POPULATION", 90)

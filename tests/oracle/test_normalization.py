@@ -10,8 +10,8 @@ from torch import nn
 from neurosleep.converters import calibrate, to_spiking
 from neurosleep.networks import relu_network
 from neurosleep.sims.drive import MaskedMeanRate
+from neurosleep.sims.engines.reference import window_mask
 from neurosleep.sims.random import window_position
-from neurosleep.sims.reference import window_mask
 
 
 def model_of(case: dict[str, np.ndarray], dtype: torch.dtype) -> nn.Module:

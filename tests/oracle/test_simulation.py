@@ -7,10 +7,10 @@ import pytest
 from scipy.io import loadmat
 
 from neurosleep.sims.drive import MeanRate, RecordedSpikes
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
 
 
 def load(path: Path) -> dict[str, np.ndarray]:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
-from neurosleep.sims.sinks import SpikeRecorder
 
 STEPS = 90
 

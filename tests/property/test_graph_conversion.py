@@ -7,11 +7,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurosleep.converters.graph_normalization import LargestValues
-from neurosleep.converters.operator_algebra import bounds, respond_all
-from neurosleep.converters.to_graph import to_spiking_graph
+from neurosleep.converters.graph.normalization import LargestValues
+from neurosleep.converters.graph.operator_algebra import bounds, respond_all
+from neurosleep.converters.graph.to_graph import to_spiking_graph
+from neurosleep.sims.awake.graph import INPUT, SpikingGraph
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.graph import INPUT, SpikingGraph
 from neurosleep.sims.operators import MaxPool
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurosleep.sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from neurosleep.sims.awake.present import Presentation, present
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.graph import INPUT, Population, Projection, SpikingGraph
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
-from neurosleep.sims.present import Presentation, present
 
 STEPS = 6
 

@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 import neurosleep as ns
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint as checkpoints
-from neurosleep.sims import minibatch
 from neurosleep.sims.checkpoint import simulate_resumable
-from neurosleep.sims.cpu import CpuEngine
 from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
-from neurosleep.sims.engine import Engine, Sleeper
+from neurosleep.sims.engines import cpu_streams as minibatch
+from neurosleep.sims.engines.contract import Engine, Sleeper
+from neurosleep.sims.engines.cpu import CpuEngine
+from neurosleep.sims.engines.cpu_streams import MinibatchEngine
+from neurosleep.sims.engines.reference import input_spikes
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.minibatch import MinibatchEngine
 from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words
-from neurosleep.sims.reference import input_spikes
 from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
 
 STEPS = 120
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)

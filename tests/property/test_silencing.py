@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation
 from neurosleep.sims.network import Floats, SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.simulate import simulate
-from neurosleep.sims.sinks import SpikeRecorder
 
 STEPS = 150
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)

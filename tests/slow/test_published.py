@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from neurosleep.cli import DEMO_SETTINGS
-from neurosleep.experiments import EXPERIMENTS
-from neurosleep.experiments import config as configuration
-from neurosleep.experiments.runner import run_experiment
+from neurosleep.cli.demo import DEMO_SETTINGS
+from neurosleep.papers import EXPERIMENTS
+from neurosleep.papers import config as configuration
+from neurosleep.papers.runner import run_experiment
 
 pytestmark = pytest.mark.slow
 SHARED = Path(__file__).parents[3] / "shared" / "data"

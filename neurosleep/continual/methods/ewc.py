@@ -10,7 +10,7 @@ from torch.nn import functional
 from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.checks import checked_choice, checked_count, checked_number, copies, trainable
 from neurosleep.continual.stream import Task
-from neurosleep.converters.path import linear_stages
+from neurosleep.converters.chain import linear_stages
 from neurosleep.sims.errors import InputError
 
 FisherLabels = Literal["empirical", "model"]

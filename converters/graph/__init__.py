@@ -1,0 +1,1 @@
+"""Torch modules as graphs of spiking populations: reading, algebra of operators, normalisation, reports."""

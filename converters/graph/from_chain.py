@@ -1,0 +1,63 @@
+"""A chain that sleeps becomes a graph that is shown inputs and exported."""
+
+import numpy as np
+
+from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.convolution import SpikingConvolution
+from ...sims.network import Layer, SpikingNetwork
+from ...sims.operators import Convolution, Dense, Operator
+from ..chain import ConversionError
+
+
+def as_graph(network: SpikingNetwork) -> SpikingGraph:
+    """Return a sleeping network as a graph: what it does awake, without plasticity.
+
+    Neurons fire at their threshold and are reset to 0, as asleep. A layer's gain goes into its weights, which changes
+    rounding alone (nothing, where it is a power of two). Populations bear the names of their layers; if a layer has
+    none, or two have the same one, they are hidden1, hidden2, ..., output.
+
+    Raises
+    ------
+    ConversionError
+        If a layer has inhibition, which a graph cannot express.
+    """
+    names = [layer.name for layer in network.layers]
+    if "" in names or INPUT in names or len(set(names)) < len(names):
+        names = list(network.populations)[1:]
+    sources = [INPUT, *names]
+    return SpikingGraph(
+        network.layers[0].input_shape,
+        tuple(_population(*triple) for triple in zip(network.layers, names, sources, strict=False)),
+        network.dt,
+        notes={"source": "SpikingNetwork", "gains": dict(zip(names, (x.gain for x in network.layers), strict=True))},
+    )
+
+
+def _population(layer: Layer, name: str, source: str) -> Population:
+    if layer.inhibition:
+        raise ConversionError(
+            f"layer {name!r} has inhibition {layer.inhibition:g}, which a graph cannot express (the mean input of "
+            "all neurons is taken from each); convert with inhibition=0"
+        )
+    weights = layer.weights * layer.weights.dtype.type(layer.gain)
+    bias, operators = layer.bias, list[Operator]()
+    if isinstance(layer, SpikingConvolution):
+        shared = layer.operator
+        if layer.pool is not None:
+            operators.append(layer.pool)
+        operators.append(Convolution(weights, shared.stride, shared.padding, shared.dilation, shared.groups))
+        if bias is not None:
+            by_channel = bias.reshape(-1, *[1] * (len(layer.output_shape) - 1))
+            bias = np.broadcast_to(by_channel, layer.output_shape).copy()
+    else:
+        operators.append(Dense(weights))
+    return Population(
+        name,
+        layer.output_shape,
+        (Projection(source, tuple(operators)),),
+        bias=bias,
+        threshold=layer.threshold,
+        decay=layer.decay,
+        reset="zero",
+        tie="at",
+    )

@@ -1,0 +1,145 @@
+"""Operators on analogue values: what they answer, and factors that move into their weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ...sims.network import Floats
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+
+Operators = tuple[Operator, ...]
+
+
+def respond(operator: Operator, values: torch.Tensor) -> torch.Tensor:
+    """Return what an operator makes of analogue values (n, *shape), in their precision."""
+
+    def like(array: Floats) -> torch.Tensor:
+        return torch.as_tensor(array).to(values.device, values.dtype)
+
+    if isinstance(operator, Dense):
+        return values.flatten(1) @ like(operator.weights)
+    if isinstance(operator, Convolution):
+        convolve = functional.conv1d if operator.kernels.ndim == 3 else functional.conv2d
+        kernels = like(operator.kernels)
+        return convolve(values, kernels, None, operator.stride, operator.padding, operator.dilation, operator.groups)
+    if isinstance(operator, AveragePool):
+        average = functional.avg_pool1d if values.ndim == 3 else functional.avg_pool2d
+        return average(values, operator.size, operator.stride, operator.padding)
+    if isinstance(operator, MaxPool):
+        largest = functional.max_pool1d if values.ndim == 3 else functional.max_pool2d
+        return torch.as_tensor(largest(values, operator.size, operator.stride, operator.padding))
+    if isinstance(operator, Scale):
+        return values * like(by_channel(operator.factors, values.ndim - 1))
+    if isinstance(operator, Flatten):
+        return values.flatten(1)
+    raise TypeError(f"no analogue response of {type(operator).__name__}")
+
+
+def respond_all(operators: Operators, values: torch.Tensor) -> torch.Tensor:
+    """Return what operators make of analogue values, one after the other."""
+    for operator in operators:
+        values = respond(operator, values)
+    return values
+
+
+def by_channel(factors: Floats, axes: int) -> Floats:
+    """Return () or (channels,) factors with as many axes as to multiply (channels, *space)."""
+    return factors.reshape(-1, *[1] * (axes - 1)) if factors.ndim else factors
+
+
+def followed(operators: Operators, operator: Operator, shape: Shape) -> Operators:
+    """Append an operator; a scale before it moves into its weights. What operators get has the shape `shape`."""
+    before, last = operators[:-1], operators[-1] if operators else None
+    if isinstance(last, Scale):
+        for earlier in before:
+            shape = earlier.output_shape(shape)
+        return (*before, *scaled_input((operator,), last.factors, shape))
+    return (*operators, operator)
+
+
+def scaled(operators: Operators, factors: Floats) -> Operators:
+    """Return operators whose output is multiplied by () or (channels,) factors, in their weights where they have any.
+
+    Averages of channels commute with factors of channels, and flattening with one factor for all.
+    """
+    for index in reversed(range(len(operators))):
+        operator = operators[index]
+        new: Operator
+        if isinstance(operator, Dense):
+            new = Dense(operator.weights * factors)
+        elif isinstance(operator, Convolution):
+            new = replace(operator, kernels=operator.kernels * by_channel(factors, operator.kernels.ndim))
+        elif isinstance(operator, Scale):
+            new = Scale(operator.factors * factors)
+        elif isinstance(operator, AveragePool) or (isinstance(operator, Flatten) and not factors.ndim):
+            continue
+        else:
+            break
+        return without_ones((*operators[:index], new, *operators[index + 1 :]))
+    return without_ones((*operators, Scale(factors)))
+
+
+def scaled_input(operators: Operators, factors: Floats, shape: Shape) -> Operators:
+    """Return operators whose input, of the shape `shape`, is multiplied by () or (channels,) factors.
+
+    Factors of channels commute with pooling; flattening repeats them. A factor before maximum pooling must not be
+    negative.
+    """
+    for index, operator in enumerate(operators):
+        new: Operator
+        if isinstance(operator, Dense):
+            new = Dense(operator.weights * by_channel(_repeated(factors, shape), 2))
+        elif isinstance(operator, Convolution):
+            k = operator.kernels
+            spread = np.broadcast_to(factors, k.shape[1] * operator.groups).reshape(operator.groups, k.shape[1])
+            spread = np.repeat(spread, k.shape[0] // operator.groups, axis=0)
+            new = replace(operator, kernels=k * spread.reshape(*spread.shape, *[1] * (k.ndim - 2)))
+        elif isinstance(operator, Scale):
+            new = Scale(operator.factors * factors)
+        else:
+            if isinstance(operator, Flatten):
+                factors = _repeated(factors, shape)
+            shape = operator.output_shape(shape)
+            continue
+        return without_ones((*operators[:index], new, *operators[index + 1 :]))
+    return without_ones((*operators, Scale(factors)))
+
+
+def without_ones(operators: Operators) -> Operators:
+    """Leave out scales by 1."""
+    return tuple(o for o in operators if not (isinstance(o, Scale) and (o.factors == 1).all()))
+
+
+def in_precision(operator: Operator, dtype: np.dtype[np.floating]) -> Operator:
+    """Return an operator whose arrays are of a precision, row by row."""
+    if isinstance(operator, Dense):
+        return Dense(np.ascontiguousarray(operator.weights, dtype))
+    if isinstance(operator, Convolution):
+        return replace(operator, kernels=np.ascontiguousarray(operator.kernels, dtype))
+    if isinstance(operator, Scale):
+        return Scale(np.asarray(operator.factors, dtype))
+    return operator
+
+
+def bounds(operator: Operator, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return within what an operator's answer lies, if each of its inputs lies between `low` and `high`."""
+    if isinstance(operator, AveragePool | MaxPool | Flatten):
+        return respond(operator, low), respond(operator, high)
+    middle, reach = respond(operator, (low + high) / 2), respond(_absolute(operator), (high - low) / 2)
+    return middle - reach, middle + reach
+
+
+def _absolute(operator: Operator) -> Operator:
+    if isinstance(operator, Dense):
+        return Dense(np.abs(operator.weights))
+    if isinstance(operator, Convolution):
+        return replace(operator, kernels=np.abs(operator.kernels))
+    if isinstance(operator, Scale):
+        return Scale(np.abs(operator.factors))
+    return operator
+
+
+def _repeated(factors: Floats, shape: Shape) -> Floats:
+    return np.repeat(factors, int(np.prod(shape[1:]))) if factors.ndim else factors

@@ -1,0 +1,264 @@
+"""Reading what a torch module computes from its `torch.fx` graph, operation by operation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from torch import fx, nn
+
+from ...sims.awake.graph import INPUT, Projection
+from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
+from ..chain import ConversionError
+from .affine import Affine, Pooled, arithmetic
+from .torch_layers import (
+    AdaptiveAverage,
+    Average,
+    BatchNorm,
+    Convolutional,
+    Maximum,
+    average_pool,
+    batch_norm,
+    convolution,
+    dense,
+    is_plain,
+    max_pool,
+    refuse,
+)
+from .tracing import called, describe, traced
+
+MaxPoolOption = Literal["refuse", "average", "winner", "any"]
+Value = Affine | Pooled
+BATCH = object()  # the number of inputs, where a forward asks for it
+
+Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
+_PASSED = ("contiguous", "float", "double", "detach")
+_DROPOUT_CALLS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+_ARITHMETIC = {"truediv": "div", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
+_IN_PLACE = ("iadd", "isub", "imul", "itruediv")
+_LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "relu": lambda inplace=False: nn.ReLU(inplace),
+    "flatten": lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim),
+    "avg_pool1d": nn.AvgPool1d,
+    "avg_pool2d": nn.AvgPool2d,
+    "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
+    "max_pool1d": nn.MaxPool1d,
+    "max_pool2d": nn.MaxPool2d,
+}
+
+
+class Reader:
+    """Follows values through a module that is in evaluation mode, and collects its ReLU units.
+
+    Attributes
+    ----------
+    units
+        Input of every ReLU by the name of its unit, in order.
+    approximate
+        Whether maximum pooling was replaced by average pooling, so that the graph is not the module's function.
+    """
+
+    def __init__(self, model: nn.Module, input_shape: Shape, max_pool: MaxPoolOption) -> None:
+        self.model, self.max_pool = model, max_pool
+        self.units: dict[str, Affine] = {}
+        self.shapes: dict[str, Shape] = {INPUT: input_shape}
+        self.approximate = False
+
+    def read(self) -> Affine:
+        """Return the module's answer as an affine function of its units."""
+        graph, constants = traced(self.model)
+        values: dict[fx.Node, Any] = {}
+        for node in graph.nodes:
+            where = describe(node, self.model)
+            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            if node.op == "placeholder":
+                if values:
+                    raise ConversionError(
+                        f"{type(self.model).__name__}.forward must take one input, got a second one, {node.name!r}; "
+                        "wrap it in a module that has one"
+                    )
+                values[node] = Affine(self.shapes[INPUT], (Projection(INPUT),))
+            elif node.op == "get_attr":
+                values[node] = constants[str(node.target)]
+            elif node.op == "output":
+                if not isinstance(args[0], Value):
+                    raise ConversionError(f"{type(self.model).__name__} must return one value, got {args[0]!r:.60}")
+                return self._settled(args[0], "the output")
+            elif node.op == "call_module":
+                module = self.model.get_submodule(str(node.target))
+                if len(args) != 1 or kwargs or not isinstance(args[0], Value):
+                    raise ConversionError(f"{where} must take one value that comes from the network's input")
+                values[node] = self._layer(module, args[0], where, str(node.target))
+                self._alias(values, node, args[0], bool(getattr(module, "inplace", False)))
+            else:
+                name = called(node)
+                values[node] = self._call(node, name, args, kwargs, where)
+                in_place = name.endswith("_") or name in _IN_PLACE or bool(kwargs.get("inplace"))
+                self._alias(values, node, args[0] if args else None, in_place or (name == "relu" and True in args[1:]))
+        raise ConversionError(f"{type(self.model).__name__}.forward returns nothing")
+
+    def unique(self, name: str) -> str:
+        """Return a name that no unit has yet."""
+        number, result = 1, name
+        while result in self.shapes:
+            number += 1
+            result = f"{name}#{number}"
+        return result
+
+    def _alias(self, values: dict[fx.Node, Any], node: fx.Node, before: Any, in_place: bool) -> None:
+        """Let all that was the same tensor see what an operation in place made of it."""
+        if in_place and isinstance(before, Value):
+            values.update({other: values[node] for other, value in values.items() if value is before})
+
+    def _layer(self, module: nn.Module, value: Value, where: str, path: str) -> Value:
+        if hasattr(module, "eval_scale"):
+            scale: Any = module.eval_scale
+            return self._settled(value, where).times(np.asarray(float(scale)))
+        if not is_plain(module):
+            refuse(where, type(module).__name__)
+        if isinstance(module, nn.ReLU):
+            return self._rectified(value, path)
+        if isinstance(module, nn.Identity | Dropout):
+            return value
+        if isinstance(module, nn.Flatten):
+            if module.start_dim not in (1, -len(value.shape)) or module.end_dim not in (-1, len(value.shape)):
+                raise ConversionError(f"{where} must flatten all but the number of inputs (start_dim=1, end_dim=-1)")
+            return self._flat(value)
+        if isinstance(module, Maximum):
+            return self._largest(module, value, where, path)
+        value = self._settled(value, where)
+        if isinstance(module, Average | AdaptiveAverage):
+            return value.through(average_pool(module, value.shape, where), self.shapes)
+        if isinstance(module, nn.Linear):
+            matrix, bias = dense(module, value.shape, where)
+            return value.through(matrix, self.shapes, bias, path)
+        if isinstance(module, Convolutional):
+            kernels, bias = convolution(module, where)
+            return value.through(kernels, self.shapes, bias, path)
+        if isinstance(module, BatchNorm):
+            factors, shift = batch_norm(module, where)
+            shifted = value.times(factors).plus(shift.reshape(-1, *[1] * (len(value.shape) - 1)))
+            return replace(shifted, name=value.name or path)
+        return refuse(where, type(module).__name__)
+
+    def _call(self, node: fx.Node, name: str, args: Any, kwargs: Any, where: str) -> Any:
+        name = name.rstrip("_")
+        name = _ARITHMETIC.get(name, name)
+        value = next((x for x in args if isinstance(x, Value)), None)
+        if value is None:
+            return self._constant(node, name, args, kwargs, where)
+        if any(x is BATCH for x in args[1:]) and name not in ("view", "reshape"):
+            raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
+        if name in ("add", "sub", "mul", "div"):
+            settled = [self._settled(x, where) if isinstance(x, Value) else x for x in args]
+            return arithmetic(name, settled, dict(kwargs), where)
+        if name in _PASSED:
+            return value
+        if name == "clone":
+            return replace(value)
+        if name in _DROPOUT_CALLS:
+            if kwargs.get("training", args[2] if len(args) > 2 else True):
+                raise ConversionError(f"{where} drops out in evaluation too; write training=self.training")
+            return value
+        if name in _LAYERS:
+            rest = {key: x for key, x in kwargs.items() if key != "input"}
+            return self._layer(_LAYERS[name](*args[1:], **rest), value, where, node.name)
+        if name in ("view", "reshape"):
+            asked = args[1:] or tuple(kwargs.values())
+            return self._reshaped(value, asked[0] if isinstance(asked[0], tuple | list) else asked, where)
+        if name == "mean":
+            given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
+            return self._mean(value, given.get("dim"), bool(given.get("keepdim")), where)
+        sizes = (BATCH, *value.shape)
+        if name == "getattr" and args[1] in ("shape", "ndim"):
+            return sizes if args[1] == "shape" else len(sizes)
+        if name in ("size", "dim"):
+            axis = args[1] if len(args) > 1 else kwargs.get("dim")
+            return len(sizes) if name == "dim" else sizes if axis is None else sizes[axis]
+        return refuse(where, name)
+
+    def _constant(self, node: fx.Node, name: str, args: Any, kwargs: Any, where: str) -> Any:
+        """Compute what does not depend on the input's values, such as sizes."""
+        parts: list[Any] = []
+        fx.node.map_aggregate((args, kwargs), parts.append)
+        if any(isinstance(part, Value) for part in parts):
+            refuse(where, name)
+        if any(part is BATCH for part in parts) and name != "getitem":
+            raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        function: Any = node.target
+        return function(*args, **kwargs)
+
+    def _rectified(self, value: Value, path: str) -> Affine:
+        if isinstance(value, Pooled):
+            result = self._rectified(value.value, path)
+            for pooling in value.operators:
+                if isinstance(pooling, MaxPool) and result.source is None:
+                    result = self._unit(result, path)
+                result = result.through(pooling, self.shapes)
+            return result
+        return replace(value) if value.is_rectified else self._unit(value, path)  # a tensor of its own
+
+    def _unit(self, value: Affine, path: str) -> Affine:
+        name = self.unique(value.name or path)
+        self.units[name], self.shapes[name] = value, value.shape
+        return Affine(value.shape, (Projection(name),))
+
+    def _largest(self, module: Any, value: Value, where: str, path: str) -> Value:
+        if self.max_pool == "refuse":
+            raise ConversionError(
+                f"{where}: spikes have no maximum; choose max_pool='winner' (the neuron that has fired most gates), "
+                "'any' (any neuron's spike passes) or 'average' (average pooling), or train with average pooling"
+            )
+        pool = max_pool(module, value.shape, "any" if self.max_pool == "any" else "winner", where)
+        operator_ = AveragePool(pool.size, pool.stride, pool.padding) if self.max_pool == "average" else pool
+        self.approximate |= self.max_pool == "average"
+        if isinstance(value, Pooled):
+            return Pooled(value.value, (*value.operators, operator_), value.where)
+        if value.source is None and not value.is_rectified:
+            return Pooled(value, (operator_,), where)
+        if value.source is None and self.max_pool != "average":
+            value = self._unit(value, path)  # neurons of its own, whose spikes can compete
+        return value.through(operator_, self.shapes)
+
+    def _settled(self, value: Value, where: str) -> Affine:
+        """Return a value that no maximum pooling waits in."""
+        if isinstance(value, Affine):
+            return value
+        if self.max_pool != "average":
+            raise ConversionError(
+                f"{value.where} takes the maximum of values that may be negative, and {where} follows; put ReLU right "
+                "before or right behind the pooling"
+            )
+        result = value.value
+        for pooling in value.operators:
+            result = result.through(pooling, self.shapes)
+        return result
+
+    def _flat(self, value: Value) -> Value:
+        if len(value.shape) == 1:
+            return value
+        if isinstance(value, Pooled):
+            return Pooled(value.value, (*value.operators, Flatten()), value.where)
+        return value.through(Flatten(), self.shapes)
+
+    def _reshaped(self, value: Value, sizes: Any, where: str) -> Value:
+        n = int(np.prod(value.shape))
+        first, rest = sizes[0], tuple(sizes[1:])
+        if (first is BATCH and rest in ((-1,), (n,))) or (first == -1 and rest == (n,)):
+            return self._flat(value)
+        if (first is BATCH or first == -1) and rest == value.shape:
+            return value
+        raise ConversionError(f"{where} must flatten all but the number of inputs; write x.flatten(1)")
+
+    def _mean(self, value: Value, dim: Any, keepdim: bool, where: str) -> Value:
+        axes = len(value.shape) + 1
+        dims = {d % axes for d in (dim if isinstance(dim, tuple | list) else [0 if dim is None else dim])}
+        if dims != set(range(2, axes)):
+            raise ConversionError(f"{where} must take the mean over all axes of space; supported is global pooling")
+        space = value.shape[1:]
+        settled = self._settled(value, where)
+        pooled = settled.through(AveragePool(space, space, (0,) * len(space)), self.shapes)
+        return pooled if keepdim else pooled.through(Flatten(), self.shapes)

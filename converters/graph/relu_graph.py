@@ -1,0 +1,228 @@
+"""A trained network as a graph of ReLU units: the same function as the torch module, on plain arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from ...sims.awake.graph import INPUT, Projection
+from ...sims.errors import InputError
+from ...sims.network import Floats
+from ...sims.operators import Flatten, Shape
+from ..chain import ConversionError
+from .affine import Affine
+from .operator_algebra import respond_all
+from .reader import MaxPoolOption, Reader
+from .tracing import evaluating
+
+BATCH_SIZE = 100
+CHECKED = 4  # inputs on which the graph is held against the module
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}  # of the largest output; batch norm is folded in float64
+
+
+@dataclass(frozen=True, eq=False)
+class ReluUnit:
+    """Neurons of the trained network: ``relu(sum of projections + bias)``.
+
+    Attributes
+    ----------
+    name
+        Path of the last layer with weights before the ReLU (in a sum, of its first term that has one); a layer that
+        computes two units gives the second one the name "path#2".
+    shape
+        (n,) or (channels, *space).
+    projections
+        What comes in, from the input and units before.
+    bias
+        Constant, of this shape, or None.
+    rectified
+        Whether there is a ReLU; only the last unit may have none.
+    """
+
+    name: str
+    shape: Shape
+    projections: tuple[Projection, ...]
+    bias: Floats | None = None
+    rectified: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class ReluGraph:
+    """ReLU units in order, in float64; the last one gives the answer.
+
+    Attributes
+    ----------
+    input_shape
+        Shape of one input, without a batch axis.
+    units
+        Every source stands before its targets.
+    dtype
+        Precision of the network, in which activations are computed.
+    """
+
+    input_shape: Shape
+    units: tuple[ReluUnit, ...]
+    dtype: torch.dtype
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of the input and of every unit by name, in order."""
+        return {INPUT: self.input_shape, **{unit.name: unit.shape for unit in self.units}}
+
+    @property
+    def output(self) -> ReluUnit:
+        """The unit that gives the answer."""
+        return self.units[-1]
+
+    @torch.no_grad()
+    def batches(self, inputs: torch.Tensor | ArrayLike, batch_size: int = BATCH_SIZE) -> Iterator[dict[str, Floats]]:
+        """Yield every unit's activations (n, *shape) by name, for one batch of inputs (n, *input_shape) after another.
+
+        Raises
+        ------
+        InputError
+            If inputs are empty, not finite, or of another shape.
+        """
+        x = as_inputs(inputs, self.dtype)
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
+        for batch in torch.split(x, batch_size):
+            sent = {INPUT: batch}
+            for unit in self.units:
+                total = torch.zeros(len(batch), *unit.shape, dtype=self.dtype)
+                for projection in unit.projections:
+                    total += respond_all(projection.operators, sent[projection.source]).reshape(total.shape)
+                if unit.bias is not None:
+                    total += torch.as_tensor(unit.bias).to(self.dtype)
+                sent[unit.name] = total.relu() if unit.rectified else total
+            yield {unit.name: sent[unit.name].numpy() for unit in self.units}
+
+    def activations(self, inputs: torch.Tensor | ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, Floats]:
+        """Return every unit's activations (n, *shape) by name, in evaluation; see `batches`, which needs less memory.
+
+        Maximum pooling that was converted to average pooling is average pooling here too.
+        """
+        batches = list(self.batches(inputs, batch_size))
+        return {unit.name: np.concatenate([batch[unit.name] for batch in batches]) for unit in self.units}
+
+
+def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: MaxPoolOption = "refuse") -> ReluGraph:
+    """Return the graph of ReLU units that a torch module computes in evaluation.
+
+    The module is traced with `torch.fx`, so what counts is what its ``forward`` does. Batch normalisation goes into the
+    weights before it, or where there are none into those behind. The graph is held against the module's own answer to
+    a few inputs; nothing of the module is changed.
+
+    Parameters
+    ----------
+    model
+        See `to_spiking_graph`.
+    inputs
+        (n, ...) some inputs of the network.
+    max_pool
+        See `to_spiking_graph`.
+
+    Raises
+    ------
+    ConversionError
+        If something in the module is not supported, named by its path and type.
+    InputError
+        If the inputs do not fit the module.
+    """
+    dtype = _precision(model)
+    x = as_inputs(inputs, dtype)
+    input_shape: Shape = tuple(x.shape[1:])
+    with evaluating(model):
+        answer = _answer(model, x[:CHECKED])
+        reader = Reader(model, input_shape, max_pool)
+        result = reader.read()
+    graph = ReluGraph(input_shape, _units(reader, result), dtype)
+    if not reader.approximate:
+        _check(graph, x[:CHECKED], answer)
+    return graph
+
+
+def as_inputs(inputs: torch.Tensor | ArrayLike, dtype: torch.dtype) -> torch.Tensor:
+    """Return inputs (n, ...) on the CPU in a precision, or raise `InputError` if they are empty or not finite."""
+    x = inputs if isinstance(inputs, torch.Tensor) else torch.from_numpy(np.array(inputs))
+    if x.ndim < 2 or 0 in x.shape:
+        raise InputError(f"inputs must be (n, ...) with n at least 1 and none of them empty, got {tuple(x.shape)}")
+    x = x.detach().to("cpu", dtype)
+    if not torch.isfinite(x).all():
+        raise InputError(f"inputs contain {int((~torch.isfinite(x)).sum())} values that are not finite")
+    return x
+
+
+def _units(reader: Reader, result: Affine) -> tuple[ReluUnit, ...]:
+    """Return the units that the answer depends on, the answer last."""
+    if not reader.units and result.name is None:
+        raise ConversionError(
+            f"{type(reader.model).__name__} has no layer with weights on its path; nothing to convert"
+        )
+    units = {name: ReluUnit(name, v.shape, v.projections, v.constant) for name, v in reader.units.items()}
+    answer = result.projections[0]
+    only = len(result.projections) == 1 and result.constant is None and answer.source != INPUT
+    if not (
+        only
+        and all(isinstance(operator, Flatten) for operator in answer.operators)
+        and all(p.source != answer.source for unit in units.values() for p in unit.projections)
+    ):
+        name = reader.unique(result.name or "output")
+        units[name] = ReluUnit(name, result.shape, result.projections, result.constant, rectified=False)
+        wanted = {name}
+    else:
+        wanted = {answer.source}
+    for unit in reversed(units.values()):
+        if unit.name in wanted:
+            wanted |= {projection.source for projection in unit.projections}
+    return tuple(unit for unit in units.values() if unit.name in wanted)
+
+
+def _precision(model: nn.Module) -> torch.dtype:
+    for name, parameter in model.named_parameters():
+        if parameter.dtype not in TOLERANCE:
+            path, _, what = name.rpartition(".")
+            raise ConversionError(
+                f"submodule {path!r} ({type(model.get_submodule(path)).__name__}) has {what} of {parameter.dtype}; "
+                "supported: float32 and float64 (call model.float())"
+            )
+        return parameter.dtype
+    return torch.float32
+
+
+def _answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the module's own answer; this also brings weights up to date that hooks compute."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            answer = model(x.clone().to(device))
+    except Exception as error:  # the user's own forward may raise anything
+        line = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{type(model).__name__} does not take inputs of shape {tuple(x.shape)} and {x.dtype} "
+            f"({type(error).__name__}: {line}); give calibration data as the network takes it, (n, ...)"
+        ) from error
+    if not isinstance(answer, torch.Tensor) or answer.ndim < 2 or len(answer) != len(x):
+        got = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise ConversionError(
+            f"{type(model).__name__} must return one tensor (n, ...) for n inputs, got {got}; wrap it in a module that "
+            "returns the output that counts"
+        )
+    return answer.detach().cpu()
+
+
+def _check(graph: ReluGraph, x: torch.Tensor, answer: torch.Tensor) -> None:
+    if not torch.isfinite(answer).all():
+        raise ConversionError("the network's answer is not finite; look for weights or statistics that are too large")
+    mine = next(graph.batches(x))[graph.output.name].reshape(len(x), -1)
+    theirs = answer.reshape(len(x), -1).numpy()
+    if mine.shape != theirs.shape or np.abs(mine - theirs).max() > TOLERANCE[graph.dtype] * max(
+        1e-30, np.abs(theirs).max(), np.abs(mine).max()
+    ):
+        raise ConversionError(
+            "what was read from the network's graph answers differently from the network; does it have hooks, or a "
+            "forward that changes values in place or from call to call?"
+        )

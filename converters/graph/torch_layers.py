@@ -1,0 +1,189 @@
+"""Torch's layers as operators on plain arrays, in evaluation."""
+
+import itertools
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...sims.network import Floats
+from ...sims.operators import AveragePool, Convolution, Dense, MaxPool, MaxPoolRule, Operator, Shape
+from ..chain import ConversionError
+
+Average = nn.AvgPool1d | nn.AvgPool2d
+AdaptiveAverage = nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d
+Maximum = nn.MaxPool1d | nn.MaxPool2d
+Convolutional = nn.Conv1d | nn.Conv2d
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+def array(values: torch.Tensor | None, what: str, where: str) -> Floats | None:
+    """Return a layer's weights in float64, or raise `ConversionError` if they are not finite or of another type."""
+    if values is None:
+        return None
+    if values.dtype not in (torch.float32, torch.float64):
+        raise ConversionError(
+            f"{where} has {what} of {values.dtype}; supported: float32 and float64 (call model.float())"
+        )
+    result: Floats = values.detach().cpu().double().numpy().copy()
+    if not np.isfinite(result).all():
+        raise ConversionError(
+            f"{where}: {np.count_nonzero(~np.isfinite(result))} of {result.size} numbers in its {what} are NaN or "
+            "infinite; train the network again, or load weights that are finite"
+        )
+    return result
+
+
+def dense(module: nn.Linear, shape: Shape, where: str) -> tuple[Dense, Floats | None]:
+    """Return a linear layer's operator and bias (n_post,)."""
+    if len(shape) != 1:
+        raise ConversionError(f"{where} gets values of shape {shape}; it must get (n,): flatten them before")
+    return Dense(_weight(module, where).T.copy()), array(module.bias, "bias", where)
+
+
+def convolution(module: Convolutional, where: str) -> tuple[Convolution, Floats | None]:
+    """Return a convolution's operator and bias (n_post, 1, ...)."""
+    if module.padding_mode != "zeros":
+        raise ConversionError(
+            f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros' (train it with zeros)"
+        )
+    kernels = _weight(module, where)
+    size, dilation = kernels.shape[2:], tuple(module.dilation)
+    if module.padding == "valid":
+        padding: Shape = (0,) * len(size)
+    elif module.padding == "same":
+        kernels, padding, dilation = _same(kernels, dilation)
+    else:
+        padding = tuple(int(p) for p in module.padding)
+    bias = array(module.bias, "bias", where)
+    return (
+        Convolution(kernels, tuple(module.stride), padding, dilation, module.groups),
+        None if bias is None else bias.reshape(-1, *[1] * len(size)),
+    )
+
+
+def batch_norm(module: BatchNorm, where: str) -> tuple[Floats, Floats]:
+    """Return by what batch normalisation multiplies channels in evaluation, and what it adds, both (channels,)."""
+    mean, variance = (array(x, "statistics", where) for x in (module.running_mean, module.running_var))
+    if mean is None or variance is None:
+        raise ConversionError(
+            f"{where} keeps no running statistics (track_running_stats=False), so that its answer to an input depends "
+            "on the batch; train it with running statistics"
+        )
+    weight, bias = array(module.weight, "weight", where), array(module.bias, "bias", where)
+    factors = (1.0 if weight is None else weight) / np.sqrt(variance + module.eps)
+    return factors, (0.0 if bias is None else bias) - mean * factors
+
+
+def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) -> AveragePool:
+    """Return average pooling's operator for values of a shape."""
+    if isinstance(module, AdaptiveAverage):
+        sizes, strides = zip(*(_adaptive(*axis, where) for axis in _targets(module, shape)), strict=True)
+        return AveragePool(sizes, strides, (0,) * len(sizes))
+    space = len(shape) - 1
+    padding = _numbers(module.padding, space)
+    if any(padding) and not module.count_include_pad:
+        raise ConversionError(
+            f"{where} leaves its padding out of the mean (count_include_pad=False), so that factors differ by place; "
+            "use count_include_pad=True or no padding"
+        )
+    if getattr(module, "divisor_override", None) is not None:
+        raise ConversionError(f"{where} has a divisor_override; use the plain mean, and scale the layer behind")
+    pool = AveragePool(_numbers(module.kernel_size, space), _numbers(module.stride, space), padding)
+    _check_ceil(module, pool, shape, where)
+    return pool
+
+
+def max_pool(module: Maximum, shape: Shape, rule: MaxPoolRule, where: str) -> MaxPool:
+    """Return maximum pooling's operator for values of a shape."""
+    space = len(shape) - 1
+    if module.return_indices or any(d != 1 for d in _numbers(module.dilation, space)):
+        raise ConversionError(f"{where} has return_indices or dilation; supported is maximum pooling without them")
+    pool = MaxPool(
+        _numbers(module.kernel_size, space), _numbers(module.stride, space), _numbers(module.padding, space), rule
+    )
+    _check_ceil(module, pool, shape, where)
+    return pool
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module computes what a class of torch does: parametrised layers do, own forwards do not."""
+    return type(module).forward.__module__.startswith("torch.nn.modules.")
+
+
+def refuse(where: str, kind: str) -> NoReturn:
+    """Raise `ConversionError` for something that is not supported, with what to do instead."""
+    raise ConversionError(f"{where} is not supported: {_INSTEAD.get(kind.lower().rstrip('_'), _HINT)}")
+
+
+def _weight(module: nn.Linear | Convolutional, where: str) -> Floats:
+    weight = array(module.weight, "weights", where)
+    if weight is None:
+        raise ConversionError(f"{where} has no weight")
+    return weight
+
+
+def _same(kernels: Floats, dilation: Shape) -> tuple[Floats, Shape, Shape]:
+    """Return kernels with padding on both sides alike that act as torch's padding="same"."""
+    reach = [d * (k - 1) for d, k in zip(dilation, kernels.shape[2:], strict=True)]
+    if any(r % 2 for r in reach):  # torch pads one more behind: spread the kernel out, with a zero in front
+        spread = np.zeros((*kernels.shape[:2], *(r + 1 + r % 2 for r in reach)), kernels.dtype)
+        taps = [np.arange(r % 2, r + 1 + r % 2, d) for r, d in zip(reach, dilation, strict=True)]
+        spread[np.ix_(*map(np.arange, kernels.shape[:2]), *taps)] = kernels
+        kernels, reach, dilation = spread, [r + r % 2 for r in reach], (1,) * len(reach)
+    return kernels, tuple(r // 2 for r in reach), dilation
+
+
+def _adaptive(n: int, parts: int, where: str) -> tuple[int, int]:
+    """Return size and stride of torch's adaptive windows along one axis, if all are alike."""
+    starts = [i * n // parts for i in range(parts)]
+    sizes = {math.ceil((i + 1) * n / parts) - start for i, start in enumerate(starts)}
+    strides = {b - a for a, b in itertools.pairwise(starts)} or {n}
+    if len(sizes) > 1 or len(strides) > 1:
+        raise ConversionError(
+            f"{where} divides {n} values into {parts} windows that are not alike; use an output size that divides {n}"
+        )
+    return sizes.pop(), strides.pop()
+
+
+def _targets(module: AdaptiveAverage, shape: Shape) -> list[tuple[int, int]]:
+    wanted: Any = module.output_size
+    space = shape[1:]
+    parts = list(wanted) if isinstance(wanted, tuple | list) else [wanted] * len(space)
+    return [(n, n if part is None else int(part)) for n, part in zip(space, parts, strict=True)]
+
+
+def _numbers(value: Any, space: int) -> Shape:
+    numbers = tuple(int(x) for x in value) if isinstance(value, tuple | list) else (int(value),)
+    return numbers * space if len(numbers) == 1 else numbers
+
+
+def _check_ceil(module: Average | Maximum, pool: Operator, shape: Shape, where: str) -> None:
+    if not module.ceil_mode:
+        return
+    expected = tuple(module(torch.zeros(1, *shape)).shape[1:])
+    if expected != pool.output_shape(shape):
+        raise ConversionError(
+            f"{where} rounds up (ceil_mode=True), so that windows at the border are smaller than others; use "
+            f"ceil_mode=False, or an input that windows divide (it is {shape[1:]})"
+        )
+
+
+_HINT = (
+    "supported are Linear, Conv1d/2d, BatchNorm1d/2d, average and maximum pooling, Flatten, Dropout, Identity, ReLU, "
+    "sums of two values, and arithmetic with constants; write the layer in terms of these"
+)
+_BOUNDED = "spiking rates follow ReLU, which is unbounded above and 0 below; train with ReLU instead"
+_PROBABILITIES = "convert the network without it: the largest output stays the largest"
+_STATISTICS = "it normalises by each input's own statistics, which no weights can hold; train with BatchNorm instead"
+_INSTEAD = {
+    "relu6": "it cuts activations off at 6, where a normalised neuron's rate is cut off at its scale; train with ReLU",
+    **dict.fromkeys(("hardtanh", "clamp", "sigmoid", "tanh", "leakyrelu", "leaky_relu", "prelu", "elu"), _BOUNDED),
+    **dict.fromkeys(("gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "selu", "celu"), _BOUNDED),
+    **dict.fromkeys(("softmax", "logsoftmax", "log_softmax"), _PROBABILITIES),
+    **dict.fromkeys(("layernorm", "groupnorm", "layer_norm", "group_norm", "localresponsenorm"), _STATISTICS),
+    **dict.fromkeys(("instancenorm1d", "instancenorm2d", "instance_norm"), _STATISTICS),
+    "cat": "values are concatenated; add them, or let a convolution or linear layer take each part, and add their sums",
+}

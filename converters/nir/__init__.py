@@ -1,0 +1,1 @@
+"""Networks as NIR files for neuromorphic toolchains, and back."""

@@ -1,0 +1,123 @@
+"""Spiking graphs as NIR, for neuromorphic toolchains, and NIR as spiking graphs.
+
+NIR is the Neuromorphic Intermediate Representation (Pedersen et al. 2024, Nature Communications 15:8122). It says what
+neurons do in continuous time, and each importer makes steps of it in its own way. So `to_nir` writes for a named
+target, and refuses to write what the target would run as something else, unless changes are accepted.
+"""
+
+import contextlib
+import inspect
+import io
+from pathlib import Path
+from typing import Any
+
+from ...sims.awake.graph import SpikingGraph
+from ...sims.errors import InputError
+from ...sims.network import SpikingNetwork
+from ..chain import ConversionError
+from .lowering import as_run_by, export_report, require_nir
+from .reading import from_nir
+from .targets import Change, ExportReport, Target, profile_of
+from .writing import Writer
+
+__all__ = ["Change", "ExportReport", "Target", "as_run_by", "export_report", "from_nir", "to_nir", "write_nir"]
+
+
+def to_nir(network: SpikingGraph | SpikingNetwork, *, target: Target = "generic", accept_changes: bool = False) -> Any:
+    """Return a network as a ``nir.NIRGraph``, written so that the target's importer runs what we simulate.
+
+    Parameters
+    ----------
+    network
+        A graph, or a network that sleeps, which is taken as `neurosleep.converters.graph.from_chain.as_graph` makes it.
+    target
+        Who will read it; "generic" for NIR's own definition.
+    accept_changes
+        Write although the target will run something else. What, is in `export_report`; what the target then does is
+        `as_run_by`.
+
+    Raises
+    ------
+    ConversionError
+        If the target would change the meaning and this is not accepted, or cannot express the network at all: maximum
+        pooling, convolutions that its importer does not have, several thresholds in one population where it takes one,
+        shortcuts that it runs in the wrong order, or a bias that varies over space.
+    """
+    graph, profile = as_spiking_graph(network), profile_of(target)
+    report = export_report(graph, target)
+    if report.changes and not accept_changes:
+        raise ConversionError(
+            f"{target} would run something else ({len(report.changes)} changes): "
+            f"{'; '.join(str(change) for change in report.changes)}; convert with options that it has, choose another "
+            "target, or pass accept_changes=True"
+        )
+    nir = require_nir()
+    writer = Writer(nir, graph, target, profile)
+    for population in graph.populations:
+        writer.add(population)
+    writer.finish()
+    metadata = {
+        "neurosleep": {
+            "target": target,
+            "dt": graph.dt,
+            "names": writer.populations,
+            "ties": {node: p.tie for node, p in writer.moved.items()},
+        }
+    }
+    with contextlib.redirect_stdout(io.StringIO()):  # nir prints what it infers
+        try:
+            written = nir.NIRGraph(nodes=writer.nodes, edges=writer.edges, **_unchecked(nir, target))
+        except ValueError as error:
+            raise ConversionError(f"nir {nir.version} refuses the network: {error}") from error
+    written.metadata = metadata
+    return written
+
+
+def write_nir(
+    path: str | Path,
+    network: SpikingGraph | SpikingNetwork,
+    *,
+    target: Target = "generic",
+    accept_changes: bool = False,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a network as a NIR file (HDF5), whole or not at all, and return what the target will change.
+
+    Raises
+    ------
+    ConversionError
+        As `to_nir`.
+    InputError
+        If the file exists and `overwrite` is false, or its folder does not.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name, or pass overwrite=True")
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {path.parent} to write {path.name} into; create it first")
+    graph = as_spiking_graph(network)
+    written = to_nir(graph, target=target, accept_changes=accept_changes)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        require_nir().write(partial, written)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return export_report(graph, target)
+
+
+def as_spiking_graph(network: SpikingGraph | SpikingNetwork) -> SpikingGraph:
+    """Return a graph as it is, and a network that sleeps as a graph."""
+    if isinstance(network, SpikingGraph):
+        return network
+    if isinstance(network, SpikingNetwork):
+        from ..graph.from_chain import as_graph
+
+        return as_graph(network)
+    raise InputError(f"expected a SpikingGraph or a SpikingNetwork, got {type(network).__name__}")
+
+
+def _unchecked(nir: Any, target: Target) -> dict[str, bool]:
+    """Let nodes have parameters of shape (1,), where the importer needs them and this nir would complain."""
+    checks = "type_check" in inspect.signature(nir.NIRGraph).parameters
+    return {"type_check": False} if checks and target == "sinabs" else {}

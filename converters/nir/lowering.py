@@ -1,0 +1,267 @@
+"""A spiking graph as one target will run it: with what operators, with which semantics, and what changes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.network import Floats
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ..chain import ConversionError
+from ..graph.operator_algebra import bounds, in_precision, scaled_input
+from .targets import SYNAPSE_BITS, Change, ExportReport, Profile, Target, profile_of
+
+
+@dataclass(frozen=True)
+class SumPool:
+    """Sum over windows without padding (only on the way to a target)."""
+
+    size: Shape
+    stride: Shape
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return (channels, *space)."""
+        return AveragePool(self.size, self.stride, (0,) * len(self.size)).output_shape(shape)
+
+
+def as_run_by(graph: SpikingGraph, target: Target) -> SpikingGraph:
+    """Return the graph with the options that a target will give it, in the target's precision (float32).
+
+    What `export_report` lists as a change of "reset", "tie", "initial" or "leak" is made; "spikes per step" and
+    "current" are nothing that a `SpikingGraph` can do, and stay. So where these are not among the changes, the target
+    spikes as the returned graph does.
+
+    Raises
+    ------
+    ConversionError
+        If there is no such target. Whether it can express the graph at all, `to_nir` tells.
+    """
+    profile = profile_of(target)
+    populations = []
+    for population in graph.populations:
+        p = replace(population, initial=0.0)
+        if p.reset == "none":
+            decay = p.decay if profile.integrator else 1.0
+            p = replace(p, decay=decay)
+        else:
+            p = replace(p, reset=profile.reset, tie=p.tie if profile.reset == "zero" else profile.tie)
+        populations.append(_single(p))
+    return replace(graph, populations=tuple(populations))
+
+
+def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
+    """List what a target will change of a graph, and how to import it.
+
+    Raises
+    ------
+    ConversionError
+        If there is no such target. Whether it can express the graph at all, `to_nir` tells.
+    """
+    profile = profile_of(target)
+    changes = [change for p in graph.populations for change in _changes(graph, p, target, profile)]
+    notes = [f"import with {profile.importer.format(dt=graph.dt)}"]
+    notes += [note.format(dt=graph.dt) for note in profile.notes]
+    if graph.output.reset == "none" and not profile.integrator:
+        notes.append(
+            f"{graph.output.name} adds up its input here; {target} has no such neuron, so what comes out is the input "
+            "of each step: add it up over the steps"
+        )
+    moved = [p.name for p in graph.populations if _tie_moves(p, profile)]
+    if moved:
+        notes.append(f"thresholds moved by one float32, so that ties are decided as here: {', '.join(moved)}")
+    leaky = [p.name for p in graph.populations if p.decay != 1]
+    if leaky and target != "generic":
+        notes.append(f"decay comes from a time constant, so that its last bit may differ: {', '.join(leaky)}")
+    rounded = [p.name for p in graph.populations if _rounds(p)]
+    if rounded:
+        notes.append(f"rounded to float32: {', '.join(rounded)}")
+    return ExportReport(target, profile.checked, tuple(changes), tuple(notes))
+
+
+def states_reset() -> bool:
+    """Tell whether the installed nir can say to what potential neurons are reset (nir 1.0.8 can, 1.0.4 cannot)."""
+    nir = require_nir()
+    return "v_reset" in nir.IF.__dataclass_fields__
+
+
+def require_nir() -> Any:
+    """Import nir, or say how to install it."""
+    try:
+        import nir
+    except ImportError as error:
+        raise ConversionError("NIR needs the package nir: pip install 'neurosleep[nir]'") from error
+    return nir
+
+
+def _changes(graph: SpikingGraph, p: Population, target: Target, profile: Profile) -> Iterator[Change]:
+    if p.initial:
+        yield Change(p.name, "initial", f"potentials start at {p.initial:g}", "at 0")
+    if p.reset == "none":
+        if p.decay != 1 and not profile.integrator:
+            yield Change(p.name, "leak", f"{p.decay:g} of the potential is left after a step", "the input is sent on")
+        return
+    if p.reset != profile.reset:
+        yield Change(p.name, "reset", _RESETS[p.reset], _RESETS[profile.reset])
+    elif target == "generic" and not states_reset():
+        yield Change(
+            p.name, "file", _RESETS[p.reset], "not stated: this nir is too old; newer ones read it as a reset to 0"
+        )
+    if p.tie != profile.tie and profile.reset != "zero":
+        yield Change(p.name, "tie", _TIES[p.tie], _TIES[profile.tie])
+    if profile.several_spikes:
+        most = most_spikes(graph)[p.name]
+        if most > 1:
+            yield Change(p.name, "spikes per step", "at most one", f"up to {most}, for inputs from 0 to 1")
+    if target == "rockpool":
+        yield Change(
+            p.name,
+            "current",
+            "gone after a step",
+            f"a share of 2**-{SYNAPSE_BITS} is left, and weights are off by 1e-6",
+        )
+
+
+def most_spikes(graph: SpikingGraph) -> dict[str, int]:
+    """Return how many spikes at once a neuron can send that sends one for each threshold that its potential reaches.
+
+    An upper bound for inputs from 0 to 1: what is left after spikes is below the threshold, so what can come in within
+    one step tells how far a potential can get.
+    """
+    shapes, most = graph.shapes, {INPUT: 1}
+    for p in graph.populations:
+        high = torch.as_tensor(0.0 if p.bias is None else p.bias, dtype=torch.float64)[None]
+        for projection in p.projections:
+            low_in = torch.zeros(1, *shapes[projection.source], dtype=torch.float64)
+            high_in = torch.full_like(low_in, most[projection.source])
+            for operator in projection.operators:
+                low_in, high_in = bounds(operator, low_in, high_in)
+            high = high + high_in.reshape(1, *p.shape)
+        reached = (high / torch.as_tensor(p.threshold, dtype=torch.float64)).max().item() + 1  # never reached itself
+        most[p.name] = max(1, math.ceil(reached - 1e-12) - 1)
+    return most
+
+
+def lowered(projection: Projection, shape: Shape, where: str, target: Target) -> tuple[Operator, ...]:
+    """Return operators that a target has, which do what those of a projection do. What they get has the shape `shape`.
+
+    Raises
+    ------
+    ConversionError
+        If the target has none for one of them; the message names it.
+    """
+    profile, todo, done = profile_of(target), list(projection.operators), list[Operator]()
+    at = f"from {projection.source!r} to {where!r}"
+    while todo:
+        operator = todo.pop(0)
+        new: Operator
+        if isinstance(operator, MaxPool):
+            raise ConversionError(
+                f"{at}: NIR has no maximum pooling, and spikes have no maximum; convert with max_pool='average', or "
+                "train with average pooling"
+            )
+        if isinstance(operator, Dense):
+            if len(shape) > 1:
+                done.append(Flatten())
+            new = operator
+        elif isinstance(operator, Convolution):
+            new = operator if operator.groups == 1 else _without_groups(operator)
+        elif isinstance(operator, AveragePool):
+            weighted = any(isinstance(o, Dense | Convolution) for o in todo)
+            flat = len(shape) == 3 and not any(operator.padding)
+            if profile.pooling == "average" and len(shape) == 3:
+                new = operator
+            elif profile.pooling == "sum" and flat and weighted:
+                new = SumPool(operator.size, operator.stride)
+                dtype = next(_arrays(todo)).dtype
+                share = np.asarray(1 / np.prod(operator.size), dtype)
+                todo = list(scaled_input(tuple(todo), share, new.output_shape(shape)))
+            else:
+                new = _pool_as_convolution(operator, shape[0])
+        elif isinstance(operator, Scale):
+            new = operator if target == "generic" else diagonal(operator.factors, shape)
+        else:
+            new = operator
+        if isinstance(new, Convolution) and not (profile.conv1d if new.kernels.ndim == 3 else profile.conv2d):
+            raise ConversionError(
+                f"{at}: the importer of {target} has no {type(operator).__name__} over {new.kernels.ndim - 2} axes of "
+                "space; choose another target, or a network without"
+            )
+        done.append(new)
+        shape = operator.output_shape(shape)
+    return tuple(done)
+
+
+def diagonal(factors: Floats, shape: Shape) -> Dense | Convolution:
+    """Return weights that multiply each value, or each channel, by a factor: () or (channels,)."""
+    square = np.diag(np.broadcast_to(factors, shape[0]))
+    if len(shape) == 1:
+        return Dense(square)
+    ones = (1,) * (len(shape) - 1)
+    return Convolution(square.reshape(*square.shape, *ones), ones, (0,) * len(ones), ones)
+
+
+def neuron_threshold(population: Population, profile: Profile, factor: float = 1.0) -> Floats:
+    """Return thresholds times a factor in float32, moved where ties are decided on the other side."""
+    threshold = np.asarray(np.multiply(population.threshold, factor), np.float32)
+    if _tie_moves(population, profile):
+        threshold = np.nextafter(threshold, np.float32(-np.inf if profile.tie == "above" else np.inf))
+    return threshold
+
+
+def _tie_moves(p: Population, profile: Profile) -> bool:
+    return p.reset != "none" and profile.reset == "zero" and p.tie != profile.tie
+
+
+def _without_groups(operator: Convolution) -> Convolution:
+    k, groups = operator.kernels, operator.groups
+    n_post, n_pre = k.shape[0] // groups, k.shape[1]
+    full = np.zeros((k.shape[0], n_pre * groups, *k.shape[2:]), k.dtype)
+    for g in range(groups):
+        rows = slice(g * n_post, (g + 1) * n_post)
+        full[rows, g * n_pre : (g + 1) * n_pre] = k[rows]
+    return replace(operator, kernels=full, groups=1)
+
+
+def _pool_as_convolution(operator: AveragePool, channels: int) -> Convolution:
+    share = np.float32(1 / np.prod(operator.size))
+    kernels = np.zeros((channels, channels, *operator.size), np.float32)
+    kernels[np.arange(channels), np.arange(channels)] = share
+    return Convolution(kernels, operator.stride, operator.padding, (1,) * len(operator.size))
+
+
+def _arrays(operators: list[Operator]) -> Iterator[Floats]:
+    for operator in operators:
+        if isinstance(operator, Dense):
+            yield operator.weights
+        elif isinstance(operator, Convolution):
+            yield operator.kernels
+        elif isinstance(operator, Scale):
+            yield operator.factors
+
+
+def _rounds(p: Population) -> bool:
+    arrays = [a for projection in p.projections for a in _arrays(list(projection.operators))]
+    arrays += [np.asarray(x) for x in (p.bias, p.threshold) if x is not None]
+    return any((a.astype(np.float32) != a).any() for a in arrays)
+
+
+def _single(p: Population) -> Population:
+    single = np.dtype(np.float32)
+    projections = tuple(
+        replace(j, operators=tuple(in_precision(o, single) for o in j.operators)) for j in p.projections
+    )
+    threshold = np.asarray(p.threshold, single)
+    return replace(
+        p,
+        projections=projections,
+        bias=None if p.bias is None else p.bias.astype(single),
+        threshold=threshold if threshold.ndim else float(threshold),
+    )
+
+
+_RESETS = {"subtract": "the threshold is subtracted", "zero": "the potential is set to 0"}
+_TIES = {"at": "a neuron fires at its threshold", "above": "only above its threshold"}

@@ -1,0 +1,244 @@
+"""NIR files, whoever wrote them, as spiking graphs."""
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.errors import InputError
+from ...sims.network import Floats
+from ...sims.operators import Operator, Scale, Shape
+from ..chain import ConversionError
+from ..graph.operator_algebra import respond_all
+from .lowering import require_nir
+from .nodes import dynamics, operators_of, values_of
+from .targets import PROFILES, Profile, Target, profile_of
+
+_NEURONS = ("IF", "LIF", "I", "LI", "CubaLIF")
+
+
+def from_nir(source: Any, *, target: Target | None = None, dt: float | None = None) -> SpikingGraph:
+    """Return a NIR graph, or a NIR file, as a spiking graph.
+
+    Populations bear the names of their nodes, or the ones they had when `to_nir` wrote them. Where no neurons stand
+    before the output, a population "output" adds up what arrives there. Nested graphs are taken apart.
+
+    Parameters
+    ----------
+    source
+        A ``nir.NIRGraph``, or the path of a file written by ``nir.write`` (HDF5; nothing in it is executed).
+    target
+        Whose reading of NIR counts: the reset, the tie, and how a time constant becomes steps are those of this
+        simulator's importer. By default the one that `to_nir` wrote for, or else "generic", NIR's definition: reset
+        to 0, spikes above the threshold, Euler steps of `dt`. For a network that was made with sinabs, for example,
+        say "sinabs": its neurons subtract the threshold, which NIR does not say.
+    dt
+        Length of a step in seconds, by default what `to_nir` noted in the file. Files of others need it, but where
+        the target's importer is not told it either (snnTorch takes 0.0001, sinabs counts in steps).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    ConversionError
+        If a node cannot be expressed, by its name: recurrent connections, synapses with a time constant, delays,
+        leaks or resets to other potentials than 0; or if `dt` is needed and not known.
+    """
+    nir = require_nir()
+    graph = _read(nir, source) if isinstance(source, str | Path) else source
+    if not isinstance(graph, nir.NIRGraph):
+        raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
+    ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
+    noted: list[Target] = [name for name in PROFILES if name == ours.get("target")]
+    reading = target or [*noted, "generic"][0]
+    profile = profile_of(reading)
+    noted_dt = ours.get("dt")
+    step = dt if dt is not None else noted_dt if isinstance(noted_dt, float) else profile.dt
+    if step is None and reading != "sinabs":
+        raise ConversionError("the file does not say how long a step is; pass dt in seconds, for example dt=0.001")
+    reader = _Reader(nir, graph, reading, profile, float(0.001 if step is None else step), ours)
+    return reader.graph()
+
+
+def _read(nir: Any, path: str | Path) -> Any:
+    try:
+        return nir.read(path)
+    except FileNotFoundError as error:
+        raise InputError(f"no file {path}") from error
+    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is not a NIR file that nir {nir.version} can read ({type(error).__name__}: {error}); expected an "
+            "HDF5 file written by nir.write"
+        ) from error
+
+
+class _Reader:
+    """Nodes and edges without nesting, in order."""
+
+    def __init__(
+        self, nir: Any, graph: Any, target: Target, profile: Profile, dt: float, ours: Mapping[str, Any]
+    ) -> None:
+        self.nir, self.target, self.profile, self.ours = nir, target, profile, ours
+        self.dt = profile.dt or dt  # of the importer
+        self.told_dt = dt
+        self.nodes: dict[str, Any] = {}
+        self.edges: list[tuple[str, str]] = []
+        self._flatten(graph, "")
+        self.before: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for source, to in self.edges:
+            for end in (source, to):
+                if end not in self.nodes:
+                    raise ConversionError(f"an edge of the NIR graph names a node {end!r} that it does not have")
+            self.before[to].append(source)
+        self.input = self._only(nir.Input)
+        self.output = self._only(nir.Output)
+        try:
+            self.order = list(TopologicalSorter(self.before).static_order())
+        except CycleError as error:
+            raise ConversionError(
+                f"the NIR graph is recurrent ({' -> '.join(reversed(error.args[1]))}); a SpikingGraph passes spikes on "
+                "within one step, so only graphs without cycles can be read"
+            ) from error
+        self.shapes: dict[str, Shape] = {}
+        self.operators: dict[str, tuple[Operator, ...]] = {}
+        self.biases: dict[str, Floats] = {}
+        for name in self.order:
+            self._shape(name)
+
+    def graph(self) -> SpikingGraph:
+        """Return the whole."""
+        needed = self._needed()
+        unused = [name for name in self.nodes if name not in needed]
+        if unused:
+            raise ConversionError(f"these nodes of the NIR graph do not lead to its output: {', '.join(unused)}")
+        populations = [self._population(name) for name in self.order if self._is_neuron(name)]
+        last = self.before[self.output]
+        if len(last) != 1 or not self._is_neuron(last[0]):
+            projections, bias = self._projections(self.output)
+            name = self._name(last[0]) if len(last) == 1 and last[0] in self._names() else self._free("output")
+            populations.append(Population(name, self.shapes[self.output], projections, bias, reset="none", tie="at"))
+        else:
+            name = self._name(last[0])
+            populations.sort(key=lambda p: p.name == name)
+        notes = {"source": "NIR", "read as": self.target}
+        return SpikingGraph(self.shapes[self.input], tuple(populations), self.told_dt, notes)
+
+    def _flatten(self, graph: Any, prefix: str) -> None:
+        """Take nested graphs apart: an edge to one goes on to what its input feeds."""
+        nir, entry, leave = self.nir, dict[str, str](), dict[str, str]()
+        for name, node in graph.nodes.items():
+            full = prefix + name
+            if isinstance(node, nir.NIRGraph):
+                self._flatten(node, f"{full}.")
+                for ends, kind in ((entry, nir.Input), (leave, nir.Output)):
+                    inner = [f"{full}.{n}" for n, x in node.nodes.items() if isinstance(x, kind)]
+                    if len(inner) != 1:
+                        raise ConversionError(
+                            f"the nested graph {full!r} has {len(inner)} {kind.__name__} nodes, not one"
+                        )
+                    ends[name] = inner[0]
+            else:
+                self.nodes[full] = node
+        for source, to in graph.edges:
+            self.edges.append((leave.get(source, prefix + source), entry.get(to, prefix + to)))
+
+    def _only(self, kind: Any) -> str:
+        inner = {end for edge in self.edges for end in ((edge[1],) if kind is self.nir.Input else (edge[0],))}
+        free = [n for n, x in self.nodes.items() if isinstance(x, kind) and n not in inner]  # not of a nested graph
+        if len(free) != 1:
+            raise ConversionError(f"expected one {kind.__name__} node in the NIR graph, got {len(free)}: {free}")
+        return free[0]
+
+    def _needed(self) -> set[str]:
+        needed, waiting = set[str](), [self.output]
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting += self.before[name]
+        return needed
+
+    def _is_neuron(self, name: str) -> bool:
+        return type(self.nodes[name]).__name__ in _NEURONS
+
+    def _names(self) -> Mapping[str, Any]:
+        names = self.ours.get("names", {})
+        return names if isinstance(names, Mapping) else {}
+
+    def _name(self, node: str) -> str:
+        return str(self._names().get(node, node if node != INPUT else "input_neurons"))
+
+    def _free(self, name: str) -> str:
+        while name in {self._name(n) for n in self.nodes if self._is_neuron(n)}:
+            name += "_"
+        return name
+
+    def _shape(self, name: str) -> None:
+        """Find out what shape a node sends, and what it does."""
+        node, kind = self.nodes[name], type(self.nodes[name]).__name__
+        if name == self.input:
+            self.shapes[name] = tuple(int(n) for n in np.ravel(node.input_type["input"]))
+            return
+        if not self.before[name]:
+            raise ConversionError(f"node {name!r} ({kind}) of the NIR graph gets no input")
+        arriving = {self.shapes[source] for source in self.before[name]}
+        if len(arriving) != 1:
+            raise ConversionError(f"node {name!r} ({kind}) gets inputs of several shapes: {sorted(arriving)}")
+        shape = arriving.pop()
+        if kind in ("Input", "Output", *_NEURONS):
+            self.shapes[name] = shape
+            return
+        operators, bias = operators_of(name, node, shape, self.target)
+        try:
+            for operator in operators:
+                shape = operator.output_shape(shape)
+        except InputError as error:
+            raise ConversionError(f"node {name!r} ({kind}): {error}") from error
+        self.shapes[name], self.operators[name] = shape, operators
+        if bias is not None and bias.any():
+            column = bias.reshape(-1, *[1] * (len(shape) - 1))
+            self.biases[name] = np.broadcast_to(column, shape).copy()
+
+    def _projections(self, name: str) -> tuple[tuple[Projection, ...], Floats | None]:
+        """Go back from a node to the neurons that feed it."""
+        found: list[Projection] = []
+        bias = np.zeros(self.shapes[name], np.float64)
+        waiting = [(source, tuple[Operator, ...]()) for source in reversed(self.before[name])]  # operators after it
+        dtype = np.dtype(np.float32)
+        while waiting:
+            node, after = waiting.pop()
+            if node == self.input or self._is_neuron(node):
+                found.append(Projection(INPUT if node == self.input else self._name(node), after))
+                continue
+            if node in self.biases:
+                dtype = np.promote_types(dtype, self.biases[node].dtype)
+                constant = torch.as_tensor(self.biases[node], dtype=torch.float64)[None]
+                bias += respond_all(after, constant).numpy().reshape(bias.shape)
+            after = (*self.operators.get(node, ()), *after)
+            waiting += [(source, after) for source in reversed(self.before[node])]
+        return tuple(found), bias.astype(dtype) if bias.any() else None
+
+    def _population(self, name: str) -> Population:
+        node, kind, shape = self.nodes[name], type(self.nodes[name]).__name__, self.shapes[name]
+        projections, bias = self._projections(name)
+        decay, gain = dynamics(name, node, self.target, self.dt)
+        if kind in ("I", "LI"):
+            if gain != 1:
+                scale = Scale(np.asarray(gain, np.float32))
+                projections = tuple(Projection(p.source, (*p.operators, scale)) for p in projections)
+                bias = None if bias is None else bias * np.asarray(gain, bias.dtype)
+            return Population(self._name(name), shape, projections, bias, decay=decay, reset="none")
+        threshold = values_of(name, node.v_threshold, shape)
+        reset, tie = self.profile.reset, self.profile.tie
+        moved = self.ours.get("ties", {}) if self.target == self.ours.get("target") else {}
+        if isinstance(moved, Mapping) and moved.get(name) in ("at", "above"):
+            threshold = np.nextafter(threshold, np.float32(np.inf if moved[name] == "at" else -np.inf))
+            tie = "at" if moved[name] == "at" else "above"
+        if gain != 1:
+            threshold = (threshold / gain).astype(threshold.dtype)
+        one = float(threshold.flat[0]) if (threshold == threshold.flat[0]).all() else threshold
+        return Population(self._name(name), shape, projections, bias, one, decay, reset, tie)

@@ -1,0 +1,1 @@
+"""Networks for snnTorch, and back."""

@@ -1,0 +1,55 @@
+"""The command line: `neurosleep demo | list | run | experiment | tune | report | convert | spikes | bench | ...`."""
+
+import sys
+
+import click
+
+from neurosleep import __version__
+from neurosleep.cli.ask import ask
+from neurosleep.cli.bench import bench
+from neurosleep.cli.convert import convert
+from neurosleep.cli.demo import demo
+from neurosleep.cli.ending import fail
+from neurosleep.cli.features import backbone, features
+from neurosleep.cli.listing import list_experiments
+from neurosleep.cli.report import report
+from neurosleep.cli.run import run
+from neurosleep.cli.spikes import spikes
+from neurosleep.cli.tune import tune
+from neurosleep.sims.errors import BackendError, InputError
+
+
+def main() -> None:
+    """Run the command line; wrong input ends with exit code 2 and one line on stderr."""
+    try:
+        sys.exit(cli.main(standalone_mode=False, prog_name="neurosleep"))
+    except click.UsageError as error:
+        command = "neurosleep" if error.ctx is None else error.ctx.command_path
+        fail(f"{error.format_message()} See `{command} --help`.", 2)
+    except click.ClickException as error:
+        fail(error.format_message(), 2)
+    except (InputError, BackendError) as error:
+        fail(str(error), 2)
+    except click.Abort:
+        fail("stopped", 130)
+    except OSError as error:
+        fail(str(error), 1)
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="neurosleep")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Put trained neural networks to sleep, spike by spike, and see what they remember.
+
+    Start with `neurosleep demo`: a network learns handwritten digits two at a time, forgets them, sleeps after each
+    task, and remembers. It needs nothing but this package and takes about a minute.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for command in (demo, list_experiments, run, report, bench, ask, tune, convert, spikes, features, backbone):
+    cli.add_command(command)

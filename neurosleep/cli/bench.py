@@ -1,0 +1,74 @@
+"""The command `neurosleep bench`."""
+
+import os
+from pathlib import Path
+
+import click
+
+
+def _check_widths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 10 <= int(word) <= 20_000 for word in words):
+        raise click.BadParameter(f"give numbers from 10 to 20000 with commas between them, got {text!r}.")
+    return tuple(sorted({int(word) for word in words}))
+
+
+@click.command(short_help="Measure speed against other ways to do the same.")
+@click.option(
+    "--suite",
+    type=click.Choice(["nights", "replay", "conversion"]),
+    default="nights",
+    show_default=True,
+    help="Nights of spontaneous replay; an iteration of tripartite sleep against the public code's way of working; or "
+    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters.",
+)
+@click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
+@click.option(
+    "--widths",
+    metavar="N,N,...",
+    callback=_check_widths,
+    help="Neurons in each hidden layer [default: 300,1200,4800,12000].",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15; replay: 5]."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False),
+    envvar="NEUROSLEEP_DATA",
+    help="Folder that holds MNIST [default: $NEUROSLEEP_DATA, else the digits that ship with the package].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("bench"),
+    show_default=True,
+    help="Folder for the results.",
+)
+def bench(
+    suite: str, quick: bool, widths: tuple[int, ...] | None, rounds: int | None, data_dir: str | None, out: Path
+) -> None:
+    """Time this package against PyTorch, NumPy and Brian2 on the same nights, and against what this machine can do.
+
+    Everything runs in turns on one core unless it says otherwise, and is checked to compute the same spikes. Brian2
+    takes part where it is installed: pip install 'neurosleep[bench]'.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy looks at them
+        os.environ[name] = "1"
+    if suite == "replay":
+        from neurosleep.benchmarks import replay
+
+        replay.run(quick, rounds, out)
+        return
+    if suite == "conversion":
+        from neurosleep.benchmarks import conversion
+
+        conversion.run(100 if quick else 1000, data_dir, out, ["MNIST MLP"] if quick else list(conversion.CASES))
+        return
+    from neurosleep.benchmarks.bench import Options
+    from neurosleep.benchmarks.bench import run as measure
+
+    usual = (300, 1200) if quick else (300, 1200, 4800, 12_000)
+    measure(Options(widths or usual, rounds or (3 if quick else 15), quick, data_dir), out)

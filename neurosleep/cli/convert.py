@@ -1,0 +1,68 @@
+"""The command `neurosleep convert`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+TARGETS = ("generic", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool")
+NORMALIZATIONS = ("percentile", "max", "model", "none")
+MAX_POOL = ("refuse", "average", "winner", "any")
+
+
+@click.command(short_help="Convert a trained network for neuromorphic toolchains.")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict for the network that MODEL makes."
+)
+@click.option(
+    "--calibration",
+    required=True,
+    metavar="DATA",
+    help="Inputs over which activations are measured: an .npy file, an .npz file with `inputs` and, if there are, "
+    "`labels`, or mnist-small, mnist, fashion-mnist or cifar10.",
+)
+@click.option("--test", metavar="DATA", help="Inputs and labels for the report [default: those of the calibration].")
+@click.option("--target", type=click.Choice(TARGETS), default="generic", show_default=True, help="Who will run it.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for network and report.")
+@click.option("--normalization", type=click.Choice(NORMALIZATIONS), default="percentile", show_default=True)
+@click.option(
+    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=99.9, show_default=True, metavar="P"
+)
+@click.option("--per", type=click.Choice(["layer", "channel"]), default="layer", show_default=True)
+@click.option(
+    "--reset",
+    type=click.Choice(["subtract", "zero"]),
+    help="What a spike does to its neuron [default: what the target does].",
+)
+@click.option(
+    "--max-pool",
+    type=click.Choice(MAX_POOL),
+    default="refuse",
+    show_default=True,
+    help="What takes the place of max pooling.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps that the report shows."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), default=500, show_default=True, help="Test inputs for the report."
+)
+@click.option("--accept-changes", is_flag=True, help="Write even what the target will run differently.")
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False),
+    envvar="NEUROSLEEP_DATA",
+    help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
+)
+def convert(model: str, weights: Path | None, calibration: str, test: str | None, out: Path, **options: Any) -> None:
+    """Convert the trained network MODEL to a spiking one, and write it for a toolchain, with a report.
+
+    MODEL is a file of torch.export (.pt2) or TorchScript (.pt), or module:factory, a function without arguments of a
+    Python module that returns the network; its weights then come from --weights. The folder gets network.nir,
+    report.json, report.txt and conversion.png.
+    """
+    from neurosleep.cli.conversion import Request, run
+
+    request = Request(model, weights, calibration, test, out, **options)
+    click.echo(run(request))

@@ -1,0 +1,94 @@
+"""The command `neurosleep spikes`."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from neurosleep.sims.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosleep.interchange.source import Selection, Stage
+    from neurosleep.sims.spikes.reader import SpikeReader
+
+FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "csv": "to_csv"}
+
+
+@click.command(short_help="Tell what is in a file of spikes, and draw it.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--raster", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
+@click.option("--epoch", type=click.IntRange(min=1), default=1, show_default=True, help="Which epoch (night) to draw.")
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First step to draw.")
+@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="How many steps to draw.")
+@click.option(
+    "--to",
+    "format_name",
+    type=click.Choice(tuple(FORMATS)),
+    help="Write the spikes for other software, too; see --out.",
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that --to writes.")
+@click.option("--force", is_flag=True, help="Let --out replace a file.")
+def spikes(
+    file: Path,
+    raster: Path | None,
+    epoch: int,
+    start: int,
+    steps: int,
+    format_name: str | None,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
+    from neurosleep.interchange.source import selected
+    from neurosleep.report import table
+
+    if (format_name is None) != (out is None):
+        raise click.UsageError("--to and --out belong together.")
+    with selected(file) as log:
+        reader = log.reader
+        rows = [_stage_row(log, stage) for stage in log.stages]
+        if raster is not None:
+            _draw_raster(reader, raster, epoch, start, steps)
+        if format_name is not None and out is not None:
+            getattr(importlib.import_module("neurosleep.interchange"), FORMATS[format_name])(
+                reader, out, overwrite=force
+            )
+    state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
+    click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")
+    click.echo(table(rows) if rows else "no epochs")
+    if raster is not None:
+        click.echo(f"\ndrawn into {raster}")
+    if out is not None:
+        click.echo(f"\nwritten into {out}")
+
+
+def _stage_row(log: "Selection", stage: "Stage") -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": stage.name, "steps": f"{stage.stop - stage.start:,}"}
+    seconds = sum(stop - start for start, stop in stage.logged) * log.reader.dt
+    for population in log.populations:
+        size = log.reader.populations[population]
+        count = sum(len(step) for step, _ in log.blocks(population, stage))
+        row[population] = f"{count:,}"
+        row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
+    return row
+
+
+def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, steps: int) -> None:
+    from matplotlib.figure import Figure
+
+    from neurosleep.figures import panels as plots
+
+    figure = Figure((9, 6), layout="constrained")
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in kinds:
+        raise InputError(f"--raster takes a file name that ends in .png, .pdf or .svg, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"--raster: there is no folder {path.parent}; make it first")
+    if epoch > len(reader.epochs):
+        raise InputError(f"--epoch: {reader.path} has {len(reader.epochs)} epochs, got {epoch}")
+    length = reader.epochs[epoch - 1].stop - reader.epochs[epoch - 1].start
+    if start >= length:
+        raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
+    plots.panels_raster(figure, reader, epoch - 1, start, steps)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,300 @@
+"""Whether two conditions differ, by how much, and how sure that is: paired over seeds."""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from neurosleep.experiments.description import unknown
+from neurosleep.interchange.source import need
+from neurosleep.sims.errors import InputError
+
+Test = Literal["t", "wilcoxon", "permutation"]
+Correction = Literal["holm", "bonferroni", "none"]
+Alternative = Literal["two-sided", "greater", "less"]
+Values = NDArray[np.float64]
+_ROUNDING = 1e-12  # differences of 0.3 - 0.2 and 0.4 - 0.3 are the same: what is left is rounding
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One condition against another, over the seeds that both have.
+
+    Attributes
+    ----------
+    metric, first, second, at
+        What was compared, and where: the labels that were chosen, such as time and task.
+    units
+        Of effect and interval.
+    effect, low, high
+        Mean over the seeds of first minus second, and its confidence interval; nan where it is not defined.
+    confidence
+        Of the interval.
+    dz
+        Effect in standard deviations of the differences (Cohen's d_z).
+    statistic, df
+        Of the test; nan where it has none.
+    p, p_uncorrected
+        After and before correction for the comparisons that were made together.
+    comparisons, correction
+        How many these were, and how p was corrected.
+    test, alternative
+        The test by name, and what it tests for.
+    n
+        Seeds that both conditions have.
+    dropped
+        Seeds of which one of them has no value: the run is not finished, or the metric is not defined there.
+    """
+
+    metric: str
+    first: str
+    second: str
+    at: Mapping[str, Any]
+    units: str
+    effect: float
+    low: float
+    high: float
+    confidence: float
+    dz: float
+    statistic: float
+    df: float
+    p: float
+    p_uncorrected: float
+    comparisons: int
+    correction: Correction
+    test: Test
+    alternative: Alternative
+    n: int
+    dropped: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain numbers and strings, what is not defined as None."""
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+
+    def __str__(self) -> str:
+        where = "".join(f", {name} {label}" for name, label in self.at.items())
+        scale, units = (100, " points") if self.units == "share" else (1, "" if self.units == "1" else f" {self.units}")
+        shown = "z.1f" if self.units == "share" else "z.3g"  # z: no minus before 0.0
+        text = f"{self.first} - {self.second}: {self.metric}{where}"
+        if not self.n:
+            return f"{text} cannot be compared: no seed has a value in both"
+        text += f" {scale * self.effect:+{shown}}{units}"
+        if not math.isnan(self.low):
+            low, high = f"{scale * self.low:{shown}}", f"{scale * self.high:{shown}}"
+            text += f" ({100 * self.confidence:g} % CI {low} to {high})"
+        text += f", {self._tested()}, n = {self.n} seed{'' if self.n == 1 else 's'}"
+        lacking = ", ".join(map(str, self.dropped))
+        return text + (f" (without {lacking}: no value in one of the two)" if self.dropped else "")
+
+    def _tested(self) -> str:
+        if math.isnan(self.p):
+            return "no test: " + ("all differences are the same" if self.n > 1 else "it needs two seeds")
+        names = {
+            "t": f"paired t({self.df:.0f}) = {self.statistic:.2f}",
+            "wilcoxon": f"Wilcoxon signed-rank W = {self.statistic:g}",
+            "permutation": "sign-flip permutation",
+        }
+        sided = "" if self.alternative == "two-sided" else f", one-sided ({self.alternative})"
+        family = self.comparisons > 1 and self.correction != "none"
+        corrected = f" ({self.correction.capitalize()}, {self.comparisons} comparisons)" if family else ""
+        return f"{names[self.test]}, p = {self.p:.2g}{sided}{corrected}"
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Comparisons that were made together, their p values corrected for how many they are."""
+
+    rows: tuple[Comparison, ...]
+
+    def __iter__(self) -> Iterator[Comparison]:
+        """Go through them."""
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return len(self.rows)
+
+    def __getitem__(self, first: str) -> Comparison:
+        """Return the comparison of a condition, by its name."""
+        for row in self.rows:
+            if row.first == first:
+                return row
+        raise InputError(unknown("comparison of", first, [row.first for row in self.rows]))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.rows))
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row a comparison."""
+        return [row.to_dict() for row in self.rows]
+
+
+def compare(
+    dataset: Any,
+    metric: str,
+    first: str | Sequence[str],
+    second: str,
+    *,
+    at: Mapping[str, Any] | None = None,
+    test: Test = "t",
+    confidence: float = 0.95,
+    correction: Correction = "holm",
+    alternative: Alternative = "two-sided",
+) -> Comparisons:
+    """Compare conditions with another one; see `Results.compare`, which has the same parameters."""
+    for what, name, known in (("test", test, Test), ("correction", correction, Correction)):
+        if name not in get_args(known):
+            raise InputError(unknown(what, name, get_args(known)))
+    if alternative not in get_args(Alternative):
+        raise InputError(unknown("alternative", alternative, get_args(Alternative)))
+    if isinstance(confidence, str) or not 0 < confidence < 1:
+        raise InputError(f"confidence must be between 0 and 1, as 0.95, got {confidence!r}")
+    values = values_of(dataset, metric, at or {})
+    firsts = [first] if isinstance(first, str) else list(first)
+    conditions = [str(name) for name in values.condition.values]
+    for wanted in (*firsts, second):
+        if wanted not in conditions:
+            raise InputError(unknown("condition", wanted, conditions))
+    if not firsts or second in firsts or len(set(firsts)) < len(firsts):
+        raise InputError(f"give one or more conditions, each once, other than {second!r}, got {firsts}")
+    rows = []
+    for one in firsts:
+        a, b = (values.sel(condition=c).values.astype(np.float64) for c in (one, second))
+        both = np.isfinite(a) & np.isfinite(b)
+        row = _tested(a[both], b[both], test, confidence, alternative)
+        rows.append(
+            Comparison(
+                metric=metric,
+                first=one,
+                second=second,
+                at=dict(at or {}),
+                units=values.attrs.get("units", "1"),
+                confidence=confidence,
+                comparisons=len(firsts),
+                correction=correction,
+                test=test,
+                alternative=alternative,
+                dropped=tuple(values.seed.values[~both].tolist()),
+                **row,
+            )
+        )
+    return Comparisons(tuple(_corrected(rows, correction)))
+
+
+def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
+    """Return a variable over condition and seed alone, as an ``xarray.DataArray``.
+
+    Raises
+    ------
+    InputError
+        If there is no such variable or label, or dimensions are left that `at` says nothing of.
+    """
+    known = [str(name) for name, array in dataset.data_vars.items() if array.dtype.kind == "f"]
+    if metric not in known:
+        raise InputError(unknown("metric", metric, known))
+    array = dataset[metric]
+    if not array.size:
+        raise InputError(f"no finished run has {metric} yet")
+    for name, label in at.items():
+        if name not in array.dims or name in ("condition", "seed"):
+            rest = [str(dim) for dim in array.dims if dim not in ("condition", "seed")]
+            raise InputError(
+                f"{metric} is over {', '.join(rest) or 'condition and seed alone'}, so `at` cannot say {name!r}"
+            )
+        labels = array[name].values.tolist()
+        if label not in labels:
+            raise InputError(unknown(str(name), label, [str(x) for x in labels]))
+        array = array.sel({name: label})
+    left = [str(dim) for dim in array.dims if dim not in ("condition", "seed")]
+    if left:
+        example = ", ".join(f"{dim!r}: {array[dim].values.tolist()[-1]!r}" for dim in left)
+        raise InputError(f"{metric} is also over {', '.join(left)}: say which, as at={{{example}}}")
+    return array
+
+
+def _tested(a: Values, b: Values, test: Test, confidence: float, alternative: Alternative) -> dict[str, Any]:
+    """Return the effect of paired differences, with its interval and test."""
+    d, n, nan = a - b, len(a), math.nan
+    row = {"n": n, "effect": float(d.mean()) if n else nan, "low": nan, "high": nan, "dz": nan}
+    row |= {"statistic": nan, "df": nan, "p": nan, "p_uncorrected": nan}
+    if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
+        return row
+    row["dz"] = row["effect"] / sd
+    if test == "t":
+        found = stats.ttest_1samp(d, 0.0, alternative=alternative)
+        spread = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
+        row |= {"low": row["effect"] - spread, "high": row["effect"] + spread, "df": float(n - 1)}
+        row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
+    else:
+        low, high = _bootstrapped(d, confidence)
+        row |= {"low": low, "high": high}
+        if test == "wilcoxon":
+            found = stats.wilcoxon(d, alternative=alternative)
+            row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
+        else:
+            largest = np.abs(d).max()
+            found = stats.permutation_test(
+                (d / largest,),
+                lambda x, axis: np.round(np.mean(x, axis=axis), 12),  # ties that differ by rounding are still ties
+                permutation_type="samples",
+                n_resamples=100_000,  # all 2**n where that is fewer
+                alternative=alternative,
+                rng=np.random.default_rng(0),
+            )
+            row |= {"statistic": row["effect"], "p_uncorrected": float(found.pvalue)}
+    row["p"] = row["p_uncorrected"]
+    return row
+
+
+def _bootstrapped(d: Values, confidence: float) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987, JASA 82:171)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then it is nan
+        found = stats.bootstrap((d,), np.mean, confidence_level=confidence, rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _corrected(rows: list[Comparison], correction: Correction) -> list[Comparison]:
+    """Return comparisons with p values corrected for those among them that are defined."""
+    tested = [row for row in rows if not math.isnan(row.p_uncorrected)]
+    if correction == "none" or len(tested) < 2:
+        return [replace(row, comparisons=max(1, len(tested))) for row in rows]
+    multipletests = need("statsmodels.stats.multitest", "experiments").multipletests
+    _, corrected, *_ = multipletests([row.p_uncorrected for row in tested], method=correction)
+    by_name = {row.first: float(p) for row, p in zip(tested, corrected, strict=True)}
+    return [replace(row, p=by_name.get(row.first, math.nan), comparisons=len(tested)) for row in rows]
+
+
+def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Return how many seeds a paired t-test needs to find an effect, two-sided.
+
+    Parameters
+    ----------
+    effect, sd
+        Mean and standard deviation of the differences between paired runs, in the same units.
+    power, alpha
+        Probability to find it, and to find one that is not there.
+
+    Raises
+    ------
+    InputError
+        If a number is out of its range.
+    """
+    if not (effect != 0 and sd > 0 and 0 < power < 1 and 0 < alpha < 1) or not math.isfinite(effect / sd):
+        raise InputError(
+            "effect must not be 0, sd must be positive, power and alpha between 0 and 1, "
+            f"got {effect!r}, {sd!r}, {power!r}, {alpha!r}"
+        )
+    model = need("statsmodels.stats.power", "experiments").TTestPower()
+    size = abs(effect / sd)
+    if size > 1:  # few seeds: there statsmodels' search may fail, and the tail on the other side, which is tiny, be nan
+        return next(n for n in count(2) if model.power(size, n, alpha / 2, alternative="larger") >= power)
+    if size < 1e-4:
+        raise InputError(f"effect must be at least 1e-4 sd, as smaller ones need 1e8 seeds, got {effect!r} and {sd!r}")
+    return max(2, math.ceil(float(np.squeeze(model.solve_power(size, power=power, alpha=alpha)))))

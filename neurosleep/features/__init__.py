@@ -1,0 +1,1 @@
+"""Features of frozen convolutional layers: architectures, recipes to train them, and a cache."""

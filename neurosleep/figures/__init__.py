@@ -1,0 +1,1 @@
+"""Figures, all drawn with Matplotlib."""

@@ -1,0 +1,82 @@
+"""What every backend does: the contract between `simulate_ensemble` and the engines."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..downscaling import DownscalingRule
+from ..drive import InputSchedule
+from ..network import Floats, SimulationState, SpikingNetwork
+from ..plasticity import PlasticityRule
+
+MAX_STEPS = 2**32
+"""Steps of a night, at most. Copy m of a night draws the random numbers of the steps from ``m * MAX_STEPS`` on."""
+
+Events = list[tuple[NDArray[np.uint32], NDArray[np.uint32]]]
+"""Spikes of a span of steps: for each population, input first, (step, node_id) in ascending order of both."""
+
+
+class Sleeper(NamedTuple):
+    """One network of an engine, all of it checked; `streams` is how many copies of its membranes there are."""
+
+    network: SpikingNetwork
+    schedule: InputSchedule
+    plasticity: PlasticityRule | None
+    seed: int
+    state: SimulationState
+    streams: int = 1
+
+
+class Engine(Protocol):
+    """Nights in progress. A backend makes an engine from one or more sleepers, all at the same step.
+
+    Attributes
+    ----------
+    overlap
+        How many calls of `advance` may be in flight when the next one is made, before one must be drained.
+    """
+
+    overlap: int
+
+    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
+        """Begin to simulate every sleeper up to step `until` of its night, or until its event buffer is full.
+
+        `wanted` says for every sleeper and population whether its spikes are kept.
+        """
+        ...
+
+    def drain(self) -> list[tuple[int, Events]]:
+        """Wait for the oldest `advance` not drained yet; for every sleeper the step it came to, and its spikes.
+
+        Steps count from the night's begin. Populations not wanted have no spikes. Of several copies (`streams`) these
+        are the spikes of the first.
+        """
+        ...
+
+    def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
+        """Downscale all layers of a sleeper; nothing may be in flight."""
+        ...
+
+    def weights(self, sleeper: int) -> list[Floats]:
+        """Return the weights as they are now, one (n_pre, n_post) array a layer, valid until the next `advance`."""
+        ...
+
+    def membranes(self, sleeper: int) -> list[Floats]:
+        """Return the membrane potential of every layer, (n_post,), after the last step, all leak applied.
+
+        Of several copies (`streams`) these are the membranes of the first.
+        """
+        ...
+
+    def state(self, sleeper: int) -> SimulationState:
+        """Return a copy of the state, from which a night can go on."""
+        ...
+
+    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
+        """Return the spikes of every neuron since this engine was made, one (n,) array a population.
+
+        The spikes of several copies (`streams`) are added up.
+        """
+        ...

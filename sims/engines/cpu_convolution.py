@@ -1,0 +1,240 @@
+"""The `cpu` backend for networks with convolutions or frozen layers: event-driven and compiled (Numba)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..convolution import Geometry, SpikingConvolution, geometry
+from ..downscaling import DownscalingRule
+from ..kernels import convolution, layout
+from ..network import Floats, Layer, SimulationState, SpikingNetwork
+from .contract import Events, Sleeper
+from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
+
+_SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
+
+
+class ConvolutionEngine:
+    """See `neurosleep.sims.engines.contract.Engine` for the contract; an engine has one sleeper.
+
+    Nothing is put off. Memory: one copy of the weights and room for four layers of them, and buffers of
+    `EVENTS_PER_POPULATION` spikes for each population, 8 bytes each.
+    """
+
+    overlap = 0
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        network, schedule, plasticity, seed, state, _ = sleeper
+        sizes, real = network.sizes, network.dtype
+        units, widest = sum(sizes), max(sizes)
+        self._step = state.step
+        self._seed = np.uint64(seed)
+        self._schedule = schedule
+        self._network = network
+        self._rule = rule_numbers(plasticity, real)
+        biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
+        self._layers = layer_numbers(network)._replace(bias=np.concatenate([np.zeros(sizes[0]), *biases]).astype(real))
+        self._shapes = _shapes(network)
+        self._drained: list[tuple[int, Events]] = []
+
+        membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
+        blocks = 1 + max(sizes[0] // 4 + 1, schedule.window * (schedule.window // 4 + 2))
+        self._night = layout.Night(
+            weights=joined([_pre_major(layer, layer.weights) for layer in network.layers], real),
+            membrane=joined([np.zeros(sizes[0]), *membranes], real),
+            membrane_step=np.array(state.membrane_steps, dtype=np.int64),
+            spikes=np.zeros(units + 1, dtype=np.int32),
+            n_spikes=np.zeros(len(sizes), dtype=np.int64),
+            impulse=joined([np.zeros(widest)], real),
+            counts=np.zeros(units, dtype=np.int64),
+            firing=np.add.reduceat(schedule.thresholds > 0, np.arange(0, sizes[0], 4)).astype(np.bool_),
+            blocks=np.zeros((3, blocks), dtype=np.uint32),
+            words=np.zeros((4, blocks), dtype=np.uint32),
+        )
+        shapes = self._shapes
+        taps = int((shapes.taps * shapes.channels).max())
+        most_seen = max(widest, int((shapes.below * shapes.seen).max()))  # overlapping windows are more than neurons
+        self._scratch = convolution.Scratch(
+            active=np.zeros(most_seen, dtype=np.int32),
+            tally=np.zeros(most_seen, dtype=np.int32),
+            raw=np.zeros(widest, dtype=np.int32),
+            begin=np.zeros(widest + 1, dtype=np.int64),
+            which=np.zeros(widest, dtype=np.int32),
+            bound=np.zeros(widest + 1, dtype=np.int64),
+            spiked=np.zeros(widest, dtype=real),
+            n=np.zeros(taps, dtype=real),
+            norm=np.zeros(taps, dtype=real),
+            both=np.zeros(int((shapes.below * shapes.taps * shapes.channels).max()), dtype=real),
+            values=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
+            changes=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
+        )
+        room_for_events = [max(EVENTS_PER_POPULATION, n) for n in sizes]
+        self._events = layout.EventBuffer(
+            wanted=np.zeros(len(sizes), dtype=np.bool_),
+            start=offsets(room_for_events),
+            used=np.zeros(len(sizes), dtype=np.int64),
+            step=np.empty(sum(room_for_events), dtype=np.uint32),
+            node=np.empty(sum(room_for_events), dtype=np.uint32),
+        )
+
+    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
+        """Simulate up to step `until`, or until the event buffer is full."""
+        events = self._events
+        events.wanted[:] = wanted[0]
+        self._step = int(
+            convolution.advance(
+                self._step,
+                until,
+                self._seed,
+                self._schedule,
+                self._layers,
+                self._rule,
+                self._night,
+                self._shapes,
+                self._scratch,
+                events,
+            )
+        )
+        spans = [slice(a, a + n) for a, n in zip(events.start[:-1], events.used, strict=True)]
+        self._drained.append((self._step, [(events.step[span].copy(), events.node[span].copy()) for span in spans]))
+
+    def drain(self) -> list[tuple[int, Events]]:
+        """Return the step reached and the spikes of the oldest `advance`."""
+        return [self._drained.pop(0)]
+
+    def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
+        """Downscale all layers that are not frozen."""
+        weights = self.weights(sleeper)
+        for layer, part, w in zip(self._network.layers, self._parts(), weights, strict=True):
+            if layer.plastic:
+                rule.apply_in_place(w)
+                part[:] = _pre_major(layer, w).ravel()
+
+    def weights(self, sleeper: int) -> list[Floats]:
+        """Return a copy of the weights, in the shapes that the network has."""
+        return [_as_network(layer, part) for layer, part in zip(self._network.layers, self._parts(), strict=True)]
+
+    def membranes(self, sleeper: int) -> list[Floats]:
+        """Return the membrane potentials, all leak applied."""
+        return self.state(sleeper).membrane_potentials(self._network)
+
+    def state(self, sleeper: int) -> SimulationState:
+        """Return a copy of the state."""
+        parts = np.split(self._night.membrane, self._layers.unit[1:-1])[1:]
+        membranes = [
+            v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)
+        ]
+        return SimulationState(self._step, membranes, self._night.membrane_step.tolist())
+
+    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
+        """Return the spikes of every neuron so far."""
+        return [counts.copy() for counts in np.split(self._night.counts, self._layers.unit[1:-1])]
+
+    def _parts(self) -> list[Floats]:
+        return np.split(self._night.weights, self._layers.weight[1:-1])
+
+
+def _channels(layer: Layer) -> int:
+    return layer.output_shape[0]
+
+
+def _bias(layer: Layer) -> Floats:
+    """Return the bias of each neuron, (n_post,)."""
+    if layer.bias is None:
+        return np.zeros(layer.n_post)
+    return np.repeat(layer.bias, layer.n_post // layer.bias.size)
+
+
+def _space_first(layer: Layer, values: Floats) -> Floats:
+    """Return one value a neuron, given channel by channel, as position by position."""
+    return values.reshape(_channels(layer), -1).T.ravel()
+
+
+def _pre_major(layer: Layer, weights: Floats) -> Floats:
+    """Return weights as kernels of compiled code take them: (presynaptic channels, taps, channels of a group)."""
+    if not isinstance(layer, SpikingConvolution):
+        return weights
+    grouped = weights.reshape(layer.groups, len(weights) // layer.groups, weights.shape[1], -1)
+    return grouped.transpose(0, 2, 3, 1)
+
+
+def _as_network(layer: Layer, part: Floats) -> Floats:
+    """Return weights as the network has them: the inverse of `_pre_major`, a copy."""
+    w = layer.weights
+    if not isinstance(layer, SpikingConvolution):
+        return part.reshape(w.shape).copy()
+    grouped = part.reshape(layer.groups, w.shape[1], -1, len(w) // layer.groups)
+    return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2)).reshape(w.shape)
+
+
+def _inverse(places: NDArray[np.intp], n: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Return for each of n positions where its pairs begin, and the pairs (place in the window, window)."""
+    window, place = np.nonzero(places >= 0)
+    position = places[window, place]
+    order = np.lexsort((window, place, position))
+    begin = np.searchsorted(position[order], np.arange(n + 1)).astype(np.int64)
+    return begin, place[order].astype(np.int32), window[order].astype(np.int32)
+
+
+def _together(parts: Iterable[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return where each part begins and all of them one behind the other."""
+    parts = list(parts)
+    return offsets(part.size for part in parts)[:-1], np.concatenate(parts)
+
+
+def _lists(inverses: Sequence[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]]) -> tuple[Any, ...]:
+    """Return lists of pairs one behind the other: where each begins, bounds of the pairs, places, windows."""
+    pairs = offsets(place.size for _, place, _ in inverses)
+    at, bounds = _together([begin + pair for (begin, _, _), pair in zip(inverses, pairs[:-1], strict=True)])
+    places = np.concatenate([place for _, place, _ in inverses])
+    return at, bounds, places, np.concatenate([window for _, _, window in inverses])
+
+
+def _shapes(network: SpikingNetwork) -> convolution.Shapes:
+    """Return how the layers of a network share their weights."""
+    layers = network.layers
+    where = [geometry(layer) for layer in layers]
+    unpooled = [layer.n_pre // x.below for layer, x in zip(layers, where, strict=True)]
+    seen = [n if x.pool is None else len(x.pool) for n, x in zip(unpooled, where, strict=True)]
+    none = np.zeros((0, 1), dtype=np.intp)
+    pools = [none if x.pool is None else x.pool for x in where]
+    pool_at, window, _, window_seen = _lists([_inverse(pool, n) for pool, n in zip(pools, unpooled, strict=True)])
+    seen_at, meeting, tap, position = _lists([_inverse(x.taps, n) for x, n in zip(where, seen, strict=True)])
+    met = [(x.taps >= 0).astype(np.int32) for x in where]
+    met_at, all_met = _together([m.ravel() for m in met])
+    tap_at, synapses = _together([m.sum(axis=0, dtype=np.int32) for m in met])
+    return convolution.Shapes(
+        groups=_numbers(x.groups for x in where),
+        below=_numbers(x.below for x in where),
+        channels=_numbers(_channels(layer) for layer in layers),
+        unpooled=_numbers(unpooled),
+        seen=_numbers(seen),
+        positions=_numbers(len(x.taps) for x in where),
+        taps=_numbers(x.taps.shape[1] for x in where),
+        full=np.array([_is_full(x, n) for x, n in zip(where, seen, strict=True)]),
+        plastic=np.array([layer.plastic for layer in layers]),
+        sharing=_numbers(_SHARING[getattr(layer, "sharing", "mean")] for layer in layers),
+        pool_size=_numbers(pool.shape[1] if len(pool) else 0 for pool in pools),
+        pool_at=pool_at,
+        window=window,
+        window_seen=window_seen,
+        seen_at=seen_at,
+        meeting=meeting,
+        meeting_tap=tap,
+        meeting_position=position,
+        met_at=met_at,
+        met=all_met,
+        tap_at=tap_at,
+        synapses=synapses,
+    )
+
+
+def _is_full(where: Geometry, seen: int) -> bool:
+    whole = np.arange(seen)[None, :]
+    return where.groups == 1 and where.pool is None and np.array_equal(where.taps, whole)
+
+
+def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(list(values), dtype=np.int64)

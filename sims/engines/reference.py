@@ -1,0 +1,167 @@
+"""The reference backend: the equations in plain NumPy, written to be read.
+
+It is the specification. The authors' golden vectors are checked against it, and every faster backend against it.
+It looks at every neuron and every weight in every step: expect milliseconds a step.
+
+A night has one or more *copies* of the membranes (`streams`), each with an input noise of its own; all feel the same
+weights, and a weight changes once a step, by the mean over the copies of what the rule asks for (the mini-batch of
+Tadros et al. 2022, supplement).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..convolution import SpikingConvolution, convolve, geometry, inputs_seen, learn_shared
+from ..downscaling import DownscalingRule
+from ..drive import InputSchedule
+from ..network import Floats, SimulationState, membrane_shapes
+from ..plasticity import PlasticityRule
+from ..random import INPUT_STREAM, random_words, window_position
+from .contract import MAX_STEPS, Events, Sleeper
+
+Spikes = NDArray[np.bool_]
+
+
+class ReferenceEngine:
+    """See `neurosleep.sims.engines.contract.Engine` for the contract; an engine has one sleeper."""
+
+    overlap = 0
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        network, state = sleeper.network, sleeper.state
+        self._network = network
+        self._schedule = sleeper.schedule
+        self._plasticity = sleeper.plasticity
+        self._seed = sleeper.seed
+        self._streams = sleeper.streams
+        self._step = state.step
+        self._drained: list[tuple[int, Events]] = []
+        self._weights = [layer.weights.copy() for layer in network.layers]
+        self._geometry = [geometry(layer) for layer in network.layers]
+        self._membranes = [v.reshape(self._streams, -1) for v in state.membrane_potentials(network)]
+        self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
+
+    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
+        """Simulate up to step `until`."""
+        trains: list[list[tuple[int, NDArray[np.intp]]]] = [[] for _ in self._counts]
+        while self._step < until:
+            for population, spikes in enumerate(self._one_step()):
+                self._counts[population] += spikes.sum(axis=0)
+                if wanted[0][population]:
+                    trains[population].append((self._step, np.flatnonzero(spikes[0])))
+            self._step += 1
+        self._drained.append((until, [_as_events(train) for train in trains]))
+
+    def drain(self) -> list[tuple[int, Events]]:
+        """Return the step reached and the spikes of the last `advance`."""
+        return [self._drained.pop(0)]
+
+    def _one_step(self) -> list[Spikes]:
+        """All spikes of one step, (streams, n) a population, from the input up.
+
+        Plasticity acts layer by layer on the way: the layers above do not feel this layer's weights.
+        """
+        copies = range(self._streams)
+        spikes = [np.stack([input_spikes(self._schedule, self._seed, self._step, copy) for copy in copies])]
+        for index in range(len(self._weights)):
+            post = np.stack([self._integrate(index, copy, spikes[-1][copy]) for copy in copies])
+            self._learn(index, spikes[-1], post)
+            spikes.append(post)
+        return spikes
+
+    def _integrate(self, index: int, copy: int, pre: Spikes) -> Spikes:
+        """Bring one copy of a layer's membranes up to this step; return which neurons fire, (n_post,)."""
+        layer, weights, v = self._network.layers[index], self._weights[index], self._membranes[index][copy]
+        real = weights.dtype.type
+        if isinstance(layer, SpikingConvolution):
+            where = self._geometry[index]
+            impulse = real(layer.gain) * convolve(where, weights, inputs_seen(where, pre, real))
+        else:
+            impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
+        impulse -= real(layer.inhibition) * impulse.mean()
+        v[:] = real(layer.decay) * v + impulse
+        if layer.bias is not None:
+            v += np.repeat(layer.bias, v.size // layer.bias.size)
+        post: Spikes = v >= real(layer.threshold)
+        v[post] = 0
+        return post
+
+    def _learn(self, index: int, pre: Spikes, post: Spikes) -> None:
+        """Change the weights of a layer for one step, spikes (streams, n)."""
+        layer, weights, rule = self._network.layers[index], self._weights[index], self._plasticity
+        if rule is None or not layer.plastic:
+            return
+        if isinstance(layer, SpikingConvolution):
+            where = self._geometry[index]
+            learn_shared(where, weights, inputs_seen(where, pre[0], weights.dtype.type), post[0], rule, layer.sharing)
+        else:
+            learn(weights, pre, post, rule)
+
+    def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
+        """Downscale all layers that are not frozen."""
+        layers = zip(self._network.layers, self._weights, strict=True)
+        self._weights = [rule.apply(w) if layer.plastic else w for layer, w in layers]
+
+    def weights(self, sleeper: int) -> list[Floats]:
+        """Return the weights."""
+        return self._weights
+
+    def membranes(self, sleeper: int) -> list[Floats]:
+        """Return a copy of the membrane potentials of the first copy."""
+        return [v[0].copy() for v in self._membranes]
+
+    def state(self, sleeper: int) -> SimulationState:
+        """Return a copy of the state."""
+        shapes = membrane_shapes(self._network.sizes, self._streams)
+        membranes: list[Floats] = [v.copy().reshape(shape) for v, shape in zip(self._membranes, shapes, strict=True)]
+        return SimulationState(self._step, membranes, [self._step] * len(membranes))
+
+    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
+        """Return the spikes of every neuron so far."""
+        return self._counts
+
+
+def learn(weights: Floats, pre: Spikes, post: Spikes, rule: PlasticityRule) -> None:
+    """Change weights (n_pre, n_post) in place by the mean over copies that fired as `pre` and `post`, (streams, n).
+
+    ``w[i, j] += (inc * c[i, j] - dec * (n[j] - c[i, j])) / streams * g(w[i, j])``, where ``c`` counts the copies in
+    which both fired, ``n`` those in which j fired, and ``g`` is the rule's factor.
+    """
+    real = weights.dtype.type
+    fired = post.any(axis=0)
+    n = post[:, fired].sum(axis=0).astype(weights.dtype)
+    c = pre.T.astype(weights.dtype) @ post[:, fired].astype(weights.dtype)
+    change = (real(rule.inc) * c - real(rule.dec) * (n - c)) / real(len(post))
+    into_fired = weights[:, fired]
+    weights[:, fired] = into_fired + change * rule.factor(into_fired)
+
+
+def input_spikes(schedule: InputSchedule, seed: int, step: int, copy: int = 0) -> Spikes:
+    """Which input neurons of a copy fire in one step, (n_inputs,) bool; recorded spikes are the same in all copies."""
+    n = schedule.thresholds.size
+    if schedule.recorded:
+        spikes = np.zeros(n, dtype=np.bool_)
+        spikes[schedule.ids[schedule.offsets[step] : schedule.offsets[step + 1]]] = True
+        return spikes
+    step += copy * MAX_STEPS  # no night comes to these steps
+    spikes = random_words(seed, INPUT_STREAM, step, n) < schedule.thresholds
+    if schedule.window:
+        side = schedule.window
+        corner = window_position(seed, step, schedule.height - side + 1, schedule.width - side + 1)
+        spikes &= window_mask(schedule, *corner)
+    return spikes
+
+
+def window_mask(schedule: InputSchedule, row: int, column: int) -> Spikes:
+    """Which input neurons lie in the window with this top-left corner, (n_inputs,) bool."""
+    seen = np.zeros((schedule.height, schedule.width), dtype=np.bool_)
+    seen[row : row + schedule.window, column : column + schedule.window] = True
+    return seen.ravel()
+
+
+def _as_events(train: list[tuple[int, NDArray[np.intp]]]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    steps = np.repeat([step for step, _ in train], [len(ids) for _, ids in train])
+    ids = np.concatenate([ids for _, ids in train]) if train else np.zeros(0)
+    return steps.astype(np.uint32), ids.astype(np.uint32)

@@ -1,0 +1,252 @@
+import importlib.util
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neurosleep.experiments.conditions import Condition, SilencedNeurons
+from neurosleep.experiments.page import figures, figures_night, raster_view, report
+from neurosleep.experiments.page.raster_view import _shares, raster_views
+from neurosleep.experiments.record import RunId
+from neurosleep.experiments.results import Results
+from neurosleep.sims.errors import InputError
+
+_spec = importlib.util.spec_from_file_location("report_pages", Path(__file__).parent.parent / "browser" / "conftest.py")
+pages = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(pages)
+
+TWO = {"awake": Condition(), "asleep": Condition([pages.NIGHT])}
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results.open(pages.fill(tmp_path / "two", pages.tiny(TWO, 4)))
+
+
+def test_the_same_results_give_the_same_bytes_and_replace_the_page(results):
+    path = report.write_report(results)
+    first = path.read_bytes()
+    path.write_text("old")
+    assert report.write_report(results) == results.folder / "report.html"
+    assert path.read_bytes() == first
+    assert [file.name for file in results.folder.iterdir() if "report" in file.name] == ["report.html"]
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(results):
+    page = report.write_report(results).read_text(encoding="utf-8")
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"(src|href)\s*=|url\(|@import", own)
+    assert "default-src 'none'" in own
+    assert own.count("application/json") == 2  # the figures; one night
+
+
+def test_the_answer_says_effect_interval_test_and_correction(results):
+    row = results.compare("accuracy", "asleep", "awake")
+    answer = " ".join(report._answer(results, [row]))
+    for number in (row.effect, row.low, row.high):
+        assert f"{100 * number:+.1f}".replace("-", "\N{MINUS SIGN}") in answer
+    assert "paired t-test" in answer
+    assert "Holm" not in answer  # one comparison
+    three = {**TWO, "longer": Condition([replace(pages.NIGHT, steps=500)])}
+    more = Results.open(pages.fill(results.folder.parent / "three", pages.tiny(three, 3)))
+    assert "p corrected for 2 comparisons by Holm" in " ".join(report._answer(more, list(more.compare_all("accuracy"))))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_answer_with_few_runs_claims_nothing(tmp_path, seeds):
+    experiment = pages.tiny(TWO, seeds)
+    missing = tuple(run for run in experiment.runs if run != RunId("asleep", 0))
+    found = Results.open(pages.fill(tmp_path / "few", experiment, missing=missing))
+    answer = " ".join(report._answer(found, report._compared(found, "accuracy")))
+    assert "cannot be compared yet" in answer
+    assert "p =" not in answer
+    assert "p <" not in answer
+    assert report.write_report(found).exists()
+
+
+def test_settings_are_those_that_differ(results):
+    conditions = {
+        "awake": Condition(),
+        "short": Condition([pages.NIGHT]),
+        "long": Condition([replace(pages.NIGHT, steps=1_000)], lesions=[SilencedNeurons("hidden1", 0.1)]),
+    }
+    settings = report._settings(pages.tiny(conditions, 1))
+    dash = "\N{EN DASH}"
+    assert settings == {
+        "night": ["none", "SpontaneousReplay", "SpontaneousReplay"],
+        "SpontaneousReplay steps": [dash, "400", "1,000"],
+        "lesions": ["none", "none", "SilencedNeurons (population hidden1, share 0.1)"],
+    }
+
+
+def test_the_interval_is_that_of_the_summary(results):
+    mean, low, high = figures.interval([100 * record["accuracy"] for record in figures.of(results.records, "asleep")])
+    row = results.summary().loc["asleep"]
+    assert (mean, low, high) == pytest.approx((row["accuracy %"], row["low"], row["high"]))
+
+
+def test_every_seed_is_a_point_and_pairs_are_joined(results):
+    figure = figures.accuracy(results.records, list(TWO))
+    pairs, *points = figure.data
+    expected = [100 * results.records[RunId(name, 2)]["accuracy"] for name in TWO]
+    assert pairs["x"][6:8] == expected
+    assert points[0]["x"] == [100 * results.records[RunId("awake", seed)]["accuracy"] for seed in range(4)]
+
+
+def test_a_raster_has_every_spike_of_its_night(results):
+    (view,), unread = raster_views(results, night=2)
+    assert (view.overview, unread) == (None, [])
+    with results.spikes("asleep", 0) as reader:
+        for trace, name in zip(view.raster.data, reader.layers, strict=True):
+            step, neuron = reader.events(name, 400, 800)
+            assert np.array_equal(_decoded(trace["x"]), step - 400)
+            assert np.array_equal(_decoded(trace["y"]), neuron)
+
+
+def test_a_night_with_too_many_spikes_is_a_window_and_an_overview(results):
+    (view,), _ = raster_views(results, spikes_at_most=300)
+    shown = sum(len(_decoded(trace["x"])) for trace in view.raster.data)
+    assert 280 <= shown <= 300
+    assert "840 spikes" in view.rule
+    assert f"({shown:,} spikes)" in view.rule
+    rates = _decoded(view.overview.data[0]["z"]).reshape(-1, 400)
+    cells = np.repeat([50 / 40, 80 / 40, 1], [40, 40, 10])
+    assert len(rates) == 90
+    assert rates[40:80].mean() == pytest.approx(6 * 80 / 80 / 0.4, rel=1e-3)
+    assert len(cells) == len(rates)
+
+
+def test_points_that_cover_each_other_come_with_an_overview(results, monkeypatch):
+    monkeypatch.setattr(raster_view, "_OVERLAP", 839)
+    (view,), _ = raster_views(results)
+    assert sum(len(_decoded(trace["x"])) for trace in view.raster.data) == 840
+    assert view.rule.startswith("All 840 spikes of its 400 steps are shown. Where points cover")
+    assert view.overview is not None
+    monkeypatch.setattr(raster_view, "_OVERLAP", 840)
+    assert raster_views(results)[0][0].overview is None
+
+
+def test_room_that_one_night_does_not_need_goes_to_the_others():
+    assert _shares([10, 1_000, 1_000], 1_010) == [10, 500, 500]
+    assert _shares([10, 20], 1_000) == [10, 20]
+    assert _shares([], 10) == []
+
+
+def test_a_night_that_is_not_there_is_refused(results):
+    with pytest.raises(InputError, match="night after task 7"):
+        report.write_report(results, night=7)
+    assert not (results.folder / "report.html").exists()
+
+
+def test_a_damaged_log_is_told_and_the_page_is_written(results):
+    path = results.spikes("asleep", 0).path
+    path.write_bytes(b"nothing")
+    views, unread = raster_views(results)
+    assert views == []
+    assert str(path) in unread[0]
+    assert "seed-0.h5" in report.write_report(results).read_text(encoding="utf-8")
+
+
+def _with_stages(results, *stages):
+    record = json.loads(json.dumps(results.records[RunId("asleep", 0)]))
+    record["stages"] = [{"task": task, "kind": kind, **length} for task, kind, length in stages]
+    return {RunId("asleep", 0): record}
+
+
+def test_every_night_is_in_the_hypnogram_its_stages_one_after_the_other(results):
+    night = [("MagnitudePruning", {}), ("NREM", {"iterations": 20}), ("REM", {"iterations": 5})]
+    records = _with_stages(results, *((task, *stage) for task in (1, 2) for stage in night))
+    figure = figures_night.hypnogram(records, ["asleep"])
+    drawn = {trace["name"]: trace["x"] for trace in figure.data if "name" in trace}
+    after = 25 + 0.12 * 25  # the second night, after a gap
+    assert drawn == {
+        "magnitude pruning": [0, 0, None, after, after, None],
+        "REM": [20, 25, None, after + 20, after + 25, None],
+        "NREM": [0, 20, None, after, after + 20, None],
+    }
+    sizes = {trace["name"]: trace["marker"]["size"] for trace in figure.data if "name" in trace}
+    assert sizes["magnitude pruning"][0] > 0  # takes no time, and is seen nevertheless
+    assert sizes["NREM"] == [0] * 6
+    assert figure.layout["xaxis"]["ticktext"] == ["1", "2"]
+    assert figure.layout["yaxis"]["ticktext"] == ["asleep<br><i>2 \N{MULTIPLICATION SIGN} 25 iterations</i>"]
+    assert figures_night.hypnogram({}, ["asleep"]) is None
+
+
+def test_nights_that_grow_begin_together_and_say_their_sum(results):
+    grows = _with_stages(results, *((t, "SpontaneousReplay", {"steps": 100 * t}) for t in (1, 2)))
+    same = _with_stages(results, *((t, "SpontaneousReplay", {"steps": 50}) for t in (1, 2)))
+    records = {RunId("grows", 0): grows[RunId("asleep", 0)], RunId("same", 0): same[RunId("asleep", 0)]}
+    figure = figures_night.hypnogram(records, ["grows", "same"])
+    (replay,) = (trace for trace in figure.data if "name" in trace)
+    second = 100 + 0.12 * 200
+    assert replay["x"] == [0, 100, None, second, second + 200, None, 0, 50, None, second, second + 50, None]
+    assert "grows: 2 nights, 300 steps; same: 2 \N{MULTIPLICATION SIGN} 50 steps" in figure.label
+    only = _with_stages(results, *((t, "GradedDownscaling", {}) for t in (1, 2)))
+    assert "asleep: 2 nights" in figures_night.hypnogram(only, ["asleep"]).label
+
+
+def test_axes_of_accuracy_hold_no_impossible_values(results):
+    two = {run: record for run, record in results.records.items() if run.seed < 2}
+    ends = [figures.interval([100 * r["accuracy"] for r in figures.of(two, name)]) for name in TWO]
+    assert max(high for _, _, high in ends) > 101  # two seeds know that little
+    low, high = figures.accuracy(two, list(TWO)).layout["xaxis"]["range"]
+    assert low >= -1
+    assert high == 101
+
+
+def test_numbers_in_the_heat_map_can_be_read(results):
+    heat, numbers = figures.tasks(results.records, list(TWO)).data
+    shares = [share for row in heat["z"] for share in row]
+    assert numbers["text"] == [f"{share:.0f}" for share in shares]
+    assert numbers["textfont"]["color"] == ["#ffffff" if share < 50 else "#000000" for share in shares]
+
+
+def test_no_minus_before_zero_and_no_line_break_within_a_number():
+    assert (report._points(-0.0001), report._points(-0.012)) == ("+0.0", "\N{MINUS SIGN}1.2")
+    tied = report._tied("95 % of 3 points (20 seeds, p = 0.5, n = 4) and p < 0.001").replace("\N{NO-BREAK SPACE}", "_")
+    assert tied == "95_% of 3_points (20_seeds, p_=_0.5, n_=_4) and p_<_0.001"
+
+
+def test_other_nights_are_named_only_where_there_are_some(results):
+    assert report._other_nights(results, None) == [1]
+    assert report._other_nights(results, 1) == [2]
+    assert "report(night=1)" in report.write_report(results).read_text(encoding="utf-8")
+    single = Results.open(pages.fill(results.folder.parent / "single", pages.tiny(TWO, 1, "none")))
+    assert report._other_nights(single, None) == []
+    page = report.write_report(single).read_text(encoding="utf-8")
+    assert "report(night=" not in page
+    assert "No spikes were kept" in page
+
+
+def test_joint_learning_is_a_level(results):
+    run = RunId("joint", 0)
+    joint = {**pages.record(pages.tiny({"joint": Condition(method="joint")}, 1), run, None)}
+    joint["checkpoints"] = [{"name": "T1", "task": 1, "task_accuracies": [0.9, 0.8], "accuracy": 0.85}]
+    figure = figures.over_time({**results.records, run: joint}, [*TWO, "joint"])
+    assert figure.data[0]["y"] == [85.0, 85.0]
+    assert figure.data[0]["line"]["dash"] == "dash"
+
+
+def test_without_plotly_it_says_what_to_install(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(InputError, match=r"neurosleep\[experiments\]"):
+        report.write_report(results)
+
+
+def test_the_command_writes_the_page(results):
+    from neurosleep.report import write_report
+
+    written, rows = write_report(results.folder)
+    assert written == [results.folder / "report.html"]
+    assert [row["condition"] for row in rows] == ["awake", "asleep"]
+
+
+def _decoded(array):
+    import base64
+
+    return np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])
