@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -90,6 +90,8 @@ class Trainer:
         Of plain SGD; momentum carries over from task to task (and through sleep) where the optimizer does.
     loss
         "squared-error" (released code) or "cross-entropy" (paper).
+    later_learning_rate
+        That of all tasks but the first, see `of_task`; the same if None.
     """
 
     epochs: int = 2
@@ -97,6 +99,7 @@ class Trainer:
     learning_rate: float = 0.1
     momentum: float = 0.5
     loss: LossName = "squared-error"
+    later_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch_size < 1:
@@ -108,7 +111,15 @@ class Trainer:
                 "learning_rate must be positive and momentum from 0 to below 1, "
                 f"got {self.learning_rate} and {self.momentum}"
             )
+        if self.later_learning_rate is not None and not self.later_learning_rate > 0:
+            raise InputError(f"later_learning_rate must be positive, or left out, got {self.later_learning_rate}")
         resolve_loss(self.loss)
+
+    def of_task(self, number: int) -> "Trainer":
+        """Return how the task of a number, 1 for the first, is trained."""
+        if number == 1 or self.later_learning_rate is None:
+            return self
+        return replace(self, learning_rate=self.later_learning_rate)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return a fresh optimizer for a model."""

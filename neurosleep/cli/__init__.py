@@ -1,11 +1,10 @@
-"""The command line: `neurosleep demo | list | run | experiment | tune | report | convert | spikes | bench | ...`."""
+"""The command line: `neurosleep demo | list | run | tune | report | convert | spikes | bench | ...`."""
 
 import sys
 
 import click
 
 from neurosleep import __version__
-from neurosleep.cli.ask import ask
 from neurosleep.cli.bench import bench
 from neurosleep.cli.convert import convert
 from neurosleep.cli.demo import demo
@@ -51,5 +50,5 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (demo, list_experiments, run, report, bench, ask, tune, convert, spikes, features, backbone):
+for command in (demo, list_experiments, run, report, tune, convert, spikes, features, backbone, bench):
     cli.add_command(command)

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from neurosleep.cli.run import configuration, perform, workers_option
+from neurosleep.cli.run import changed, perform, workers_option
 
-DEMO_SETTINGS = (
+SETTINGS = (
     "dataset=mnist-small",
-    'methods=["sequential", "src", "joint"]',
+    'conditions=["sequential", "src", "joint"]',
     "images_per_task=2000",
     "epochs=5",
-    "joint_epochs=5",
 )
 
 
@@ -33,4 +32,7 @@ def demo(seeds: int, workers: int | None, out: Path) -> None:
     Five tasks of two digits each, learned one after the other: without sleep, with sleep after each task, and all at
     once. Same as `neurosleep run src-mnist` with fewer images.
     """
-    perform("src-mnist", configuration("src-mnist", DEMO_SETTINGS), seeds, workers, "cpu", None, out)
+    from neurosleep.experiments.loading import describe
+
+    settings = (*SETTINGS, f"seeds={seeds}")
+    perform(changed(describe("src-mnist"), settings, "demo"), out, workers=workers)

@@ -9,11 +9,18 @@ import click
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print nothing but the table, in Markdown.")
 def report(folder: Path, markdown: bool) -> None:
-    """Write report.html for the results in FOLDER: table, figures and configuration in one page."""
-    from neurosleep import report as reports
+    """Write report.html for the results in FOLDER: table, figures and experiment in one page."""
+    from neurosleep import tables
+    from neurosleep.experiments.page.report import write_report
+    from neurosleep.experiments.results import Results
+    from neurosleep.sims.errors import InputError
 
-    written, rows = reports.write_report(folder)
+    results = Results.open(folder)
+    if not results.records:
+        raise InputError(f"{folder} holds no finished run: start the same command again to finish it")
+    page = write_report(results)
+    rows = results.rows()
     if markdown:
-        click.echo(reports.markdown(rows))
+        click.echo(tables.markdown(rows))
         return
-    click.echo(f"{reports.table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
+    click.echo(f"{tables.table(rows)}\n\nwritten into {folder}: {page.name}, figures")

@@ -1,145 +1,166 @@
 """The command `neurosleep run`."""
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from neurosleep.cli.ending import fail
-from neurosleep.sims.errors import InputError
+
+if TYPE_CHECKING:
+    from neurosleep.experiments.loading import AnyExperiment
 
 seeds_option = click.option(
     "--seeds",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Independent runs: seeds 0 to N-1 [default: the published number].",
+    help="Independent runs: seeds 0 to N-1 [default: those of the experiment].",
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", help="Runs at the same time [default: one per core]."
 )
-device_option = click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where torch trains."
-)
 
 
 @click.command(
-    short_help="Run a simulation of a paper.",
+    short_help="Run an experiment: of a paper, a question of ours, or yours.",
     epilog="""\b
-    For example, a quick look with other parameters (--show-config shows them all):
-      neurosleep run src-mnist --seeds 1 --set dataset=mnist-small --set epochs=5""",
+    For example, a quick look with other values (--show tells which there are):
+      neurosleep run src-mnist --seeds 1 --set dataset=mnist-small --set epochs=5
+    \b
+    To ask a question of your own, change one:
+      neurosleep run sleep-length --show > mine.toml
+      neurosleep run mine.toml""",
 )
-@click.argument("name")
+@click.argument("experiment")
 @seeds_option
 @workers_option
-@device_option
+@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that does the runs, as tcp://host:8786.")
+@click.option(
+    "--ensemble",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs that a worker takes at a time; their nights are simulated together.",
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where torch trains."
+)
 @click.option(
     "--data-dir",
     type=click.Path(),
     help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/NAME].")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/EXPERIMENT].")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a parameter; may be given several times."
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value; may be given several times."
 )
-@click.option(
-    "--preset", metavar="NAME", help="Begin with parameters that ship under this name (see `neurosleep list`)."
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="Begin with the parameters of this file: config.toml of a run, or best.toml of `neurosleep tune`.",
-)
-@click.option("--show-config", is_flag=True, help="Print the parameters and their values, and stop.")
+@click.option("--show", is_flag=True, help="Print the experiment as TOML, to be changed, and stop.")
 def run(
-    name: str,
+    experiment: str,
     seeds: int | None,
     workers: int | None,
+    scheduler: str | None,
+    ensemble: int,
     device: str,
     data_dir: str | None,
     out: Path | None,
     settings: tuple[str, ...],
-    preset: str | None,
-    config_file: Path | None,
-    show_config: bool,
+    show: bool,
 ) -> None:
-    """Run the simulation NAME (see `neurosleep list`) with the published parameters.
+    """Run an EXPERIMENT that ships (see `neurosleep list`), or a TOML file of yours.
 
-    Everything goes into one folder: config.toml, results.json, figures, and spikes.h5 with every spike of the first
-    seed. A run that was stopped goes on when the same command is given again; finished seeds are never repeated.
+    Its conditions are compared over seeds; records, figures and report.html go into one folder, with every spike of
+    the first seed. A run that was stopped goes on when the same command is given again. Seeds and conditions may be
+    added later.
+
+    A KEY is a path, as base.night.0.plasticity.inc, or the end of one that only one place has, as inc.
     """
-    config = configuration(name, settings, preset, config_file)
-    if show_config:
-        from dataclasses import asdict
+    from neurosleep.experiments.loading import describe
 
-        from neurosleep.papers.config import to_toml
-
-        click.echo(to_toml(asdict(config)), nl=False)
-    else:
-        place = Path("runs") / (f"{name}-{preset}" if preset else name)
-        perform(name, config, seeds, workers, device, data_dir, out or place)
-
-
-def found(name: str) -> Any:
-    """Return the experiment of a name, or raise `InputError`."""
-    from neurosleep.papers import EXPERIMENTS
-
-    if name not in EXPERIMENTS:
-        raise InputError(f"there is no simulation {name!r}; there are: {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+    if seeds is not None:
+        settings = (*settings, f"seeds={seeds}")
+    values = describe(experiment)
+    if show:
+        click.echo(shown(experiment, values, settings), nl=False)
+        return
+    perform(
+        changed(values, settings, experiment),
+        out or Path("runs") / Path(experiment).stem,
+        workers=workers,
+        scheduler=scheduler,
+        ensemble=ensemble,
+        device=device,
+        data_dir=data_dir,
+    )
 
 
-def configuration(name: str, settings: tuple[str, ...], preset: str | None = None, file: Path | None = None) -> Any:
-    """Return an experiment's configuration: its defaults, then the preset, then the file, then what is set."""
-    from neurosleep.papers import config
+def changed(values: dict[str, object], settings: Sequence[str], source: str) -> "AnyExperiment":
+    """Return the experiment of a description with some values set; say on stderr what they do not reach."""
+    from neurosleep.experiments.loading import build
+    from neurosleep.experiments.settings import with_settings
 
-    experiment = found(name)
-    base: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in experiment.presets:
-            known = ", ".join(experiment.presets) or "none"
-            raise InputError(f"{name} has no preset {preset!r}; there are: {known}")
-        base |= experiment.presets[preset]
-    if file is not None:
-        base |= config.read_parameters(file, name)
-    return config.build(experiment.config_type, settings, base)
+    values, told = with_settings(values, settings)
+    for line in told:
+        click.echo(f"neurosleep: {line}", err=True)
+    return build(values, source)
+
+
+def shown(experiment: str, values: dict[str, object], settings: Sequence[str]) -> str:
+    """Return an experiment as TOML: as it is written, if nothing is changed and it needs no other."""
+    import tomllib
+
+    import tomli_w
+
+    from neurosleep.experiments import library
+    from neurosleep.experiments.settings import with_settings
+
+    changed(values, settings, experiment)  # so that what is shown can be run
+    text = Path(experiment).read_text("utf-8") if Path(experiment).suffix else library.text(experiment)
+    if not settings and "like" not in tomllib.loads(text):
+        return text
+    return tomli_w.dumps(with_settings(values, settings)[0])
 
 
 def perform(
-    name: str,
-    config: Any,
-    seeds: int | None,
-    workers: int | None,
-    device: str,
-    data_dir: str | None,
+    experiment: "AnyExperiment",
     out: Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    ensemble: int = 1,
+    device: str = "cpu",
+    data_dir: str | None = None,
 ) -> None:
-    """Run a simulation into a folder, and say what came out."""
-    try:
-        from neurosleep.papers.runner import run_experiment
-        from neurosleep.report import table, write_report
+    """Run an experiment into a folder, and say what came out."""
+    from neurosleep.experiments import run as run_experiment
+    from neurosleep.experiments.page.report import write_report
+    from neurosleep.tables import table
 
-        experiment = found(name)
-        outcome = run_experiment(
+    try:
+        results = run_experiment(
             experiment,
-            config,
             out,
-            seeds=seeds or experiment.seeds,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers,
+            scheduler=scheduler,
+            ensemble=ensemble,
             device=device,
             data_dir=data_dir,
         )
-        if outcome.finished:
-            written, rows = write_report(out)
-            click.echo(table(rows))
-            click.echo(f"\nsleep took {outcome.sleep_seconds:.1f} s in a run (median of {outcome.finished})")
-            click.echo(f"results in {out}: {', '.join(path.name for path in written)}")
     except KeyboardInterrupt:
         fail(f"stopped; what was finished is kept in {out}, and the same command goes on from there", 130)
-    if outcome.failed:
+    click.echo(f"{experiment.question}\n")
+    if results.records:
+        click.echo(table(results.rows()))
+        for line in results.answer():
+            click.echo(f"\n{line}")
+        click.echo(f"\nsleep took {results.sleep_seconds:.1f} s in a run (median of {len(results.records)})")
+    page = write_report(results)
+    click.echo(f"results in {out}: {page.name}, figures, results.csv")
+    if results.failed:
         fail(
-            f"{len(outcome.failed)} of {outcome.wanted} runs failed, see {out / 'runs'} for the whole story; "
+            f"{len(results.failed)} of {len(experiment.runs)} runs failed, see {out / 'runs'} for the whole story; "
             "the same command tries them again",
             1,
         )

@@ -1,217 +1,20 @@
-"""What an experiment compares: conditions, and the stream, network and lesions that they are made of."""
+"""`Condition`: one way to learn a stream, which an experiment compares with others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-from torch import nn
-
-from neurosleep.continual.stream import Stream, class_incremental, task_order
-from neurosleep.networks import relu_network
+from neurosleep.continual.methods.names import MethodName
+from neurosleep.experiments.lesions import Lesion
+from neurosleep.experiments.networks import GenerativeNetwork, Network
+from neurosleep.memory import FeatureMemory, FirstTaskMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
-from neurosleep.papers.src_config import Config
-from neurosleep.papers.src_methods import MethodName
-from neurosleep.papers.streams import labelled_arrays, make_stream
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.training import Trainer
-from neurosleep.tripartite.network import Architecture, ReplayNetwork
-from neurosleep.tripartite.settings import Settings
 from neurosleep.tripartite.stages import NREM, Interleaved, Stage, Training
 
 Backend = Literal["cpu", "cuda", "reference"]
-DATASETS = ("mnist-small", "mnist", "fashion-mnist", "cifar10", "cross-modal")
-
-
-@dataclass(frozen=True)
-class DataStream:
-    """What is learned: a data set as tasks of a few classes each.
-
-    Parameters
-    ----------
-    dataset
-        "mnist-small" (ships with the package), "mnist", "fashion-mnist", "cifar10" (features of frozen convolutional
-        layers), "cross-modal" (all digits, then all clothes), or the path of a file or folder of your own with
-        ``train_x``, ``train_y``, ``test_x`` and ``test_y`` (see data/README.md).
-    images_per_task
-        Keep only the first so many training inputs of each task; all if None.
-    classes_per_task
-        Must divide the number of classes; not looked at for "cross-modal".
-    order
-        "random" (drawn anew for each seed), "released" (0, 1, ...), or as written, "4 2 0 1 3".
-    """
-
-    dataset: str = "mnist-small"
-    images_per_task: int | None = None
-    classes_per_task: int = 2
-    order: str = "random"
-
-    def __post_init__(self) -> None:
-        if self.images_per_task is not None and self.images_per_task < 1:
-            raise InputError(f"images_per_task must be at least 1, or left out, got {self.images_per_task}")
-        if self.classes_per_task < 1:
-            raise InputError(f"classes_per_task must be at least 1, got {self.classes_per_task}")
-        if self.dataset not in DATASETS and not Path(self.dataset).suffix and not Path(self.dataset).exists():
-            raise InputError(
-                f"there is no data set {self.dataset!r}; there are {', '.join(DATASETS)}, and files of yours"
-            )
-        if self.order not in ("random", "released"):
-            numbers = self.order.replace(",", " ").split()
-            task_order(len(numbers), self.order, 0)
-
-    def make(self, seed: int, data_dir: str | None = None) -> Stream:
-        """Return the tasks; the seed is that of a random order."""
-        if self.dataset == "cross-modal":
-            kept = self.images_per_task or 60_000
-            return make_stream(Config(dataset="cross-modal", order=self.order, images_per_task=kept), data_dir, seed)
-        stream = class_incremental(
-            *_arrays(self.dataset, data_dir),
-            classes_per_task=self.classes_per_task,
-            images_per_task=self.images_per_task,
-            order=self.order,
-            seed=seed,
-        )
-        tasks = stream.tasks  # joint training is on what the tasks have, no more
-        return Stream(tasks, torch.cat([task.inputs for task in tasks]), torch.cat([task.labels for task in tasks]))
-
-
-_arrays = lru_cache(maxsize=2)(labelled_arrays)
-
-
-@dataclass(frozen=True)
-class ReluNetwork:
-    """The network of Sleep Replay Consolidation: dense ReLU layers without biases (`neurosleep.networks`).
-
-    Parameters
-    ----------
-    hidden
-        Units of each hidden layer.
-    dropout, init
-        Of hidden units while training; initial weights are uniform in [-init, init].
-    """
-
-    hidden: tuple[int, ...] = (1200, 1200)
-    dropout: float = 0.25
-    init: float = 0.01
-
-    def make(self, features: int, classes: int, seed: int) -> nn.Module:
-        """Return an untrained network."""
-        generator = torch.Generator().manual_seed(seed)
-        return relu_network(
-            (features, *self.hidden, classes), dropout=self.dropout, init=self.init, generator=generator
-        )
-
-
-@dataclass(frozen=True)
-class GenerativeNetwork:
-    """The network of tripartite sleep, which dreams: encoder, decoder and classifier (`neurosleep.tripartite`).
-
-    Parameters
-    ----------
-    hidden, latents, conditional_prior, gating, class_means, observation_noise
-        As of `neurosleep.tripartite.Architecture`.
-    settings
-        How it is trained.
-    """
-
-    hidden: tuple[int, ...] = (400, 400)
-    latents: int = 100
-    conditional_prior: bool = False
-    gating: float = 0.0
-    class_means: bool = False
-    observation_noise: bool = False
-    settings: Settings = field(default_factory=lambda: Settings(learning_rate=1e-3, divergence_scale=784.0))
-
-    def __post_init__(self) -> None:
-        self._architecture(1, 1)
-
-    def make(self, features: int, classes: int, seed: int) -> ReplayNetwork:
-        """Return an untrained network."""
-        return ReplayNetwork(self._architecture(features, classes), torch.Generator().manual_seed(seed))
-
-    def _architecture(self, features: int, classes: int) -> Architecture:
-        return Architecture(
-            features,
-            tuple(self.hidden),
-            self.latents,
-            classes,
-            self.conditional_prior,
-            self.gating,
-            self.class_means,
-            self.observation_noise,
-        )
-
-
-Network = ReluNetwork | GenerativeNetwork
-
-
-@dataclass(frozen=True)
-class SilencedNeurons:
-    """Some neurons of a population cannot fire during spontaneous replay, as under optogenetic inhibition.
-
-    Parameters
-    ----------
-    population
-        "input", "hidden1", ..., "output".
-    share
-        Of its neurons, drawn at random for each seed, the same in every night of a run.
-    neurons
-        Or their numbers.
-    """
-
-    population: str
-    share: float = 0.0
-    neurons: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise InputError(f"share of silenced neurons must be from 0 to 1, got {self.share!r}")
-        if (self.share > 0) == bool(self.neurons):
-            raise InputError(
-                f"silence a share of {self.population!r} above 0 or neurons by number, one of the two, "
-                f"got share {self.share:g} and {len(self.neurons)} numbers"
-            )
-
-    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
-        """Return the stage under this lesion, for populations of these sizes."""
-        if self.population not in populations:
-            raise InputError(
-                f"there is no population {self.population!r} to silence; there are {', '.join(populations)}"
-            )
-        size = populations[self.population]
-        chosen = self.neurons
-        if self.share:
-            place = list(populations).index(self.population)
-            drawn = np.random.default_rng([seed, place]).choice(size, round(self.share * size), replace=False)
-            chosen = tuple(sorted(drawn.tolist()))
-        already = dict(stage.silenced or {})
-        return replace(
-            stage, silenced={**already, self.population: sorted({*already.get(self.population, ()), *chosen})}
-        )
-
-
-@dataclass(frozen=True)
-class BlockedPotentiation:
-    """No weight grows during spontaneous replay."""
-
-    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
-        """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, inc=0.0))
-
-
-@dataclass(frozen=True)
-class BlockedDepression:
-    """No weight shrinks during spontaneous replay; downscaling is not touched."""
-
-    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
-        """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, dec=0.0))
-
-
-Lesion = SilencedNeurons | BlockedPotentiation | BlockedDepression
+Calibration = Literal["all", "last", "kept images", "first task"]
 
 
 @dataclass(frozen=True)
@@ -224,8 +27,15 @@ class Condition:
         Stages of sleep after each task, in order: `SpontaneousReplay`, `MagnitudePruning`, `GradedDownscaling`; none
         for no sleep. With a `GenerativeNetwork` also `NREM`, `REM` and `Interleaved`, by which it learns.
     method
-        What is done against forgetting while awake: "sequential" (nothing), "joint" (all tasks at once), or a method of
-        `neurosleep.continual.methods` with a value, as "ewc" or "rehearsal:0.02".
+        What is done against forgetting while awake: "sequential" (nothing), "joint" (all tasks at once), "last-task"
+        (nothing but the last task is learned at all), or a method of `neurosleep.continual.methods` with a value, as
+        "ewc" or "rehearsal:0.02".
+    method_options
+        Further arguments of the method's class, by name: ``{"loss": "sigmoid"}`` of "icarl".
+    calibration
+        Over what activations are measured for a night. "all": the largest of every training so far; "last": those of
+        the last one. The released scripts measure the present network on images that they keep: "kept images" (all
+        that were seen) or "first task" (those of the first task, of which the mean input then is, too).
     steps_more
         Steps by which spontaneous replay grows with every task after the first (5,000 in the released MNIST script).
     cycles
@@ -235,7 +45,7 @@ class Condition:
     lesions
         Done to every stage of spontaneous replay.
     network, training
-        Instead of those of the experiment.
+        Instead of those of the experiment. A generative network with training of its own learns awake.
 
     Raises
     ------
@@ -246,6 +56,8 @@ class Condition:
     night: Sequence[Stage] = ()
     method: str = "sequential"
     _: KW_ONLY
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration = "all"
     steps_more: int = 0
     cycles: int = 1
     first_night: bool = True
@@ -262,11 +74,17 @@ class Condition:
         for lesion in self.lesions:
             if not isinstance(lesion, Lesion):
                 raise InputError(f"lesions are SilencedNeurons, BlockedPotentiation, BlockedDepression, got {lesion!r}")
+        if self.calibration not in get_args(Calibration):
+            raise InputError(unknown("calibration", self.calibration, get_args(Calibration)))
+        if self.method.endswith("+src"):
+            raise InputError(
+                f"method {self.method!r} cannot be here: sleep is what `night` says; "
+                f"give {self.method.removesuffix('+src')!r}"
+            )
         method = MethodName.parse(self.method)
-        if method.sleeps or method.base == "last-task":
-            raise InputError(f"method {self.method!r} cannot be here: sleep is what `night` says; give {method.base!r}")
-        if method.base == "joint" and self.night:
-            raise InputError("joint learning has no tasks in sequence to sleep between: leave out its night")
+        method.make(0, self.method_options)
+        if method.base in ("joint", "last-task") and self.night:
+            raise InputError(f"{method.base} learning has no tasks in sequence to sleep between: leave out its night")
         replays = any(isinstance(stage, SpontaneousReplay) for stage in self.night)
         for what, given in (("lesions", bool(self.lesions)), ("steps_more", self.steps_more != 0)):
             if given and not replays:
@@ -278,22 +96,38 @@ class Condition:
                 f"steps_more must be at least 0 and cycles at least 1, got {self.steps_more} and {self.cycles}"
             )
 
+    def learns_awake(self, network: Network) -> bool:
+        """Whether a network is trained awake; else it learns by its nights."""
+        return not isinstance(network, GenerativeNetwork) or self.method != "sequential" or self.training is not None
+
     def check(self, network: Network, backend: Backend = "cpu") -> None:
         """Raise `InputError` if the condition cannot be with a network, on a backend."""
         trained = any(isinstance(stage, Training) for stage in self.night)
-        if isinstance(network, ReluNetwork) and trained:
-            raise InputError("NREM and REM need a network that dreams: give network=GenerativeNetwork(...)")
+        if not isinstance(network, GenerativeNetwork):
+            if trained:
+                raise InputError("NREM and REM need a network that dreams: give network=GenerativeNetwork(...)")
+            return
+        if self.learns_awake(network):
+            if trained:
+                raise InputError(
+                    "a generative network learns by its nights, or awake: a method or training is not for one "
+                    "whose night has NREM or REM"
+                )
+            return
+        if backend != "cpu":
+            raise InputError(f"nights of a generative network are simulated on 'cpu', not on {backend!r}")
+        if not self.first_night:
+            raise InputError("a generative network learns its first task by a night, too: leave out first_night")
+        if not any(isinstance(stage, NREM | Interleaved) for stage in self.night):
+            raise InputError("a generative network learns a task by NREM or Interleaved, and this night has neither")
+
+    def memory(self, network: Network) -> Memory:
+        """Return an empty memory for a network's nights."""
         if isinstance(network, GenerativeNetwork):
-            if backend != "cpu":
-                raise InputError(f"nights of a generative network are simulated on 'cpu', not on {backend!r}")
-            if self.method != "sequential" or not self.first_night or self.training is not None:
-                raise InputError(
-                    "a generative network learns by its nights: method, first_night and training are not for it"
-                )
-            if not any(isinstance(stage, NREM | Interleaved) for stage in self.night):
-                raise InputError(
-                    "a generative network learns a task by NREM or Interleaved, and this night has neither"
-                )
+            return FeatureMemory()
+        if self.calibration in ("all", "last"):
+            return Memory(scales="all" if self.calibration == "all" else "last")
+        return FirstTaskMemory() if self.calibration == "first task" else ImageKeepingMemory()
 
     def stages(self, task: int, populations: Mapping[str, int], seed: int) -> list[Stage]:
         """Return the stages of the night after a task (1 for the first), for populations of these sizes.

@@ -1,53 +1,48 @@
-"""An experiment as plain values, and back: what its TOML holds.
+"""The objects of an experiment as plain values, and back: what its TOML holds.
 
-Every object is a table of its own values that are not the defaults, with its class under ``kind``. A condition may say
-``like = "NAME"``: it is then that condition, with the values that follow changed.
+Every object is a table of its own values that are not the defaults, with its class under ``kind``.
 """
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from neurosleep.experiments.conditions import (
-    BlockedDepression,
-    BlockedPotentiation,
-    Condition,
-    DataStream,
-    GenerativeNetwork,
-    ReluNetwork,
-    SilencedNeurons,
-)
+from neurosleep.experiments.conditions import Condition
+from neurosleep.experiments.data_stream import DataStream
+from neurosleep.experiments.lesions import BlockedDepression, BlockedPotentiation, SilencedNeurons
+from neurosleep.experiments.networks import ConvolutionalNetwork, GenerativeNetwork, ReluNetwork, SnnNetwork
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
 from neurosleep.tripartite.settings import Settings
 from neurosleep.tripartite.stages import NREM, REM, Interleaved
 
-_DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
-_RULES = (Hebbian, GatedHebbian)
-_DOWNSCALING = (MagnitudePruning, GradedDownscaling)
-_NETWORKS = (ReluNetwork, GenerativeNetwork)
-_PARTS: dict[tuple[type, str], tuple[type, ...]] = {
-    (SpontaneousReplay, "drive"): _DRIVES,
-    (SpontaneousReplay, "plasticity"): _RULES,
-    (SpontaneousReplay, "downscaling"): _DOWNSCALING,
+DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
+RULES = (Hebbian, GatedHebbian)
+DOWNSCALING = (MagnitudePruning, GradedDownscaling)
+NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
+PARTS: dict[tuple[type, str], tuple[type, ...]] = {
+    (SpontaneousReplay, "drive"): DRIVES,
+    (SpontaneousReplay, "plasticity"): RULES,
+    (SpontaneousReplay, "downscaling"): DOWNSCALING,
     (Interleaved, "nrem"): (NREM,),
     (Interleaved, "rem"): (REM,),
     (GenerativeNetwork, "settings"): (Settings,),
-    (Condition, "network"): _NETWORKS,
+    (Condition, "network"): NETWORKS,
     (Condition, "training"): (Trainer,),
 }
-_LISTS: dict[tuple[type, str], tuple[type, ...]] = {
-    (Condition, "night"): (SpontaneousReplay, *_DOWNSCALING, NREM, REM, Interleaved),
+"""Fields that hold an object, and of which classes it may be."""
+LISTS: dict[tuple[type, str], tuple[type, ...]] = {
+    (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
-_EVERY = {cls for allowed in (*_PARTS.values(), *_LISTS.values()) for cls in allowed} | {Condition, DataStream}
+"""Fields that hold several objects."""
+_EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {Condition, DataStream}
 _PLAIN: dict[tuple[type, str], Any] = {
     (SpontaneousReplay, "normalization"): str,
     (SpontaneousReplay, "silenced"): dict[str, list[int]],
@@ -55,8 +50,8 @@ _PLAIN: dict[tuple[type, str], Any] = {
 _NONE = "none"
 
 
-def to_plain(value: Any) -> Any:
-    """Return an object as tables, lists, numbers and strings.
+def to_plain(value: Any, *, whole: bool = False) -> Any:
+    """Return an object as tables, lists, numbers and strings; with its defaults, too, if `whole`.
 
     Raises
     ------
@@ -65,9 +60,9 @@ def to_plain(value: Any) -> Any:
     """
     if type(value) in _EVERY:
         return {"kind": type(value).__name__} | {
-            field.name: _NONE if (item := getattr(value, field.name)) is None else to_plain(item)
+            field.name: _NONE if (item := getattr(value, field.name)) is None else to_plain(item, whole=whole)
             for field in fields(value)
-            if not _is_default(field, getattr(value, field.name))
+            if field.init and (whole or not _is_default(field, getattr(value, field.name)))
         }
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
@@ -121,12 +116,14 @@ def from_plain(values: Any, allowed: Sequence[type], where: str) -> Any:
 
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
-    if (cls, key) in _PARTS:
-        return None if value == _NONE else from_plain(value, _PARTS[cls, key], where)
-    if (cls, key) in _LISTS:
+    if (cls, key) in PARTS:
+        return None if value == _NONE else from_plain(value, PARTS[cls, key], where)
+    if (cls, key) in LISTS:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list of tables, got {value!r}")
-        return [from_plain(item, _LISTS[cls, key], f"{where}[{i}]") for i, item in enumerate(value)]
+        return [from_plain(item, LISTS[cls, key], f"{where}[{i}]") for i, item in enumerate(value)]
+    if value == _NONE and type(None) in get_args(hint):
+        return None
     made = checked(value, _PLAIN.get((cls, key), hint), where)
     return tuple(made) if isinstance(made, list) else made
 
@@ -137,45 +134,3 @@ def checked(value: Any, hint: Any, where: str) -> Any:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         raise InputError(f"{where} = {value!r} will not do: {error}") from error
-
-
-def unknown(what: str, got: Any, known: Collection[str]) -> str:
-    """Say that there is no such name, which is nearest, and which there are."""
-    near = difflib.get_close_matches(str(got), known, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what}{'' if got is None else f' {got!r}'}{meant} (known: {', '.join(known)})"
-
-
-def with_likes(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tables of conditions with every ``like`` replaced by what it stands for.
-
-    Raises
-    ------
-    InputError
-        If a ``like`` names a condition that is not there, or itself at last.
-    """
-
-    def resolved(name: str, asked: tuple[str, ...]) -> Any:
-        values = conditions[name]
-        if not isinstance(values, Mapping) or "like" not in values:
-            return values
-        other = values["like"]
-        if other not in conditions:
-            raise InputError(f"conditions.{name}.like: " + unknown("condition", other, list(conditions)))
-        if other in asked:
-            raise InputError(f"conditions.{name}.like: {' is like '.join((*asked, other))}, which never ends")
-        own = {key: value for key, value in values.items() if key != "like"}
-        return _merged(resolved(other, (*asked, other)), own)
-
-    return {name: resolved(name, (name,)) for name in conditions}
-
-
-def _merged(base: Any, changes: Any) -> Any:
-    """Return `base` with `changes` in it: tables key by key, lists of as many tables one by one, all else replaced."""
-    if isinstance(base, Mapping) and isinstance(changes, Mapping):
-        if "kind" in changes and changes["kind"] != base.get("kind"):
-            return changes
-        return {**base, **{key: _merged(base.get(key), value) for key, value in changes.items()}}
-    if isinstance(base, list) and isinstance(changes, list) and len(base) == len(changes):
-        return [_merged(*pair) for pair in zip(base, changes, strict=True)]
-    return changes

@@ -1,40 +1,42 @@
 """`Experiment`: a question about sleep, conditions that answer it, and seeds that say how sure the answer is."""
 
-import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import tomli_w
 
-from neurosleep.experiments.conditions import Backend, Condition, DataStream, GenerativeNetwork, Network, ReluNetwork
-from neurosleep.experiments.description import checked, from_plain, to_plain, unknown, with_likes
+from neurosleep.experiments import inheritance
+from neurosleep.experiments.conditions import Backend, Condition
+from neurosleep.experiments.data_stream import DataStream
+from neurosleep.experiments.description import NETWORKS, checked, from_plain, to_plain
+from neurosleep.experiments.networks import Network, ReluNetwork
 from neurosleep.experiments.record import RunId
-from neurosleep.interchange.source import need
-from neurosleep.sims.errors import InputError
+from neurosleep.night import Precision
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.training import Products, Trainer
-
-if TYPE_CHECKING:
-    from distributed import Client
-
-    from neurosleep.experiments.results import Results
+from neurosleep.tripartite.looking import Looks
 
 Logs = Literal["first", "all", "none"]
 _VALUES: dict[str, Any] = {
     "question": str,
     "notes": str,
+    "source": str,
+    "cost": str,
     "seeds": int | list[int],
     "logs": Logs,
     "backend": Backend,
+    "precision": Precision,
     "products": Products,
+    "keep_networks": bool,
 }
 _TABLES: dict[str, tuple[type, ...]] = {
     "stream": (DataStream,),
-    "network": (ReluNetwork, GenerativeNetwork),
+    "network": NETWORKS,
     "training": (Trainer,),
+    "looks": (Looks,),
 }
+_BUILT_OF = ("base", "conditions", "sweep")
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,16 @@ class Experiment:
         Whose spikes are kept: those of the "first" seed of each condition, of "all" runs, or "none".
     backend
         Of spontaneous replay: "cpu", "cuda", or "reference".
+    precision
+        Of spontaneous replay: "float32" or "float64".
     products
         "bfloat16" to train faster where the processor has matrix units for it, with other results.
-    notes
-        Anything worth keeping beside the question.
+    looks
+        When generative networks are looked at within a task; at its end alone, if None.
+    keep_networks
+        Whether generative networks are kept, too, as files beside the records.
+    notes, source, cost
+        Anything worth keeping beside the question; the paper and figure that it is of, if any; and what a run takes.
 
     Raises
     ------
@@ -81,15 +89,20 @@ class Experiment:
     training: Trainer = field(default_factory=Trainer)
     logs: Logs = "first"
     backend: Backend = "cpu"
+    precision: Precision = "float32"
     products: Products = "float32"
+    looks: Looks | None = None
+    keep_networks: bool = False
     notes: str = ""
+    source: str = ""
+    cost: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", _seeds(self.seeds))
+        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
         object.__setattr__(self, "conditions", dict(self.conditions))
         if not self.question.strip():
             raise InputError("an experiment needs a question, in words")
-        for what, hint in (("logs", Logs), ("backend", Backend), ("products", Products)):
+        for what, hint in (("logs", Logs), ("backend", Backend), ("precision", Precision), ("products", Products)):
             if getattr(self, what) not in get_args(hint):
                 raise InputError(unknown(what, getattr(self, what), get_args(hint)))
         if not self.conditions:
@@ -120,91 +133,29 @@ class Experiment:
     @property
     def runs(self) -> list[RunId]:
         """Every cell of the experiment: seed by seed, so that what is finished first can be compared."""
-        return [RunId(name, seed) for seed in _seeds(self.seeds) for name in self.conditions]
+        return [RunId(name, seed) for seed in checked_seeds(self.seeds) for name in self.conditions]
 
     def logged(self, run: RunId) -> bool:
         """Whether the spikes of a run are kept."""
-        return self.logs == "all" or (self.logs == "first" and run.seed == _seeds(self.seeds)[0])
-
-    def run(
-        self,
-        out: str | os.PathLike[str],
-        *,
-        workers: int | None = None,
-        scheduler: "str | Client | None" = None,
-        ensemble: int = 1,
-        data_dir: str | None = None,
-        progress: bool = True,
-    ) -> "Results":
-        """Do all runs that are not in the folder `out` yet, and return the results.
-
-        It may be killed at any moment: the same call goes on, and ends with the same results. A run that fails is
-        reported with its error, and does not sink the others; the same call tries it again.
-
-        Parameters
-        ----------
-        out
-            Folder of this experiment; made if it is not there. Seeds and conditions may be added to it later.
-        workers
-            Processes on this machine, each on one core; one per core if None.
-        scheduler
-            Address of a Dask scheduler ("tcp://host:8786") or a ``distributed.Client``, instead of local processes.
-        ensemble
-            Runs that a worker takes at a time; their nights are simulated together, which pays on "cuda".
-        data_dir
-            Folder of data sets; `NEUROSLEEP_DATA` or the user's cache if None.
-        progress
-            Whether to show a bar.
-
-        Raises
-        ------
-        InputError
-            If the data is missing, a condition cannot be run on it, or the folder holds something else.
-        """
-        from neurosleep.experiments.perform import prepare
-        from neurosleep.experiments.results import Results
-        from neurosleep.experiments.running import run_all
-
-        for module in ("xarray", "h5netcdf", "pandas", "statsmodels"):
-            need(module, "experiments")
-        prepare(self, data_dir)
-        run_all(
-            self,
-            Path(out),
-            workers=workers,
-            scheduler=scheduler,
-            ensemble=ensemble,
-            data_dir=data_dir,
-            progress=progress,
-        )
-        results = Results.open(out)
-        results.save()
-        return results
+        return self.logs == "all" or (self.logs == "first" and run.seed == checked_seeds(self.seeds)[0])
 
     def to_toml(self) -> str:
         """Return the experiment as TOML, from which `from_toml` makes it again."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES} | {"seeds": list(_seeds(self.seeds))}
-        values |= {name: to_plain(getattr(self, name)) for name in _TABLES}
-        values["conditions"] = {
-            name: {key: value for key, value in to_plain(condition).items() if key != "kind"}
-            for name, condition in self.conditions.items()
-        }
+        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES} | {"seeds": list(checked_seeds(self.seeds))}
+        values |= {name: to_plain(getattr(self, name)) for name in _TABLES if getattr(self, name) is not None}
+        values["conditions"] = {name: _table(condition) for name, condition in self.conditions.items()}
         return tomli_w.dumps(values)
 
     @classmethod
-    def from_toml(cls, text: str, source: str = "the experiment") -> "Experiment":
-        """Return the experiment of a TOML text; `source` is what errors call it.
+    def from_description(cls, values: Mapping[str, Any], source: str = "the experiment") -> "Experiment":
+        """Return the experiment of a description, see `neurosleep.experiments.inheritance`.
 
         Raises
         ------
         InputError
-            If it is not TOML, has unknown keys (with the nearest that there is), or values that will not do.
+            For unknown keys (with the nearest that there is), or values that will not do; `source` says where.
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{source} cannot be read as TOML: {error}") from error
-        known = [*_VALUES, *_TABLES, "conditions"]
+        known = [*_VALUES, *_TABLES, *_BUILT_OF]
         for key in values:
             if key not in known:
                 raise InputError(f"{source} has {unknown('key', key, known)}")
@@ -213,36 +164,42 @@ class Experiment:
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
 
-    @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> "Experiment":
-        """Return the experiment of a TOML file.
 
-        Raises
-        ------
-        InputError
-            If it cannot be read, or as of `from_toml`.
-        """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
-        return cls.from_toml(text, str(path))
+def _table(condition: Condition) -> dict[str, Any]:
+    """Return a condition as a table, in which nothing is left to be taken over from the experiment."""
+    table: dict[str, Any] = {key: value for key, value in to_plain(condition).items() if key != "kind"}
+    for name in ("network", "training"):
+        if getattr(condition, name) is not None:
+            table[name] = to_plain(getattr(condition, name), whole=True)
+    return table
 
 
-def _parsed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an `Experiment` from what its TOML holds."""
-    conditions = values.get("conditions")
-    if "question" not in values or not isinstance(conditions, dict):
+def _parsed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an `Experiment` from its description."""
+    tables = inheritance.conditions(values)
+    if "question" not in values or not tables:
         raise InputError('an experiment needs a question and at least one table, as [conditions."no sleep"]')
     parsed = {key: checked(values[key], hint, key) for key, hint in _VALUES.items() if key in values}
-    parsed |= {key: from_plain(values[key], kinds, key) for key, kinds in _TABLES.items() if key in values}
+    for key, kinds in _TABLES.items():
+        if key in values:
+            usual = {"kind": kinds[0].__name__} if isinstance(values[key], Mapping) else {}
+            parsed[key] = from_plain({**usual, **values[key]} if usual else values[key], kinds, key)
     parsed["conditions"] = {
-        name: from_plain(table, (Condition,), f"conditions.{name}") for name, table in with_likes(conditions).items()
+        name: from_plain(_with_kind(table, values), (Condition,), f"conditions.{name}")
+        for name, table in tables.items()
     }
     return parsed
 
 
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+def _with_kind(table: Any, values: Mapping[str, Any]) -> Any:
+    """Return a condition whose network, if it has its own, says its kind: that of the experiment, if it does not."""
+    if not isinstance(table, Mapping) or not isinstance(table.get("network"), Mapping):
+        return table
+    usual = values.get("network", {}).get("kind", NETWORKS[0].__name__)
+    return {**table, "network": {"kind": usual, **table["network"]}}
+
+
+def checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Return seeds, one by one and checked."""
     if isinstance(seeds, bool) or not isinstance(seeds, int | Sequence) or isinstance(seeds, str):
         raise InputError(f"seeds must be how many, or a list of whole numbers, got {seeds!r}")

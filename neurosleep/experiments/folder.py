@@ -1,7 +1,8 @@
 """The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
 
 ``experiment.toml``, ``runs/CONDITION/seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
-(the story of a failed one), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``.
+(the story of a failed one), ``seed-N.unfinished/`` (what one that is under way goes on from), ``seed-N.pt`` (its
+network, if it is kept), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``, ``figures/``.
 """
 
 import os
@@ -9,16 +10,17 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 import msgspec
 
-from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.loading import AnyExperiment, load
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.record_schema import check_record
-from neurosleep.papers.folder import write_json, write_text
+from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 
 State = Literal["finished", "failed", "damaged", "missing"]
@@ -31,7 +33,7 @@ class ExperimentFolder:
         self.path = Path(path)
         self.toml = self.path / "experiment.toml"
 
-    def open(self, experiment: Experiment) -> None:
+    def open(self, experiment: AnyExperiment) -> None:
         """Make the folder for an experiment, or go on in one that holds the same.
 
         Seeds and conditions may be added to an experiment, or left out: that is still the same one.
@@ -43,7 +45,12 @@ class ExperimentFolder:
         """
         try:
             if self.toml.exists():
-                self._check_same(self.read_experiment(), experiment)
+                _check_same(self.path, self.read_experiment(), experiment)
+            elif (self.path / "config.toml").exists():
+                raise InputError(
+                    f"{self.path} holds a run of an earlier version, which stays as it is: "
+                    "give another folder with --out, and it is run again there"
+                )
             # Hidden files do not count: they are what a killed process leaves of a file it was about to write.
             elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
                 raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
@@ -55,25 +62,7 @@ class ExperimentFolder:
         except OSError as error:
             raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
 
-    def _check_same(self, there: Experiment, asked: Experiment) -> None:
-        """Raise if runs of the experiment that is there are not those of the one that is asked for."""
-        differing = [
-            f"{what} is {old!r} there and {new!r} here"
-            for what in ("question", "stream", "network", "training", "backend", "products", "logs")
-            if (old := getattr(there, what)) != (new := getattr(asked, what))
-        ]
-        differing += [
-            f"condition {name!r} is {old!r} there and {asked.conditions[name]!r} here"
-            for name, old in there.conditions.items()
-            if name in asked.conditions and old != asked.conditions[name]
-        ]
-        first, then = there.runs[0].seed, asked.runs[0].seed
-        if asked.logs == there.logs == "first" and first != then:
-            differing.append(f"the first seed, whose spikes are kept, is {first} there and {then} here")
-        if differing:
-            raise InputError(f"{self.path} holds another experiment ({'; '.join(differing)}): give another folder")
-
-    def read_experiment(self) -> Experiment:
+    def read_experiment(self) -> AnyExperiment:
         """Return the experiment whose folder this is.
 
         Raises
@@ -83,9 +72,13 @@ class ExperimentFolder:
         """
         if not self.path.is_dir():
             raise InputError(f"{self.path} is not a folder; give the folder of an experiment")
+        if not self.toml.exists() and (self.path / "config.toml").exists():
+            raise InputError(
+                f"{self.path} holds a run of an earlier version: run it again into another folder (neurosleep run NAME)"
+            )
         if not self.toml.exists():
             raise InputError(f"{self.path} does not hold an experiment: there is no experiment.toml in it")
-        return Experiment.read(self.toml)
+        return load(self.toml)
 
     def _of(self, condition: str) -> Path:
         name = quote(condition, safe="+").replace("~", "%7E")
@@ -99,17 +92,25 @@ class ExperimentFolder:
         """Where the spikes of a run are kept."""
         return self.run_file(run).with_suffix(".h5")
 
+    def unfinished(self, run: RunId) -> Path:
+        """Folder for what a run goes on from after it was stopped."""
+        return self.run_file(run).with_suffix(".unfinished")
+
     def _error_file(self, run: RunId) -> Path:
         return self.run_file(run).with_suffix(".error.txt")
 
     def write_run(self, run: RunId, record: Record, log: Path | None = None) -> None:
-        """Keep a finished run, and the file of its spikes, which is moved here first."""
+        """Keep a finished run, and its spikes and network, which are moved here first; its unfinished files go."""
+        network = self.unfinished(run) / "network.pt"
+        if network.exists():
+            network.replace(self.run_file(run).with_suffix(".pt"))
         if log is not None:
             half = self.spikes(run).with_name(f".{self.spikes(run).name}")
             shutil.move(log, half)  # from another disk, perhaps: then it is a copy, which takes time
             half.replace(self.spikes(run))
         write_json(self.run_file(run), record)
         self._error_file(run).unlink(missing_ok=True)
+        shutil.rmtree(self.unfinished(run), ignore_errors=True)
 
     def write_error(self, run: RunId, story: str) -> None:
         """Keep the whole story of a failed run."""
@@ -139,7 +140,7 @@ class ExperimentFolder:
             raise InputError(f"{self.spikes(run)} is missing, the spikes of a finished run")
         return record
 
-    def state(self, experiment: Experiment) -> dict[RunId, tuple[State, str]]:
+    def state(self, experiment: AnyExperiment) -> dict[RunId, tuple[State, str]]:
         """Return what there is of each run of an experiment, and why it is not finished."""
         return {run: self._state(run) for run in experiment.runs}
 
@@ -176,6 +177,28 @@ class ExperimentFolder:
             except OSError as error:
                 raise InputError(f"{self.path} is being worked on by another process: wait until it ends") from error
             yield
+
+
+def _check_same(path: Path, there: AnyExperiment, asked: AnyExperiment) -> None:
+    """Raise if runs of the experiment that is there are not those of the one that is asked for."""
+    if type(there) is not type(asked):
+        raise InputError(f"{path} holds another experiment, {there.question!r}: give another folder")
+    differing = [
+        f"{field.name} is {old!r} there and {new!r} here"
+        for field in fields(there)
+        if field.name not in ("conditions", "seeds", "notes", "source", "cost")
+        and (old := getattr(there, field.name)) != (new := getattr(asked, field.name))
+    ]
+    differing += [
+        f"condition {name!r} is {old!r} there and {asked.conditions[name]!r} here"
+        for name, old in there.conditions.items()
+        if name in asked.conditions and old != asked.conditions[name]
+    ]
+    first, then = there.runs[0].seed, asked.runs[0].seed
+    if asked.logs == there.logs == "first" and first != then:
+        differing.append(f"the first seed, whose spikes are kept, is {first} there and {then} here")
+    if differing:
+        raise InputError(f"{path} holds another experiment ({'; '.join(differing)}): give another folder")
 
 
 def _lock(descriptor: int) -> None:

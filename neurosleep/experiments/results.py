@@ -1,6 +1,7 @@
 """`Results`: what an experiment found, from its folder; whole, half-finished or damaged."""
 
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,9 +14,10 @@ from scipy import stats
 from neurosleep.experiments.comparison import Alternative, Comparison, Comparisons, Correction, Test, compare
 from neurosleep.experiments.dataset import make_dataset
 from neurosleep.experiments.description import unknown
-from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.record import Record, RunId
+from neurosleep.experiments.study import StudyExperiment
 from neurosleep.interchange.source import need
 from neurosleep.papers.folder import write_text
 from neurosleep.sims.errors import InputError
@@ -37,11 +39,12 @@ class Results:
     missing, failed, damaged
         Runs that are not there, and those that failed or cannot be read, with why.
     dataset
-        All of it as an ``xarray.Dataset``; see `neurosleep.experiments.dataset.make_dataset`.
+        All of it as an ``xarray.Dataset``; see `neurosleep.experiments.dataset.make_dataset`. None of a study, which
+        has no conditions to compare.
     """
 
     folder: Path
-    experiment: Experiment
+    experiment: AnyExperiment
     records: Mapping[RunId, Record]
     missing: tuple[RunId, ...]
     failed: Mapping[RunId, str]
@@ -70,7 +73,7 @@ class Results:
             "missing": [list(run) for run in told["missing"]],
             **{key: [[*run, why] for run, why in told[key].items()] for key in ("failed", "damaged")},
         }
-        dataset = make_dataset(experiment, records, lacking)
+        dataset = None if isinstance(experiment, StudyExperiment) else make_dataset(experiment, records, lacking)
         return cls(Path(folder), experiment, records, tuple(told["missing"]), told["failed"], told["damaged"], dataset)
 
     def compare(
@@ -210,11 +213,22 @@ class Results:
             raise InputError(f"no spikes of {wanted} were kept; spikes there are of {kept}")
         return SpikeReader(ExperimentFolder(self.folder).spikes(found[0]))
 
-    def report(self, night: int | None = None) -> Path:
-        """Write ``report.html``, one page with everything; see `neurosleep.experiments.write_report`."""
-        from neurosleep.experiments.page.report import write_report
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the table of results, each a dict with the same keys."""
+        if isinstance(self.experiment, StudyExperiment):
+            return self.experiment.study.rows(list(self.records.values()))
+        return [{"condition": name, **row} for name, row in self.summary().to_dict("index").items()]
 
-        return write_report(self, night=night)
+    def answer(self) -> list[str]:
+        """Return in words how each condition differs from the first; nothing for a study, which compares none."""
+        if isinstance(self.experiment, StudyExperiment) or len(self.experiment.conditions) < 2:
+            return []
+        return [str(self.compare_all("accuracy"))]
+
+    @property
+    def sleep_seconds(self) -> float:
+        """Time that sleep took in a run, the median of all."""
+        return statistics.median(record["seconds"]["sleep"] for record in self.records.values())
 
     @property
     def complete(self) -> bool:
@@ -245,4 +259,5 @@ class Results:
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         told = "".join(f"<br>{escape(line)}" for line in self._told())
-        return f"<p><b>{escape(self.experiment.question)}</b>{told}</p>{self.summary().round(1).to_html(na_rep='-')}"
+        table = "" if self.dataset is None else self.summary().round(1).to_html(na_rep="-")
+        return f"<p><b>{escape(self.experiment.question)}</b>{told}</p>{table}"

@@ -4,83 +4,104 @@ import os
 import shutil
 import sys
 import tempfile
-import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
-from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
-from neurosleep.experiments.perform import amount, log_path, perform
-from neurosleep.experiments.record import Record, RunId
+from neurosleep.experiments.job import Done, Failure, Job
+from neurosleep.experiments.loading import AnyExperiment
+from neurosleep.experiments.perform import amount, log_path, prepare
+from neurosleep.experiments.record import RunId
+from neurosleep.experiments.results import Results
 from neurosleep.pool import Lost, Progress, ctrl_c_remembered, here, in_workers
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from distributed import Client
 
 
-@dataclass(frozen=True)
-class Failure:
-    """In place of a record: why a run failed, in short and as the whole story."""
+def run(
+    experiment: AnyExperiment,
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    scheduler: "str | Client | None" = None,
+    ensemble: int = 1,
+    device: str = "cpu",
+    data_dir: str | None = None,
+    progress: bool = True,
+) -> Results:
+    """Do all runs that are not in the folder `out` yet, and return the results.
 
-    error: str
-    story: str
+    It may be killed at any moment: the same call goes on, and ends with the same results. A run that fails is
+    reported with its error, and does not sink the others; the same call tries it again.
 
+    Parameters
+    ----------
+    experiment
+        What is to be done.
+    out
+        Its folder; made if it is not there. Seeds and conditions may be added to it later.
+    workers
+        Processes on this machine, each on one core; one per core if None.
+    scheduler
+        Address of a Dask scheduler ("tcp://host:8786") or a ``distributed.Client``, instead of local processes.
+    ensemble
+        Runs that a worker takes at a time; their nights are simulated together, which pays on "cuda".
+    device
+        Where torch trains, "cpu" or "cuda".
+    data_dir
+        Folder of data sets; `NEUROSLEEP_DATA` or the user's cache if None.
+    progress
+        Whether to show a bar.
 
-@dataclass(frozen=True)
-class Job:
-    """Some runs, done one after the other or with their nights together; crosses to worker processes.
-
-    Logs are left in the folder `scratch`.
+    Raises
+    ------
+    InputError
+        If the data is missing, a condition cannot be run on it, the folder holds something else, or another process
+        works on it.
+    BackendError
+        If `device` is not there.
     """
-
-    experiment: Experiment
-    runs: tuple[RunId, ...]
-    data_dir: str | None
-    scratch: Path | None
-
-    def do(self, on_progress: Progress) -> list[tuple[RunId, Record | Failure]]:
-        """Do the runs, each on one thread, so that its numbers do not depend on the machine's cores."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            done = perform(
-                self.experiment, self.runs, data_dir=self.data_dir, logs=self.scratch, on_progress=on_progress
-            )
-            return [(run, _told(outcome)) for run, outcome in done]
-        finally:
-            torch.set_num_threads(threads)
-
-
-def _told(outcome: Record | Exception) -> Record | Failure:
-    """Return what can cross between processes, as not every exception can."""
-    if isinstance(outcome, Exception):
-        return Failure(f"{type(outcome).__name__}: {outcome}", "".join(traceback.format_exception(outcome)))
-    return outcome
-
-
-Done = Generator[tuple[int, list[tuple[RunId, Record | Failure]] | Lost], None, None]
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    if device == "cuda" and scheduler is None and not torch.cuda.is_available():
+        raise BackendError("device 'cuda' was asked for, but torch sees no CUDA device here: use --device cpu")
+    prepare(experiment, data_dir)
+    run_all(
+        experiment,
+        Path(out),
+        workers=workers,
+        scheduler=scheduler,
+        ensemble=ensemble,
+        device=device,
+        data_dir=data_dir,
+        progress=progress,
+    )
+    results = Results.open(out)
+    results.save()
+    return results
 
 
 def run_all(
-    experiment: Experiment,
+    experiment: AnyExperiment,
     out: Path,
     *,
     workers: int | None = None,
     scheduler: "str | Client | None" = None,
     ensemble: int = 1,
+    device: str = "cpu",
     data_dir: str | None = None,
     progress: bool = True,
 ) -> dict[RunId, str]:
     """Do all runs that are not in the folder `out`; return those that failed, and why.
 
-    Only this process writes into the folder, a run at a time and whole. See `Experiment.run` for the parameters.
+    Only this process writes into the folder, a run at a time and whole. See `run` for the parameters.
 
     Raises
     ------
@@ -99,7 +120,7 @@ def run_all(
             shutil.rmtree(left, ignore_errors=True)
         todo = _todo(folder, experiment)
         jobs = [
-            Job(experiment, tuple(todo[first : first + ensemble]), data_dir, Path(scratch))
+            Job(experiment, tuple(todo[first : first + ensemble]), data_dir, Path(scratch), out.absolute(), device)
             for first in range(0, len(todo), ensemble)
         ]
         work = {name: amount(experiment, name) for name in experiment.conditions}
@@ -136,7 +157,7 @@ def run_all(
     return failed
 
 
-def _todo(folder: ExperimentFolder, experiment: Experiment) -> list[RunId]:
+def _todo(folder: ExperimentFolder, experiment: AnyExperiment) -> list[RunId]:
     """Return the runs that are not finished; damaged ones get another name, and are told of."""
     todo = []
     for run, (state, why) in folder.state(experiment).items():

@@ -17,7 +17,7 @@ from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import ReplayNetwork
-from neurosleep.tripartite.rates import FeatureMemory
+from neurosleep.memory import FeatureMemory
 from neurosleep.tripartite.settings import Settings
 from neurosleep.tripartite.stages import Night, Stage, StageRecord, Training
 from neurosleep.tripartite.state import load, save

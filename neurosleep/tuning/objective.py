@@ -1,9 +1,9 @@
 """What a search maximises: accuracy at the end of the stream on training images that were held out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +11,14 @@ from torch import nn
 
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
 from neurosleep.continual.methods import Method
-from neurosleep.memory import Memory
-from neurosleep.night import Stage
-from neurosleep.papers.src_methods import MethodName
-from neurosleep.sims.errors import InputError, NeurosleepError
+from neurosleep.continual.methods.names import MethodName
+from neurosleep.experiments.data_stream import DataStream
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.loading import build
+from neurosleep.experiments.networks import ReluNetwork, SnnNetwork
+from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.errors import InputError, NeurosleepError, unknown
+from neurosleep.sims.network import population_sizes
 from neurosleep.training import DivergenceError, Steps, Trainer, products
 
 FIRST_SEED = 1000
@@ -22,33 +26,6 @@ FIRST_SEED = 1000
 reported on."""
 HELD_OUT = 500
 """At most so many images of each task are held out to be tested on."""
-
-
-class Tunable(Protocol):
-    """An experiment that can be searched, such as `neurosleep.papers.src.SrcExperiment`."""
-
-    name: str
-    config_type: type
-
-    def stream(self, config: Any, data_dir: str | None, seed: int) -> Stream:
-        """Return the tasks."""
-        ...
-
-    def network(self, config: Any, stream: Stream, seed: int) -> nn.Module:
-        """Return an untrained network."""
-        ...
-
-    def trainer(self, config: Any, number: int, base: str) -> Trainer:
-        """Return how the `number`-th task is trained under a method."""
-        ...
-
-    def memory(self, config: Any) -> Memory:
-        """Return an empty memory."""
-        ...
-
-    def stage(self, config: Any, n_tasks: int, method: MethodName) -> Stage:
-        """Return the sleep after the `n_tasks`-th task of a method."""
-        ...
 
 
 def hold_out(stream: Stream) -> Stream:
@@ -147,28 +124,28 @@ class Objective:
 
     Parameters
     ----------
-    experiment
-        What is tuned.
+    condition
+        Whose accuracy it is, by its name in the experiments that are tried.
     data_dir
         Folder of data sets, or None.
     seeds
         One for each order of tasks (and initial weights); the same for all trials.
     """
 
-    def __init__(self, experiment: Tunable, data_dir: str | None, seeds: Sequence[int]) -> None:
-        self.experiment = experiment
+    def __init__(self, condition: str, data_dir: str | None, seeds: Sequence[int]) -> None:
+        self.condition = condition
         self.data_dir = data_dir
         self.seeds = tuple(seeds)
         self._streams: dict[Any, Stream] = {}
         self._first_tasks: dict[Any, _Snapshot] = {}
 
-    def accuracies(self, config: Any, on_night: Callable[[int, float], None] | None = None) -> list[float]:
+    def accuracies(self, experiment: Experiment, on_night: Callable[[int, float], None] | None = None) -> list[float]:
         """Return the accuracy from 0 to 1 of each order; 0 where training diverged or a layer fell silent for good.
 
         Parameters
         ----------
-        config
-            Of the experiment.
+        experiment
+            What is tried.
         on_night
             Called after the second and later nights of every order with the number of nights so far, over all orders,
             and the mean over the orders of the accuracies so far, on the tasks learned so far. (A first night has
@@ -176,7 +153,7 @@ class Objective:
         """
         results: list[float] = []
         for index, seed in enumerate(self.seeds):
-            stream = self._stream(config, seed)
+            stream = self._stream(experiment.stream, seed)
             sizes = [len(task.test_labels) for task in stream.tasks]
 
             def look(point: Checkpoint, _: nn.Module, index: int = index, sizes: list[int] = sizes) -> None:
@@ -186,65 +163,66 @@ class Objective:
                     on_night(index * len(sizes) + n, float(np.mean([*results, share])))
 
             try:
-                with products(config.products):
-                    results.append(self._accuracy(config, stream, seed, look))
+                with products(experiment.products):
+                    results.append(self._accuracy(experiment, stream, seed, look))
             except (DivergenceError, SilentError):
                 results.append(0.0)
         return results
 
-    def _accuracy(self, config: Any, stream: Stream, seed: int, look: Callable[[Checkpoint, nn.Module], None]) -> float:
-        name = MethodName.parse(config.methods[0])
-        method = name.make(config, seed)
+    def _accuracy(
+        self, experiment: Experiment, stream: Stream, seed: int, look: Callable[[Checkpoint, nn.Module], None]
+    ) -> float:
+        condition, network = experiment.conditions[self.condition], experiment.network_of(self.condition)
+        training = experiment.training_of(self.condition)
+        method = MethodName.parse(condition.method).make(seed, condition.method_options)
         steps_matter = type(method).after_step is not Method.after_step  # such a method must see every step
 
         def trainer(number: int) -> Trainer:
-            plain = self.experiment.trainer(config, number, name.base)
+            plain = training.of_task(number)
             if number > 1 or steps_matter:
                 return plain
-            awake = (*self._data(config), config.products, config.hidden, config.dropout, config.init)
-            most = 4 * len(self.seeds)
-            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=(plain, seed, awake), most=most)
+            awake = (plain, seed, experiment.stream, experiment.products, network)
+            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=awake, most=4 * len(self.seeds))
 
-        memory = self.experiment.memory(config)
+        memory = condition.memory(network)
+        sizes = int(stream.tasks[0].inputs.shape[1]), int(stream.joint_labels.max()) + 1
+        populations = population_sizes(network.sizes(*sizes))
 
-        def stages(number: int) -> list[Stage]:
-            if number == 1 and not config.first_night:
-                return []
-            if memory.calibration is not None and not all(0 < s < math.inf for s in memory.calibration.scales):
+        def stages(number: int) -> list[Any]:
+            tonight = condition.stages(number, populations, seed)
+            if (
+                tonight
+                and memory.calibration is not None
+                and not all(0 < s < math.inf for s in memory.calibration.scales)
+            ):
                 raise SilentError
-            return [self.experiment.stage(config, number, name)]
+            return tonight
 
-        nights = Nights(
-            stages=stages,
-            memory=memory,
-            backend=config.backend,
-            precision=config.precision,
-        )
-        model = self.experiment.network(config, stream, seed)
-        slept = nights if name.sleeps else None
-        history = learn(model, stream, trainer, method=method, nights=slept, seed=seed, on_checkpoint=look)
-        return history.accuracy
+        nights = Nights(stages=stages, memory=memory, backend=experiment.backend, precision=experiment.precision)
+        model = network.make(*sizes, seed)
+        return learn(model, stream, trainer, method=method, nights=nights, seed=seed, on_checkpoint=look).accuracy
 
-    def _stream(self, config: Any, seed: int) -> Stream:
-        key = (*self._data(config), seed)
+    def _stream(self, described: DataStream, seed: int) -> Stream:
+        key = (described, seed)
         if key not in self._streams:
-            stream = hold_out(self.experiment.stream(config, self.data_dir, seed))
-            _keep(self._streams, key, stream, 2 * len(self.seeds))
+            _keep(self._streams, key, hold_out(described.make(seed, self.data_dir)), 2 * len(self.seeds))
         return self._streams[key]
 
-    def _data(self, config: Any) -> tuple[Any, ...]:
-        return config.dataset, config.embeddings, config.order, config.images_per_task
 
-
-def tunable(experiment: Any) -> Tunable:
-    """Return an experiment as one that can be searched.
+def check_tunable(values: Mapping[str, Any], condition: str, name: str) -> None:
+    """Check that a condition of an experiment can be searched.
 
     Raises
     ------
     InputError
-        If it cannot.
+        If it is a study, there is no such condition, it does not sleep, or its network learns by its nights.
     """
-    if not all(hasattr(experiment, part) for part in ("stream", "network", "trainer", "memory", "stage")):
-        raise InputError(f"{experiment.name} cannot be tuned: only simulations of a stream of tasks with sleep can")
-    result: Tunable = experiment
-    return result
+    experiment = build(values, name)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"{name} is a study, which cannot be searched: only conditions that sleep can")
+    if condition not in experiment.conditions:
+        raise InputError(unknown("condition", condition, list(experiment.conditions)))
+    if not any(isinstance(stage, SpontaneousReplay) for stage in experiment.conditions[condition].night):
+        raise InputError(f"condition {condition!r} of {name} has no spontaneous replay, so there is nothing to search")
+    if not isinstance(experiment.network_of(condition), ReluNetwork | SnnNetwork):
+        raise InputError(f"condition {condition!r} of {name} cannot be searched: only networks of dense layers can")

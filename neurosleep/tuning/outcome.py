@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import optuna
+import tomli_w
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from neurosleep.figures.panels import ASLEEP, AWAKE, STYLE, save
-from neurosleep.papers.config import to_toml
-from neurosleep.papers.folder import write_json, write_text
+from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.tuning.study import Search, optuna_json
 
@@ -34,7 +34,7 @@ def write_outcome(
     Parameters
     ----------
     run_with
-        Parameters that are others in best.toml than in the search: what a run has beyond what is searched.
+        Values of the description that are others in best.toml than in the search: what a run has beyond it.
 
     Returns
     -------
@@ -48,8 +48,7 @@ def write_outcome(
     done = complete(trials)
     if not done:
         raise InputError(f"no trial is finished yet in {out}: start the same command again")
-    parameters = _plain(search.configuration({**done[0].params, **(run_with or {})}))
-    write_text(out / "best.toml", to_toml({"experiment": search.name, "parameters": parameters}))
+    write_text(out / "best.toml", tomli_w.dumps({**search.description(done[0].params), **(run_with or {})}))
     write_text(out / "trials.csv", _csv(search, trials))
     write_json(
         out / "tune.json",
@@ -75,10 +74,6 @@ def _row(name: str, trial: FrozenTrial) -> dict[str, Any]:
     spread = float(percent.std(ddof=1)) if len(percent) > 1 else float("nan")
     row = {"": name, "held out %": float(percent.mean()), "s.d.": spread, "orders": len(percent)}
     return {**row, **{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(config).items()}
 
 
 def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:

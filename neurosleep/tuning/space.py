@@ -1,19 +1,19 @@
-"""What a search may change: parameters of a configuration and their ranges."""
+"""What a search may change: values of an experiment, by their paths, and their ranges."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurosleep.papers.config import parse_value
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.inheritance import resolved
+from neurosleep.experiments.settings import find, keys, parse_value
+from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
 
 FACTOR = 8.0
 """Rates, plasticity, thresholds and gain are searched from this factor below their values to this factor above."""
 STEPS_FACTOR = 3.0
-_SEARCHED = ("max_rate", "inc", "dec", "thresholds", "gain_scale")
-_NAME = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Dimension:
     Attributes
     ----------
     name
-        Name of the parameter, with an index where it is one of several: "inc", "thresholds[0]".
+        Path of the value, with a number where it is one of several: "base.night.0.thresholds.0".
     low, high
         Its range, both included; ignored where there are choices.
     log
@@ -48,46 +48,64 @@ class Dimension:
         return value is not None and self.low <= value <= self.high
 
 
-def published_space(config: Any) -> dict[str, Dimension]:
-    """Return the seven published parameters and the length of sleep, each around its value in the configuration.
+def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dimension]:
+    """Return the published parameters and the length of a condition's sleep, each around its value there.
 
     (Tadros et al. 2022 searched input rate, inc, dec, a threshold for each layer and the gain; cross-modal scripts also
     the lengths.)
     """
     space = {}
-    for key in _SEARCHED:
-        value = getattr(config, key)
-        for name, v in (
-            [(f"{key}[{i}]", v) for i, v in enumerate(value)] if isinstance(value, tuple) else [(key, value)]
-        ):
-            if v > 0:
-                space[name] = Dimension(name, v / FACTOR, v * FACTOR, log=True)
-    for key in ("sleep_steps", "sleep_steps_more"):
-        steps = getattr(config, key)
-        if steps > 0:
-            space[key] = Dimension(key, max(1, round(steps / STEPS_FACTOR)), round(steps * STEPS_FACTOR), True, True)
+    of = Experiment.from_description(values).conditions[condition]
+    before = len(resolved(values)[condition].get("before", []))
+    own = f"conditions.{condition}" if values.get("conditions", {}).get(condition, {}).get("night") else "base"
+    for index, stage in enumerate(of.night):
+        if not isinstance(stage, SpontaneousReplay) or index < before:
+            continue
+        where = f"{own}.night.{index - before}"
+        several = stage.thresholds if isinstance(stage.thresholds, Sequence) else ()
+        rates = [f"drive.{name}" for name in ("max_rate", "rate") if hasattr(stage.drive, name)]
+        rules = [f"plasticity.{name}" for name in ("inc", "dec") if hasattr(stage.plasticity, name)]
+        numbered = [f"thresholds.{i}" for i in range(len(several))] or ["thresholds"]
+        for name in (*rates, *rules, *numbered, "gain_scale"):
+            value = _value_at(stage, name.split("."))
+            if value > 0:
+                space[f"{where}.{name}"] = Dimension(f"{where}.{name}", value / FACTOR, value * FACTOR, log=True)
+        if stage.steps > 0:
+            space[f"{where}.steps"] = _length(f"{where}.steps", stage.steps)
+    if of.steps_more > 0:
+        own = f"conditions.{condition}" if "steps_more" in values.get("conditions", {}).get(condition, {}) else "base"
+        space[f"{own}.steps_more"] = _length(f"{own}.steps_more", of.steps_more)
     return space
 
 
-def with_searches(space: Mapping[str, Dimension], searches: Sequence[str], config: Any) -> dict[str, Dimension]:
+def _length(name: str, steps: int) -> Dimension:
+    return Dimension(name, max(1, round(steps / STEPS_FACTOR)), round(steps * STEPS_FACTOR), True, True)
+
+
+def with_searches(
+    space: Mapping[str, Dimension], searches: Sequence[str], values: Mapping[str, Any], condition: str
+) -> dict[str, Dimension]:
     """Return the space with dimensions changed or added.
 
     Parameters
     ----------
     searches
-        ``key=low:high``, ``key=low:high:log`` or ``key=a|b|c``; the key as in `Dimension.name`. ``key=`` takes it out.
+        ``key=low:high``, ``key=low:high:log`` or ``key=a|b|c``; the key as of ``--set``. ``key=`` takes it out.
+    values, condition
+        Description of the experiment, and whose values these are.
 
     Raises
     ------
     InputError
-        If one cannot be read, or names no parameter of the configuration.
+        If one cannot be read, or names no value of the experiment.
     """
     changed = dict(space)
     for text in searches:
-        name, equals, wanted = text.partition("=")
+        key, equals, wanted = text.partition("=")
         if not equals:
             raise InputError(f"--search takes KEY=LOW:HIGH[:log] or KEY=A|B|C, got {text!r}")
-        value = current(config, name)
+        name = _found(values, key)
+        value = current(values, condition, name)
         if not wanted:
             changed.pop(name, None)
         elif "|" in wanted:
@@ -118,39 +136,42 @@ def _range(name: str, wanted: str, whole: bool) -> Dimension:
     return Dimension(name, low, high, log, whole)
 
 
-def current(config: Any, name: str) -> Any:
-    """Return the value of a parameter, "inc" or "thresholds[1]".
+def _found(values: Mapping[str, Any], key: str) -> str:
+    """Return the path that a key of a search means; it may end with the number of one of several values."""
+    head, _, number = key.rpartition(".")
+    try:
+        return f"{find(values, head)}.{number}" if head and number.isdecimal() else find(values, key)
+    except InputError as error:
+        raise InputError(f"--search {key}: {error}") from error
+
+
+def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
+    """Return the value that a condition has at a path.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is none, or it is several.
     """
-    match = _NAME.fullmatch(name)
-    if match is None or not hasattr(config, match[1]):
-        raise InputError(f"--search {name}: there is no such parameter; see neurosleep run NAME --show-config")
-    value = getattr(config, match[1])
-    if match[2] is None:
-        if isinstance(value, tuple):
-            raise InputError(f"--search {name}: it has {len(value)} values, so name one of them, as in {name}[0]")
-        return value
-    if not isinstance(value, tuple) or int(match[2]) >= len(value):
-        raise InputError(f"--search {name}: there is no such value among {value!r}")
-    return value[int(match[2])]
+    experiment = Experiment.from_description(values)
+    first, *rest = keys(values, path)
+    place: Any = experiment
+    if first in ("base", "conditions"):
+        place, rest = experiment.conditions[condition], rest if first == "base" else rest[1:]
+        if rest[:1] == ["night"] and len(rest) > 1:
+            rest = ["night", str(int(rest[1]) + len(resolved(values)[condition].get("before", []))), *rest[2:]]
+    else:
+        rest = [first, *rest]
+    try:
+        value = _value_at(place, rest)
+    except (AttributeError, IndexError, ValueError) as error:
+        raise InputError(f"--search {path}: there is no such value; see neurosleep run NAME --show") from error
+    if isinstance(value, list | tuple):
+        raise InputError(f"--search {path}: it has {len(value)} values, so name one of them, as in {path}.0")
+    return value
 
 
-def changed_values(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration's values with those that were chosen."""
-    result = dict(values)
-    for name, value in chosen.items():
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise InputError(f"there is no parameter {name!r}")
-        key, index = match[1], match[2]
-        if index is None:
-            result[key] = value
-        else:
-            several = list(result[key])
-            several[int(index)] = value
-            result[key] = tuple(several)
-    return result
+def _value_at(place: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        place = place[int(key)] if isinstance(place, list | tuple) else getattr(place, key)
+    return place

@@ -19,12 +19,13 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from neurosleep.papers import EXPERIMENTS
-from neurosleep.papers.config import convert
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.inheritance import replaced
+from neurosleep.experiments.settings import keys
 from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
-from neurosleep.tuning.objective import Objective, tunable
-from neurosleep.tuning.space import Dimension, changed_values, current
+from neurosleep.tuning.objective import Objective
+from neurosleep.tuning.space import Dimension, current
 from neurosleep.tuning.storage import alone, storage_of
 
 STUDY = "neurosleep"
@@ -42,10 +43,12 @@ class Search:
     ----------
     name
         Of the experiment.
-    config
-        Where the search begins, and what it does not change.
+    values
+        Description of the experiment: where the search begins, and what it does not change.
+    condition
+        Whose accuracy is looked at.
     space
-        What it changes.
+        What it changes, by path.
     seeds
         One for each order of tasks.
     sampler
@@ -57,7 +60,8 @@ class Search:
     """
 
     name: str
-    config: Any
+    values: Mapping[str, Any]
+    condition: str
     space: Mapping[str, Dimension]
     seeds: tuple[int, ...]
     sampler: SamplerName = "tpe"
@@ -68,26 +72,33 @@ class Search:
         """Return what is maximised."""
         return statistics.fmean(accuracies) - self.spread * statistics.pstdev(accuracies)
 
-    def configuration(self, chosen: Mapping[str, Any]) -> Any:
-        """Return the configuration with chosen values."""
-        return convert(type(self.config), changed_values(asdict(self.config), chosen))
+    def description(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the description of the experiment with chosen values."""
+        values = dict(self.values)
+        for path, value in chosen.items():
+            values = replaced(values, keys(values, path), value, path)
+        return values
+
+    def experiment(self, chosen: Mapping[str, Any]) -> Experiment:
+        """Return the experiment with chosen values."""
+        return Experiment.from_description(self.description(chosen), self.name)
 
     def check(self) -> None:
-        """Raise `InputError` if the space has values that the configuration cannot take."""
+        """Raise `InputError` if the space has values that the experiment cannot take."""
         for name, dimension in self.space.items():
             ends = (dimension.low, dimension.high)
             for value in dimension.choices or (map(int, ends) if dimension.whole else ends):
-                self.configuration({name: value})
+                self.experiment({name: value})
 
     def begin(self) -> dict[str, Any]:
-        """Return the configuration's own values in the space, where the space has them."""
-        own = {name: current(self.config, name) for name in self.space}
+        """Return the experiment's own values in the space, where the space has them."""
+        own = {name: current(self.values, self.condition, name) for name in self.space}
         return {name: value for name, value in own.items() if self.space[name].contains(value)}
 
     def told(self) -> dict[str, Any]:
         """Return the search as plain values, to be compared with another."""
         space = {name: {k: v for k, v in asdict(d).items() if k != "name"} for name, d in self.space.items()}
-        return {**asdict(self), "space": space, "config": asdict(self.config)}
+        return {**asdict(self), "space": space}
 
 
 class LaggingPruner(optuna.pruners.BasePruner):
@@ -235,7 +246,7 @@ def _worker(
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(search, url, number)
-    objective = Objective(tunable(EXPERIMENTS[search.name]), data_dir, search.seeds)
+    objective = Objective(search.condition, data_dir, search.seeds)
     try:
         while tickets.acquire(block=False):
             study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=1)
@@ -246,14 +257,14 @@ def _worker(
 
 def evaluate(search: Search, objective: Objective, trial: optuna.Trial) -> float:
     """Do one trial; it is given up early if it lags behind."""
-    config = search.configuration({name: suggest(trial, dimension) for name, dimension in search.space.items()})
+    experiment = search.experiment({name: suggest(trial, dimension) for name, dimension in search.space.items()})
 
     def on_night(night: int, share: float) -> None:
         trial.report(share, night)
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    accuracies = objective.accuracies(config, on_night)
+    accuracies = objective.accuracies(experiment, on_night)
     trial.set_user_attr("accuracies", accuracies)
     return search.score(accuracies)
 

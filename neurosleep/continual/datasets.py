@@ -1,0 +1,117 @@
+"""Data sets by name, as arrays to make a stream of tasks of."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurosleep import data
+from neurosleep.continual.stream import Stream, Task, task_order
+from neurosleep.data.files import VARIABLE
+from neurosleep.features.architectures import Layers
+from neurosleep.sims.errors import InputError
+
+
+class Size(NamedTuple):
+    """Classes and training inputs of a data set."""
+
+    classes: int
+    inputs: int
+
+
+SIZES: Mapping[str, Size] = MappingProxyType(
+    {
+        "mnist-small": Size(10, 10_000),
+        "mnist": Size(10, 60_000),
+        "fashion-mnist": Size(10, 60_000),
+        "cifar10": Size(10, 50_000),
+        "cifar100": Size(100, 50_000),
+        "cross-modal": Size(10, 120_000),
+        "cub200": Size(200, 5_800),
+        "permuted-digits": Size(10, 10_000),
+    }
+)
+"""Data sets that have a name; any other is a file or folder of the user's."""
+
+
+class Arrays(NamedTuple):
+    """Inputs (n, n_inputs) and labels (n,) for training, and for testing."""
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    test_inputs: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+
+
+def labelled_arrays(dataset: str, data_dir: str | None, layers: Layers = "vgg-cifar100") -> Arrays:
+    """Return a data set: pixels, features of frozen convolutional layers, or a user's file.
+
+    Parameters
+    ----------
+    dataset
+        A name of `SIZES` but "cross-modal", or the path of a file or folder (`neurosleep.data.load_embeddings`).
+    data_dir
+        Folder of data sets; `NEUROSLEEP_DATA` or the user's cache if None.
+    layers
+        Which layers make features of CIFAR images, see `neurosleep.features`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be found or read.
+    """
+    if dataset in ("cifar10", "cifar100"):
+        from neurosleep.features.cache import features
+
+        splits = [features(dataset, split, data_dir=data_dir, layers=layers) for split in ("train", "test")]
+        return Arrays(*(array for split in splits for array in (split.inputs, split.labels)))
+    if dataset in ("mnist-small", "mnist", "fashion-mnist"):
+        images = [data.load(dataset, split, data_dir=data_dir) for split in ("train", "test")]
+        return Arrays(*(array for split in images for array in (split.vectors(), split.labels)))
+    if dataset == "permuted-digits":
+        own = data.permuted_digits()
+    else:
+        own = data.load_embeddings(_birds(data_dir) if dataset == "cub200" else Path(dataset))
+    return Arrays(own.train_x, own.train_y, own.test_x, own.test_y)
+
+
+def shuffled(arrays: Arrays) -> Arrays:
+    """Return a data set with its training inputs in an order of their own, the same always."""
+    order = np.random.default_rng(0).permutation(len(arrays.labels))
+    return arrays._replace(inputs=arrays.inputs[order], labels=arrays.labels[order])
+
+
+def renumbered(arrays: Arrays, order: NDArray[np.int64]) -> Arrays:
+    """Return a data set whose class ``order[i]`` is now i."""
+    number = np.argsort(order)
+    return arrays._replace(labels=number[arrays.labels], test_labels=number[arrays.test_labels])
+
+
+def cross_modal(images_per_task: int | None, order: str, seed: int, data_dir: str | None) -> Stream:
+    """Return two tasks on the same ten outputs: all of MNIST, and all of Fashion-MNIST.
+
+    Order "0 1" is MNIST first, as released (Tadros et al. 2022).
+    """
+    tasks = []
+    for index in task_order(2, order, seed):
+        x, y, test_x, test_y = map(torch.from_numpy, labelled_arrays(("mnist", "fashion-mnist")[index], data_dir))
+        name, kept = ("digits", "clothes")[index], slice(images_per_task)
+        tasks.append(Task(tuple(range(10)), x[kept], y[kept], test_x, test_y, label=name))
+    return Stream(tuple(tasks), torch.cat([t.inputs for t in tasks]), torch.cat([t.labels for t in tasks]))
+
+
+def _birds(data_dir: str | None) -> Path:
+    """Return where the user's embeddings of CUB-200 are: the folder ``cub200`` of the data folder."""
+    folder = data_dir or os.environ.get(VARIABLE)
+    if folder:
+        return Path(folder) / "cub200"
+    raise InputError(
+        "CUB-200 needs embeddings that you supply (2048 values an image, from a ResNet-50): give their file or folder "
+        "with --set dataset=PATH; data/README.md has the format. To try the protocol without: --set "
+        "dataset=permuted-digits --set classes_per_task=5"
+    )

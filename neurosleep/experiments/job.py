@@ -1,0 +1,66 @@
+"""What a worker is given to do: some runs of an experiment, and what comes back."""
+
+import traceback
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from neurosleep.experiments.loading import AnyExperiment
+from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.perform import perform
+from neurosleep.experiments.record import Record, RunId
+from neurosleep.pool import Lost, Progress
+
+
+@dataclass(frozen=True)
+class Failure:
+    """In place of a record: why a run failed, in short and as the whole story."""
+
+    error: str
+    story: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some runs, done one after the other or with their nights together; crosses to worker processes.
+
+    Logs are left in the folder `scratch`; what a run goes on from, if it is stopped, is in the folder `out` of the
+    experiment, unless that is on another machine (None).
+    """
+
+    experiment: AnyExperiment
+    runs: tuple[RunId, ...]
+    data_dir: str | None
+    scratch: Path | None
+    out: Path | None = None
+    device: str = "cpu"
+
+    def do(self, on_progress: Progress) -> list[tuple[RunId, Record | Failure]]:
+        """Do the runs, each on one thread, so that its numbers do not depend on the machine's cores."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            done = perform(
+                self.experiment,
+                self.runs,
+                device=self.device,
+                data_dir=self.data_dir,
+                logs=self.scratch,
+                unfinished=None if self.out is None else ExperimentFolder(self.out).unfinished,
+                on_progress=on_progress,
+            )
+            return [(run, _told(outcome)) for run, outcome in done]
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _told(outcome: Record | Exception) -> Record | Failure:
+    """Return what can cross between processes, as not every exception can."""
+    if isinstance(outcome, Exception):
+        return Failure(f"{type(outcome).__name__}: {outcome}", "".join(traceback.format_exception(outcome)))
+    return outcome
+
+
+Done = Generator[tuple[int, list[tuple[RunId, Record | Failure]] | Lost], None, None]

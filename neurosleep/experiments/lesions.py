@@ -1,0 +1,75 @@
+"""Lesions: what is taken from a network for its nights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.errors import InputError
+
+
+@dataclass(frozen=True)
+class SilencedNeurons:
+    """Some neurons of a population cannot fire during spontaneous replay, as under optogenetic inhibition.
+
+    Parameters
+    ----------
+    population
+        "input", "hidden1", ..., "output".
+    share
+        Of its neurons, drawn at random for each seed, the same in every night of a run.
+    neurons
+        Or their numbers.
+    """
+
+    population: str
+    share: float = 0.0
+    neurons: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise InputError(f"share of silenced neurons must be from 0 to 1, got {self.share!r}")
+        if (self.share > 0) == bool(self.neurons):
+            raise InputError(
+                f"silence a share of {self.population!r} above 0 or neurons by number, one of the two, "
+                f"got share {self.share:g} and {len(self.neurons)} numbers"
+            )
+
+    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
+        """Return the stage under this lesion, for populations of these sizes."""
+        if self.population not in populations:
+            raise InputError(
+                f"there is no population {self.population!r} to silence; there are {', '.join(populations)}"
+            )
+        size = populations[self.population]
+        chosen = self.neurons
+        if self.share:
+            place = list(populations).index(self.population)
+            drawn = np.random.default_rng([seed, place]).choice(size, round(self.share * size), replace=False)
+            chosen = tuple(sorted(drawn.tolist()))
+        already = dict(stage.silenced or {})
+        return replace(
+            stage, silenced={**already, self.population: sorted({*already.get(self.population, ()), *chosen})}
+        )
+
+
+@dataclass(frozen=True)
+class BlockedPotentiation:
+    """No weight grows during spontaneous replay."""
+
+    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
+        """Return the stage under this lesion."""
+        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, inc=0.0))
+
+
+@dataclass(frozen=True)
+class BlockedDepression:
+    """No weight shrinks during spontaneous replay; downscaling is not touched."""
+
+    def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
+        """Return the stage under this lesion."""
+        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, dec=0.0))
+
+
+Lesion = SilencedNeurons | BlockedPotentiation | BlockedDepression
