@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -18,19 +18,17 @@ from torch import nn
 
 from neurosleep import __version__
 from neurosleep.analysis import class_responses, specific_neurons
-from neurosleep.continual import Nights, Stream, learn_jointly, learn_together, learning
+from neurosleep.continual import Nights, Stream, learn, learn_jointly, learn_together
 from neurosleep.continual.learning import night_seed
 from neurosleep.experiments.conditions import DataStream, GenerativeNetwork
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.memory import Memory
-from neurosleep.naps import Nap
-from neurosleep.night import SleepRecord, SpontaneousReplay, fall_asleep, sleep
+from neurosleep.night import Simulate, SleepRecord, SpontaneousReplay, fall_asleep, sleep
 from neurosleep.papers.folder import processor
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_methods import MethodName
 from neurosleep.papers.tripartite_run import accuracies
-from neurosleep.sims.ensemble import Simulation
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.spikes.log import SpikeLog
@@ -46,7 +44,6 @@ SHOWN, SHOWN_STEPS, TOP = 100, 25, 100
 _BATCH = 128  # what an iteration of NREM and REM is counted as, in inputs
 _LIBRARIES = ("torch", "numpy", "numba", "h5py")
 _SIZES = {"mnist-small": 10_000, "mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000, "cross-modal": 120_000}
-_Run = Generator[Nap, Simulation, Record]
 OnProgress = Callable[[float], None]
 
 
@@ -117,18 +114,25 @@ def perform(
     on_progress
         Called with the amount of work just done, in the units of `amount`.
     """
-    going = [_run(experiment, run, data_dir, logs, on_progress) for run in runs]
+    going = [partial(_run, experiment, run, data_dir, logs, on_progress) for run in runs]
+    threads = max(1, len(runs)) if experiment.backend == "cuda" else 1
     with products(experiment.products):
-        for index, outcome in learn_together(going, threads=1):
+        for index, outcome in learn_together(going, threads=threads):
             yield runs[index], outcome
 
 
-def _run(experiment: Experiment, run: RunId, data_dir: str | None, logs: Path | None, on_progress: OnProgress) -> _Run:
+def _run(
+    experiment: Experiment,
+    run: RunId,
+    data_dir: str | None,
+    logs: Path | None,
+    on_progress: OnProgress,
+    simulate: Simulate,
+) -> Record:
     begin = time.perf_counter()
     stream = _stream(experiment.stream, run.seed, data_dir)
     model = experiment.network_of(run.condition).make(*_sizes(stream), run.seed)
     logged = logs is not None and experiment.logged(run) and _replays(experiment, run)
-    do = _generative if isinstance(experiment.network_of(run.condition), GenerativeNetwork) else _relu
     with ExitStack() as stack:
         log = None
         if logs is not None and logged:
@@ -137,7 +141,10 @@ def _run(experiment: Experiment, run: RunId, data_dir: str | None, logs: Path | 
                 log_path(logs, run), _populations(chain), dt=_dt(experiment, run), seed=run.seed, overwrite=True
             )
             stack.enter_context(log)
-        learned = yield from do(experiment, run, stream, model, log, on_progress)
+        if isinstance(experiment.network_of(run.condition), GenerativeNetwork):
+            learned = _generative(experiment, run, stream, model, log, on_progress)
+        else:
+            learned = _relu(experiment, run, stream, model, log, on_progress, simulate)
     return {
         "format": FORMAT,
         "condition": run.condition,
@@ -161,8 +168,14 @@ def _run(experiment: Experiment, run: RunId, data_dir: str | None, logs: Path | 
 
 
 def _relu(
-    experiment: Experiment, run: RunId, stream: Stream, model: nn.Module, log: SpikeLog | None, on_progress: OnProgress
-) -> Generator[Nap, Simulation, dict[str, Any]]:
+    experiment: Experiment,
+    run: RunId,
+    stream: Stream,
+    model: nn.Module,
+    log: SpikeLog | None,
+    on_progress: OnProgress,
+    simulate: Simulate,
+) -> dict[str, Any]:
     """Let a ReLU network learn the stream."""
     condition, trainer = experiment.conditions[run.condition], experiment.training_of(run.condition)
     method = MethodName.parse(condition.method)
@@ -180,16 +193,16 @@ def _relu(
             specific.append(_specific(model, memory, stream, task, tonight, run.seed))
         return tonight
 
-    history = yield from learning(
+    def on_steps(steps: int) -> None:
+        on_progress(steps / STEPS_PER_INPUT)
+
+    nights = Nights(stages, memory, experiment.backend, log=log, on_progress=on_steps, simulate=simulate)
+    history = learn(
         model,
         stream,
         trainer,
         method=method.make(Config(), run.seed),
-        nights=Nights(
-            stages, memory, experiment.backend, log=log, on_progress=lambda n: on_progress(n / STEPS_PER_INPUT)
-        )
-        if condition.night
-        else None,
+        nights=nights if condition.night else None,
         seed=run.seed,
         on_epoch=lambda: on_progress(len(stream.tasks[0].inputs)),
     )
@@ -202,7 +215,7 @@ def _relu(
 
 def _generative(
     experiment: Experiment, run: RunId, stream: Stream, model: Any, log: SpikeLog | None, on_progress: OnProgress
-) -> Generator[Nap, Simulation, dict[str, Any]]:
+) -> dict[str, Any]:
     """Let a generative network learn the stream by its nights."""
     condition, network = experiment.conditions[run.condition], experiment.network_of(run.condition)
     if not isinstance(network, GenerativeNetwork):
@@ -227,7 +240,6 @@ def _generative(
         right = accuracies(learner.network, learner.seen, tests)
         point = {"task_accuracies": right, "accuracy": float(np.dot(right, sizes) / sizes.sum())}
         checkpoints.append({"name": f"T{number}", "task": number, **point})
-    yield from ()
     return {
         "checkpoints": checkpoints,
         "stages": _stages(condition.night, slept, learner.records),
@@ -259,7 +271,7 @@ def _specific(
     found = [(c, part.test_inputs[part.test_labels == c][:SHOWN]) for part in stream.tasks[:task] for c in part.classes]
     inputs = torch.cat([x for _, x in found])
     labels = np.repeat([c for c, _ in found], [len(x) for _, x in found])
-    network = fall_asleep(model, memory, stage)
+    network = fall_asleep(model, memory, stage).network
     own = night_seed(seed, task, 1_000_000)
     responses = class_responses(network, inputs.flatten(1).numpy(), labels, steps=SHOWN_STEPS, seed=own)
     neurons = specific_neurons(responses, top=TOP)
