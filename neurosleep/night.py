@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -14,11 +15,9 @@ from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.layers import stage_weights
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
-from neurosleep.naps import Nap as Nap
-from neurosleep.naps import alone
-from neurosleep.sims.checkpoint import load
+from neurosleep.sims.checkpoint import load, simulate_resumable
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
-from neurosleep.sims.ensemble import Backend, Member, Simulation
+from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.silencing import Silencing, silence
@@ -32,6 +31,44 @@ Precision = Literal["float32", "float64"]
 Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
 
 
+@dataclass(frozen=True, eq=False)
+class Asleep:
+    """A model asleep: all that its simulation depends on.
+
+    Parameters
+    ----------
+    member
+        The spiking network that the model has become, with its drive, plasticity and seed.
+    steps, backend
+        How long it sleeps, and on what; see `simulate_ensemble`.
+    checkpoint
+        Where the night is saved as it goes, or None.
+    on_progress
+        Called with the number of steps just done.
+    """
+
+    member: Member
+    steps: int
+    backend: Backend = "cpu"
+    checkpoint: Path | None = None
+    on_progress: Callable[[int], None] | None = None
+
+    @property
+    def network(self) -> SpikingNetwork:
+        """The spiking network, as it fell asleep."""
+        return self.member.network
+
+    def simulate(self) -> Simulation:
+        """Simulate it by itself."""
+        how: dict[str, Any] = {"backend": self.backend, "on_progress": self.on_progress}
+        if self.checkpoint is None:
+            return simulate_ensemble([self.member], self.steps, **how)[0]
+        return simulate_resumable(self.member, self.steps, self.checkpoint, **how)
+
+
+Simulate = Callable[[Asleep], Simulation]
+
+
 def sleep(
     model: nn.Module,
     memory: Memory | None,
@@ -43,10 +80,11 @@ def sleep(
     precision: Precision | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: Callable[[int], None] | None = None,
+    simulate: Simulate = Asleep.simulate,
 ) -> SleepRecord:
     """Put a trained torch network to sleep for one stage; its weights are changed in place.
 
-    The network is converted (`to_spiking`), simulated, and its weights are written back. Should anything fail or be
+    It falls asleep (`fall_asleep`), is simulated, and wakes up (`wake_up`). Should anything fail or be
     interrupted before the end, the model stays as it was.
 
     Parameters
@@ -70,6 +108,8 @@ def sleep(
         and ends as if it had not been stopped. `log` must then be a path or None.
     on_progress
         Called with the number of steps just done.
+    simulate
+        Who simulates; `learn_together` gives one that simulates several nights at once.
 
     Returns
     -------
@@ -82,86 +122,106 @@ def sleep(
     InputError
         If memory, stage and model do not fit together.
     """
-    return alone(
-        sleeping(
-            model,
-            memory,
-            stage,
-            seed=seed,
-            log=log,
-            backend=backend,
-            precision=precision,
-            checkpoint=checkpoint,
-            on_progress=on_progress,
-        )
-    )
-
-
-def sleeping(
-    model: nn.Module,
-    memory: Memory | None,
-    stage: Stage,
-    *,
-    seed: int = 0,
-    log: SpikeLog | str | os.PathLike[str] | None = None,
-    backend: Backend = "cpu",
-    precision: Precision | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    on_progress: Callable[[int], None] | None = None,
-) -> Generator[Nap, Simulation, SleepRecord]:
-    """Sleep as `sleep` does, but leave it to the caller to simulate: yield what is to be, and take what came out."""
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
-        return _downscale(model, stage, seed, backend, begin)
-    before = fall_asleep(model, memory, stage)
-    if precision is not None:
-        before = before.astype(precision)
-    if checkpoint is not None and isinstance(log, SpikeLog):
-        raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
-    saved = None if checkpoint is None else Path(checkpoint)
-    done = load(saved, before).state.step if saved is not None and saved.exists() else None
-    drive, state = silence(Silencing(stage.silenced or {}), before, stage.drive, stage.streams)
-    with _open_log(log, before, stage, seed, done) as sink:
-        member = Member(
-            before,
-            drive,
-            stage.plasticity,
-            mean_input=None if memory is None else memory.mean_input,
-            seed=seed,
-            state=state,
-            log=sink,
-            downscaling=stage.downscaling,
-            downscale_every=stage.downscale_every,
-            streams=stage.streams,
+        record = _downscale(model, stage, seed, backend)
+    else:
+        asleep = fall_asleep(model, memory, stage, seed=seed, precision=precision)
+        if checkpoint is not None and isinstance(log, SpikeLog):
+            raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
+        saved = None if checkpoint is None else Path(checkpoint)
+        done = load(saved, asleep.network).state.step if saved is not None and saved.exists() else None
+        with _open_log(log, asleep.network, stage, seed, done) as sink:
+            member = replace(asleep.member, log=sink)
+            asleep = Asleep(member, stage.steps, backend, saved, on_progress)
+            simulation = simulate(asleep)
+        record = wake_up(model, stage, asleep, simulation)
+    return replace(record, seconds=time.perf_counter() - begin)
+
+
+def fall_asleep(
+    model: nn.Module,
+    memory: Memory | None,
+    stage: SpontaneousReplay,
+    *,
+    seed: int = 0,
+    precision: Precision | None = None,
+) -> Asleep:
+    """Convert a model to the spiking network that it becomes for a stage of sleep; the model is not changed.
+
+    Raises
+    ------
+    ConversionError
+        If the model cannot be converted.
+    InputError
+        If the memory has seen nothing, or does not fit.
+    """
+    if memory is None or memory.calibration is None:
+        raise InputError(
+            f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-        result = yield Nap(member, stage.steps, backend, saved, on_progress)
-    write_back(result.network, model)
-    totals = (int(counts.sum()) for counts in result.spike_counts)
+    network = to_spiking(
+        model,
+        memory.calibration,
+        normalization=stage.normalization,
+        thresholds=stage.thresholds,
+        gain_scale=stage.gain_scale,
+        decay=stage.decay,
+        inhibition=stage.inhibition,
+        dt=stage.dt,
+        plastic=stage.plastic,
+        sharing=stage.sharing,
+    )
+    if precision is not None:
+        network = network.astype(precision)
+    drive, state = silence(Silencing(stage.silenced or {}), network, stage.drive, stage.streams)
+    member = Member(
+        network,
+        drive,
+        stage.plasticity,
+        mean_input=memory.mean_input,
+        seed=seed,
+        state=state,
+        downscaling=stage.downscaling,
+        downscale_every=stage.downscale_every,
+        streams=stage.streams,
+    )
+    return Asleep(member, stage.steps)
+
+
+def wake_up(model: nn.Module, stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
+    """Write what sleep made of the weights back into the model, in place; say what happened.
+
+    The record's `seconds` are 0: only `sleep` knows them.
+    """
+    before = asleep.network
+    write_back(simulation.network, model)
+    totals = (int(counts.sum()) for counts in simulation.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
     return SleepRecord(
         stage=stage.name,
         steps=stage.steps,
         dt=before.dt,
-        seed=seed,
-        backend=backend,
+        seed=asleep.member.seed,
+        backend=asleep.backend,
         precision=str(before.dtype),
-        seconds=time.perf_counter() - begin,
+        seconds=0.0,
         spikes=spikes,
         rates={p: n / before.populations[p] / duration if duration else 0.0 for p, n in spikes.items()},
         weight_changes=[
             weight_change(old.name, old.weights, new.weights)
-            for old, new in zip(before.layers, result.network.layers, strict=True)
+            for old, new in zip(before.layers, simulation.network.layers, strict=True)
         ],
         kind=type(stage).__name__,
         populations=before.populations,
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
-        synaptic_operations=synaptic_operations(before, result.spike_counts),
+        synaptic_operations=synaptic_operations(before, simulation.spike_counts),
     )
 
 
 def _downscale(
-    model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend, begin: float
+    model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale all layers of weights, which needs neither spikes nor a memory."""
     stages = weight_stages(model)
@@ -177,39 +237,11 @@ def _downscale(
         seed=seed,
         backend=backend,
         precision=str(before[0].dtype),
-        seconds=time.perf_counter() - begin,
+        seconds=0.0,
         spikes=dict.fromkeys(populations, 0),
         rates=dict.fromkeys(populations, 0.0),
         weight_changes=[weight_change(*change) for change in zip(names, before, after, strict=True)],
         kind=type(stage).__name__,
-    )
-
-
-def fall_asleep(model: nn.Module, memory: Memory | None, stage: SpontaneousReplay) -> SpikingNetwork:
-    """Return the spiking network that a model becomes for a stage of sleep.
-
-    Raises
-    ------
-    ConversionError
-        If the model cannot be converted.
-    InputError
-        If the memory has seen nothing, or does not fit.
-    """
-    if memory is None or memory.calibration is None:
-        raise InputError(
-            f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
-        )
-    return to_spiking(
-        model,
-        memory.calibration,
-        normalization=stage.normalization,
-        thresholds=stage.thresholds,
-        gain_scale=stage.gain_scale,
-        decay=stage.decay,
-        inhibition=stage.inhibition,
-        dt=stage.dt,
-        plastic=stage.plastic,
-        sharing=stage.sharing,
     )
 
 

@@ -1,6 +1,6 @@
 """Continual learning: streams of tasks, and ways to learn them."""
 
-from neurosleep.continual.learning import Checkpoint, History, Nights, evaluate, learn, learn_jointly, learning
+from neurosleep.continual.learning import Checkpoint, History, Nights, evaluate, learn, learn_jointly
 from neurosleep.continual.stream import Stream, Task, class_incremental, task_order
 from neurosleep.continual.together import learn_together
 
@@ -15,6 +15,5 @@ __all__ = [
     "learn",
     "learn_jointly",
     "learn_together",
-    "learning",
     "task_order",
 ]

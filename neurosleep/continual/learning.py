@@ -1,6 +1,6 @@
 """Learning a stream of tasks: sequentially, jointly, or with sleep after each task."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,9 @@ from torch import nn
 
 from neurosleep.continual.methods.base import Method
 from neurosleep.continual.stream import Stream
-from neurosleep.continual.together import learn_together as learn_together
 from neurosleep.memory import Memory
-from neurosleep.naps import Nap, alone
-from neurosleep.night import Precision, SleepRecord, Stage, sleeping
-from neurosleep.sims.ensemble import Backend, Simulation
+from neurosleep.night import Asleep, Precision, Simulate, SleepRecord, Stage, sleep
+from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
 
@@ -85,6 +83,8 @@ class Nights:
         An open spike log for all nights, or None.
     on_progress
         Called with the number of steps just slept.
+    simulate
+        Who simulates, as in `sleep`.
     """
 
     stages: Callable[[int], list[Stage]]
@@ -93,6 +93,7 @@ class Nights:
     precision: Precision | None = None
     log: SpikeLog | None = None
     on_progress: Callable[[int], None] | None = None
+    simulate: Simulate = Asleep.simulate
 
 
 def learn(
@@ -127,35 +128,6 @@ def learn(
     on_epoch, on_checkpoint
         Called after every epoch, and with the accuracies and the model after every training and every night.
     """
-    return alone(
-        learning(
-            model,
-            stream,
-            trainer,
-            method=method,
-            nights=nights,
-            seed=seed,
-            on_epoch=on_epoch,
-            on_checkpoint=on_checkpoint,
-        )
-    )
-
-
-def learning(
-    model: nn.Module,
-    stream: Stream,
-    trainer: Trainer | Callable[[int], Trainer],
-    *,
-    method: Method | None = None,
-    nights: Nights | None = None,
-    seed: int = 0,
-    on_epoch: Callable[[], None] | None = None,
-    on_checkpoint: Callable[[Checkpoint, nn.Module], None] | None = None,
-) -> Generator[Nap, Simulation, History]:
-    """Learn as `learn` does, but leave it to the caller to simulate the nights: for `learn_together`.
-
-    Until it ends, torch's global random state is its own, also while it waits for a simulation.
-    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -180,7 +152,7 @@ def learning(
             if nights is not None:
                 nights.memory.observe(model, task.inputs)
                 for index, stage in enumerate(nights.stages(number)):
-                    record = yield from sleeping(
+                    record = sleep(
                         model,
                         nights.memory,
                         stage,
@@ -189,6 +161,7 @@ def learning(
                         backend=nights.backend,
                         precision=nights.precision,
                         on_progress=nights.on_progress,
+                        simulate=nights.simulate,
                     )
                     history.nights.append(record)
                 method.consolidate(model, task)

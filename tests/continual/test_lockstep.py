@@ -1,7 +1,9 @@
 """Learnings at a time: each as it would be alone, whatever the others do."""
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,16 @@ import torch
 from torch import nn
 
 import neurosleep as ns
-from neurosleep.continual import History, Nights, Stream, class_incremental, learn, learn_together, learning
+from neurosleep.continual import History, Nights, Stream, class_incremental, learn, learn_together, together
 from neurosleep.continual.methods.ewc import EWC
-from neurosleep.naps import Nap, alone
 from neurosleep.networks import relu_network
-from neurosleep.night import sleeping
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.night import Asleep, Simulate
+from neurosleep.sims.ensemble import Simulation, simulate_ensemble
 from neurosleep.training import Trainer
 
 SIZES = {"input": 24, "hidden1": 30, "output": 6}
 REPLAY = ns.SpontaneousReplay(150, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.002), gain_scale=2.0, name="replay")
+NOISE = ns.UniformNoise(5.0)
 
 
 def stream() -> Stream:
@@ -45,36 +47,44 @@ class Run:
     stages: list[Any] | None = None
     ewc: bool = False
     log: Path | None = None
+    backend: Any = "cpu"
     model: nn.Module = field(init=False)
+    spikes: Any = None
     slept: list[int] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     on_epoch: Callable[[], None] | None = None
 
-    def arguments(self) -> dict[str, Any]:
+    def learn(self, simulate: Simulate = Asleep.simulate) -> History:
         self.model = relu_network(
             (24, 30, 6), dropout=0.3, init=0.1, generator=torch.Generator().manual_seed(self.seed)
         )
         nights = None
         if self.stages is not None:
             self.memory = ns.Memory()
-            spikes = None if self.log is None else ns.SpikeLog(self.log, SIZES, dt=0.001, membranes_every=40)
-            self.spikes = spikes
-            nights = Nights(lambda _: self.stages or [], self.memory, log=spikes, on_progress=self.slept.append)
-        return {
-            "model": self.model,
-            "stream": STREAM,
-            "trainer": Trainer(epochs=2, batch_size=10),
-            "method": EWC(50.0) if self.ewc else None,
-            "nights": nights,
-            "seed": self.seed,
-            "on_epoch": self.on_epoch or (lambda: self.epochs.append(1)),
-        }
+            if self.log is not None:
+                self.spikes = ns.SpikeLog(self.log, SIZES, dt=0.001, membranes_every=40)
+            nights = Nights(
+                lambda _: self.stages or [],
+                self.memory,
+                self.backend,
+                log=self.spikes,
+                on_progress=self.slept.append,
+                simulate=simulate,
+            )
+        return learn(
+            self.model,
+            STREAM,
+            Trainer(epochs=2, batch_size=10),
+            method=EWC(50.0) if self.ewc else None,
+            nights=nights,
+            seed=self.seed,
+            on_epoch=self.on_epoch or (lambda: self.epochs.append(1)),
+        )
 
     def left(self, history: History | Exception) -> Any:
         """Everything that came out, but for times."""
         assert isinstance(history, History)
         if self.log is not None:
-            assert self.spikes is not None
             self.spikes.close()
         values = history.to_dict()
         for night in values["nights"]:
@@ -107,13 +117,12 @@ def test_each_as_if_alone(threads: int | None, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     (tmp_path / "together").mkdir()
     by_themselves = runs(tmp_path / "alone")
-    expected = [run.left(learn(**run.arguments())) for run in by_themselves]
-    together = runs(tmp_path / "together")
-    going = [learning(**run.arguments()) for run in together]
+    expected = [run.left(run.learn()) for run in by_themselves]
+    all_runs = runs(tmp_path / "together")
     before = torch.get_rng_state()
     outcomes: dict[int, Any] = {}
-    for index, outcome in learn_together(going, threads=threads):
-        outcomes[index] = together[index].left(outcome)
+    for index, outcome in learn_together([run.learn for run in all_runs], threads=threads):
+        outcomes[index] = all_runs[index].left(outcome)
         assert torch.equal(torch.get_rng_state(), before)  # of whoever asked
         torch.rand(1)  # and what is drawn meanwhile does not matter
         before = torch.get_rng_state()
@@ -130,20 +139,17 @@ def test_a_learning_that_fails_does_not_sink_the_others(tmp_path: Path) -> None:
         raise RuntimeError("in training")
 
     far = ns.SpontaneousReplay(150, ns.MaskedMeanRate(60.0), None)  # of another image size
-    bad_log = Run(seed=1, stages=[REPLAY], log=tmp_path / "bad.h5")
+    bad_log = Run(seed=1, stages=[REPLAY], log=tmp_path / "bad.h5", on_epoch=lambda: bad_log.spikes.close())
     wrong = Run(seed=0, stages=[REPLAY, far], log=tmp_path / "wrong.h5")
     all_runs = [Run(seed=0, stages=[REPLAY]), wrong, Run(seed=2, stages=[REPLAY], on_epoch=broken), bad_log]
     expected = Run(seed=0, stages=[REPLAY])
-    alone_values = expected.left(learn(**expected.arguments()))
+    alone_values = expected.left(expected.learn())
     for threads in (1, 4):
         for run in all_runs:
             run.slept.clear(), run.epochs.clear()
             if run.log is not None:
                 run.log.unlink(missing_ok=True)
-        going = [learning(**run.arguments()) for run in all_runs]
-        assert bad_log.spikes is not None
-        bad_log.spikes.close()
-        outcomes = dict(learn_together(going, threads=threads))
+        outcomes = dict(learn_together([run.learn for run in all_runs], threads=threads))
         assert all_runs[0].left(outcomes[0]) == alone_values
         assert isinstance(outcomes[1], ns.InputError)
         assert "784 pixels, but the network has 24 inputs" in str(outcomes[1])
@@ -151,37 +157,65 @@ def test_a_learning_that_fails_does_not_sink_the_others(tmp_path: Path) -> None:
         assert repr(outcomes[2]) == "RuntimeError('in training')"
         assert isinstance(outcomes[3], ns.InputError)
         assert "bad.h5 is closed" in str(outcomes[3])
-        assert wrong.spikes is not None
         wrong.spikes.close()
 
 
-def test_a_failed_night_is_felt_where_it_is_slept() -> None:
-    """What drives a nap sees its error, so that it can clean up, or go on without."""
-    cleaned: list[str] = []
+def napping(drive: Any = None, **how: Any) -> ns.SleepRecord:
+    """Sleep once."""
+    model = relu_network((24, 30, 6), generator=torch.Generator().manual_seed(0))
+    memory = ns.Memory()
+    memory.observe(model, STREAM.joint_inputs)
+    return ns.sleep(model, memory, ns.SpontaneousReplay(how.pop("steps", 50), drive or NOISE, None), **how)
 
-    def careful(drive: ns.RecordedSpikes | ns.UniformNoise) -> Generator[Nap, Simulation, str]:
-        model = relu_network((24, 30, 6), generator=torch.Generator().manual_seed(0))
-        memory = ns.Memory()
-        memory.observe(model, STREAM.joint_inputs)
-        try:
-            record = yield from sleeping(model, memory, ns.SpontaneousReplay(50, drive, None))
-        except ns.InputError as error:
-            return f"awake: {error}"
-        finally:
-            cleaned.append("clean")
-        return f"slept {record.steps}"
+
+def test_a_failed_night_is_felt_where_it_is_slept() -> None:
+    """Who sleeps sees the error of a night, so that it can clean up, or go on without."""
+
+    def careful(drive: ns.RecordedSpikes | ns.UniformNoise) -> Callable[[Simulate], str]:
+        def learning(simulate: Simulate) -> str:
+            try:
+                return f"slept {napping(drive, simulate=simulate).steps}"
+            except ns.InputError as error:
+                return f"awake: {error}"
+
+        return learning
 
     short = ns.RecordedSpikes(np.zeros((20, 24)))
     for threads in (1, 2):
-        outcomes = dict(learn_together([careful(short), careful(ns.UniformNoise(5.0))], threads=threads))
+        outcomes = dict(learn_together([careful(short), careful(NOISE)], threads=threads))
         assert outcomes == {
             0: "awake: the recorded input has 20 steps, but step 50 was asked for",
             1: "slept 50",
         }
-    assert cleaned == ["clean"] * 4
-    with pytest.raises(ns.InputError, match="has 20 steps"):
-        alone(careful(short))
-    assert len(cleaned) == 5
+    assert careful(short)(Asleep.simulate) == outcomes[0]
+
+
+@pytest.mark.parametrize("threads", [5, 7])
+def test_nights_of_one_shape_are_one_ensemble(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the GPU is a CPU; what the GPU makes of it is in tests/cuda."""
+    sizes: list[int] = []
+
+    def ensemble(members: list[ns.Member], steps: int, *, backend: str, **how: Any) -> list[Simulation]:
+        assert backend == "cuda"
+        assert threading.current_thread() is threading.main_thread()
+        sizes.append(len(members))
+        return simulate_ensemble(members, steps, **how)
+
+    monkeypatch.setattr(together, "simulate_ensemble", ensemble)
+    longer = replace(REPLAY, steps=1200)
+    nights = [[REPLAY], [longer], [REPLAY], [longer, REPLAY], [REPLAY], [REPLAY], [REPLAY, REPLAY]]
+    expected = [Run(seed=seed, stages=stages) for seed, stages in enumerate(nights)]
+    values = [run.left(run.learn()) for run in expected]
+    runs = [Run(seed=seed, stages=stages, backend="cuda") for seed, stages in enumerate(nights)]
+    for index, outcome in learn_together([run.learn for run in runs], threads=threads):
+        assert not isinstance(outcome, Exception)
+        assert all(night.backend == "cuda" for night in outcome.nights)
+        outcome.nights = [replace(night, backend="cpu") for night in outcome.nights]
+        left, same = runs[index].left(outcome), values[index]
+        assert (left[:2], sum(left[2]), left[3]) == (same[:2], sum(same[2]), same[3])
+    assert sum(sizes) == sum(3 * len(stages) for stages in nights)  # three tasks
+    if threads == 7:  # six rounds: REPLAY and longer in the first three and the fifth, REPLAY alone in the others
+        assert sorted(sizes) == sorted([5, 2, 6, 1, 5, 2, 2, 1, 1, 2])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -189,17 +223,14 @@ def test_ctrl_c_ends_all(threads: int, tmp_path: Path) -> None:
     def stop(_: int) -> None:
         raise KeyboardInterrupt
 
-    def others(index: int) -> Generator[Nap, Simulation, None]:
-        model = relu_network((24, 30, 6), generator=torch.Generator().manual_seed(0))
-        memory = ns.Memory()
-        memory.observe(model, STREAM.joint_inputs)
-        stage = ns.SpontaneousReplay(10**7, ns.UniformNoise(5.0), None)
+    def other(index: int) -> Callable[[Simulate], ns.SleepRecord]:
         on_progress = stop if index == 1 or threads == 1 else None
-        yield from sleeping(model, memory, stage, log=tmp_path / f"{threads}-{index}.h5", on_progress=on_progress)
+        log = tmp_path / f"{threads}-{index}.h5"
+        return lambda simulate: napping(steps=10**7, log=log, on_progress=on_progress, simulate=simulate)
 
     state = torch.get_rng_state()
     with pytest.raises(KeyboardInterrupt):
-        list(learn_together([others(0), others(1), others(2)], threads=threads))
+        list(learn_together([other(0), other(1), other(2)], threads=threads))
     assert torch.equal(torch.get_rng_state(), state)
     with ns.SpikeReader(tmp_path / f"{threads}-0.h5") as log:  # closed where it was
         assert not log.complete
@@ -207,14 +238,27 @@ def test_ctrl_c_ends_all(threads: int, tmp_path: Path) -> None:
     assert not (tmp_path / f"{threads}-2.h5").exists()
 
 
-def test_whoever_looks_away_ends_all(tmp_path: Path) -> None:
-    going = [learning(**Run(seed=seed, stages=[REPLAY]).arguments()) for seed in range(4)]
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_whoever_looks_away_ends_all(backend: Any, tmp_path: Path) -> None:
+    """Those that sleep for ever, and those that wait for the others on a GPU."""
+    ended: list[int] = []
+
+    def endless(index: int) -> Callable[[Simulate], Any]:
+        def learning(simulate: Simulate) -> Any:
+            try:
+                return None if index == 0 else napping(steps=10**9, backend=backend, simulate=simulate)
+            finally:
+                ended.append(index)
+
+        return learning
+
     state = torch.get_rng_state()
-    outcomes = learn_together(going, threads=2)
-    next(outcomes)
+    outcomes = learn_together([endless(index) for index in range(3)] + [lambda simulate: time.sleep(1)], threads=4)
+    assert next(outcomes) == (0, None)
     outcomes.close()
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(learning.gi_frame is None for learning in going)
+    assert set(ended) <= {0, 1, 2}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("learning")]
 
 
 def test_wrong_number_of_threads() -> None:

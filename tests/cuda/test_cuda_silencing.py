@@ -1,6 +1,6 @@
 """Silenced neurons, and nights of several learnings, on the `cuda` backend."""
 
-from collections.abc import Generator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,29 +8,32 @@ import torch
 
 import neurosleep as ns
 from neurosleep.continual import learn_together
-from neurosleep.naps import Nap
 from neurosleep.networks import relu_network
-from neurosleep.night import SleepRecord, sleeping
+from neurosleep.night import Simulate
 from neurosleep.sims.ensemble import Simulation
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 
 X = np.random.default_rng(1).random((60, 16), dtype=np.float32)
-Sleep = Generator[Nap, Simulation, tuple[SleepRecord, list[bytes], list[int]]]
+Sleep = Callable[[Simulate], tuple[ns.SleepRecord, list[bytes], list[int]]]
 
 
 def one(
     backend: str, seed: int, silenced: dict[str, list[int]] | None = None, steps: int = 16, hidden: int = 9
 ) -> Sleep:
-    """Sleep for one short night; its record, the weights after it, and the progress told."""
+    """Return what sleeps for one short night, and gives its record, the weights after it, and the progress told."""
     model = relu_network((16, hidden, 5), init=0.5, generator=torch.Generator().manual_seed(seed))
     memory = ns.Memory()
     memory.observe(model, X)
     rule = ns.GatedHebbian(0.02, 0.004)
     stage = ns.SpontaneousReplay(steps, ns.MeanRate(400.0), rule, gain_scale=3.0, decay=0.2, silenced=silenced)
     told: list[int] = []
-    record = yield from sleeping(model, memory, stage, seed=seed, backend=backend, on_progress=told.append)
-    return record, [p.detach().numpy().tobytes() for p in model.parameters()], told
+
+    def sleep(simulate: Simulate) -> tuple[ns.SleepRecord, list[bytes], list[int]]:
+        record = ns.sleep(model, memory, stage, seed=seed, backend=backend, on_progress=told.append, simulate=simulate)
+        return record, [p.detach().numpy().tobytes() for p in model.parameters()], told
+
+    return sleep
 
 
 def sleeps(backend: str) -> list[Sleep]:
@@ -40,7 +43,7 @@ def sleeps(backend: str) -> list[Sleep]:
 
 def test_together_and_silenced_as_on_the_cpu() -> None:
     expected = dict(learn_together(sleeps("cpu")))
-    outcomes = dict(learn_together(sleeps("cuda"), threads=1))
+    outcomes = dict(learn_together(sleeps("cuda"), threads=4))
     for index, outcome in outcomes.items():
         other = expected[index]
         assert not isinstance(outcome, Exception)
@@ -53,7 +56,9 @@ def test_together_and_silenced_as_on_the_cpu() -> None:
 
 def test_one_that_will_not_do_leaves_its_ensemble() -> None:
     outcomes = dict(
-        learn_together([one("cuda", 1, steps=4), one("cuda", 2, {"output": [9]}, 4), one("cuda", 3, steps=4)])
+        learn_together(
+            [one("cuda", 1, steps=4), one("cuda", 2, {"output": [9]}, 4), one("cuda", 3, steps=4)], threads=3
+        )
     )
     assert [isinstance(outcomes[i], Exception) for i in range(3)] == [False, True, False]
 
@@ -68,7 +73,7 @@ def test_an_ensemble_that_cannot_begin_is_simulated_one_by_one(monkeypatch: pyte
         raise ns.BackendError("the GPU has no room")
 
     monkeypatch.setattr(together, "simulate_ensemble", too_large)
-    outcomes = dict(learn_together([one("cuda", 1, steps=4), one("cuda", 2, steps=4)]))
+    outcomes = dict(learn_together([one("cuda", 1, steps=4), one("cuda", 2, steps=4)], threads=2))
     assert sizes == [2]
     assert simulate is not together.simulate_ensemble
     assert [outcomes[i][0].steps for i in range(2)] == [4, 4]  # type: ignore[index]
