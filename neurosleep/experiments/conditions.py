@@ -19,8 +19,7 @@ from neurosleep.papers.streams import labelled_arrays, make_stream
 from neurosleep.sims.errors import InputError
 from neurosleep.training import Trainer
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import NREM, Interleaved, Stage, Training
+from neurosleep.tripartite.stages import NREM, Interleaved, Settings, Stage, Training
 
 Backend = Literal["cpu", "cuda", "reference"]
 DATASETS = ("mnist-small", "mnist", "fashion-mnist", "cifar10", "cross-modal")

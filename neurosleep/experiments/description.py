@@ -26,8 +26,7 @@ from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import NREM, REM, Interleaved
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
 _DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
 _RULES = (Hebbian, GatedHebbian)

@@ -18,6 +18,7 @@ from neurosleep import data
 from neurosleep.continual import Nights, Stream, class_incremental, learn, learn_jointly
 from neurosleep.figures.stream import draw_stream, seen_accuracy
 from neurosleep.figures.tripartite import draw_all
+from neurosleep.memory import FeatureMemory
 from neurosleep.papers.base import RunContext, mean_and_sd
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_methods import MethodName
@@ -26,7 +27,6 @@ from neurosleep.papers.tripartite_run import learn_by_nights
 from neurosleep.sims.errors import InputError
 from neurosleep.training import products
 from neurosleep.tripartite.network import ReplayNetwork
-from neurosleep.tripartite.rates import FeatureMemory
 from neurosleep.tripartite.trace_reader import RunTrace, read_trace
 
 

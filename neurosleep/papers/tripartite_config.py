@@ -16,8 +16,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.training import Products, Trainer
 from neurosleep.tripartite.network import Architecture
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import NREM, REM, Interleaved, Night, Stage, Targets
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Night, Settings, Stage, Targets
 
 PRUNED = (0.0, 0.25, 0.5, 0.75, 0.9)
 PAPER = tuple(f"p{p:g}{rem}" for rem in ("", "+rem") for p in PRUNED)

@@ -10,78 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
+from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import ReplayNetwork
-from neurosleep.tripartite.rates import FeatureMemory
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import Night, Stage, StageRecord, Training
-from neurosleep.tripartite.state import load, save
+from neurosleep.tripartite.stages import Night, Settings, Stage, StageRecord, Training
+from neurosleep.tripartite.state import State
 from neurosleep.tripartite.step import PARTS, replay_losses
-
-__all__ = ["Learner", "Settings", "StageRecord"]
 
 CHECK = 100
 """Iterations between two looks at whether loss and weights are finite."""
 OnIteration = Callable[[int, ReplayNetwork], None]
 
 
-class Learner:
-    """A network with all that its learning needs: optimizer, random numbers, generator, and where it is.
-
-    Parameters
-    ----------
-    network
-        On the device where it is to learn; changed in place.
-    settings
-        How it is trained.
-    seed
-        Of batches, dreams and noise.
-
-    Attributes
-    ----------
-    task
-        Number of tasks begun.
-    seen
-        Classes of all tasks begun, in the order in which they came, int64.
-    records
-        One for each stage that is finished, in order.
-    generator
-        What dreams; None before the second task.
-    memory
-        What `SpontaneousReplay` may know of the past.
-    optimizer, random
-        Adam, and all random numbers but those of spontaneous replay.
-    stage, iteration, seconds, totals
-        Stages finished in this task's night; of the one that is not, steps done, time taken, sums of the losses.
-    n_old
-        Classes of the tasks before this one.
-    """
+class Learner(State):
+    """Learns task by task; what it needs for that, and how it is made, is its `State`."""
 
     def __init__(self, network: ReplayNetwork, settings: Settings | None = None, seed: int = 0) -> None:
-        self.network = network
-        self.settings = settings or Settings()
-        self.seed = seed
-        self.task = 0
-        self.seen = torch.zeros(0, dtype=torch.int64, device=next(network.parameters()).device)
-        self.records: list[StageRecord | SleepRecord] = []
-        self.generator: Generator | None = None
-        self.memory = FeatureMemory()
-        self._device = next(network.parameters()).device
+        super().__init__(network, settings, seed)
         weights = self.settings.reconstruction_weight, self.settings.divergence_weight / self.settings.divergence_scale
-        self._weights = torch.tensor([*weights, 1.0], device=self._device)
-        self._generator_weights = torch.tensor([*weights, 0.0], device=self._device)
-        self.random = torch.Generator(self._device).manual_seed(seed)
-        self.optimizer = self._adam()
-        self.n_old = 0
-        self.stage = 0  # of the night of this task
-        self.iteration = 0  # of this stage
-        self.seconds = 0.0  # in this stage
-        self.totals = torch.zeros(3, device=self._device)
+        self._weights = torch.tensor([*weights, 1.0], device=self.device)
+        self._generator_weights = torch.tensor([*weights, 0.0], device=self.device)
         self._good: tuple[Any, torch.Tensor, tuple[int, int, float, int]] | None = None
 
     def begin_task(self, classes: list[int]) -> None:
@@ -99,12 +51,12 @@ class Learner:
         if not classes or len(set(classes)) < len(classes):
             raise InputError(f"a task needs classes, each once, got {classes}")
         self.n_old = len(self.seen)
-        self.seen = torch.cat([self.seen, torch.tensor(classes, device=self._device)])
+        self.seen = torch.cat([self.seen, torch.tensor(classes, device=self.device)])
         self.task += 1
         self.stage = self.iteration = 0
         self._copy_generator()
         if self.settings.reset_adam:
-            self.optimizer = self._adam()
+            self.optimizer = self.new_optimizer()
 
     def learn_task(
         self, inputs: torch.Tensor, labels: torch.Tensor, number: int, stages: Night | Sequence[Stage], **options: Any
@@ -121,15 +73,6 @@ class Learner:
             self._check_inputs(inputs, labels)
             self.begin_task(sorted(set(labels.tolist())))
         self.sleep(night, inputs, labels, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of this learner to a file, see `neurosleep.tripartite.state.save`."""
-        save(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Learner":
-        """Return the learner that `save` wrote, see `neurosleep.tripartite.state.load`."""
-        return load(path, device)
 
     def sleep(
         self,
@@ -209,7 +152,7 @@ class Learner:
                         self._look(f"stage {stage.name}, by iteration {self.iteration}")
                         now = time.perf_counter()
                         self.seconds += now - begin
-                        save(self, checkpoint)
+                        self.save(checkpoint)
                         begin, saved = now, time.monotonic()
                 self.seconds += time.perf_counter() - begin
                 self._finish(stage)
@@ -221,11 +164,11 @@ class Learner:
             self.stage += 1
             self._look(f"after stage {stage.name}")
         if checkpoint is not None:
-            save(self, checkpoint)
+            self.save(checkpoint)
 
     def _step(self, stage: Training, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Do one step of the optimizer; return the losses."""
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
             total = replay_losses(self, stage, inputs, labels)
         if total is None:
             return torch.zeros_like(self.totals)
@@ -268,21 +211,16 @@ class Learner:
     def _night_seed(self) -> int:
         return int(np.random.SeedSequence([self.seed, self.task, self.stage]).generate_state(1, np.uint64)[0])
 
-    def _adam(self) -> torch.optim.Adam:
-        fused = True if self._device.type in ("cpu", "cuda") else None
-        rate = self.settings.learning_rate
-        return torch.optim.Adam(self.network.parameters(), lr=rate, betas=(0.9, 0.999), fused=fused)
-
     def _check_inputs(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         features = self.network.architecture.features
         if inputs.ndim != 2 or inputs.shape[1] != features or len(inputs) == 0 or labels.shape != inputs.shape[:1]:
             raise InputError(
                 f"expected inputs (n, {features}) and labels (n,), got {tuple(inputs.shape)} and {tuple(labels.shape)}"
             )
-        if not inputs.device == labels.device == self._device:
+        if not inputs.device == labels.device == self.device:
             raise InputError(
                 f"put all on one device: inputs are on {inputs.device}, labels on {labels.device}, "
-                f"the network on {self._device}"
+                f"the network on {self.device}"
             )
         if not torch.isfinite(inputs).all():
             raise InputError("inputs hold values that are not finite: look at the features and how they were scaled")
