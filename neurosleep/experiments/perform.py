@@ -29,13 +29,13 @@ from neurosleep.night import SleepRecord, SpontaneousReplay, fall_asleep, sleep
 from neurosleep.papers.folder import processor
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_methods import MethodName
-from neurosleep.papers.tripartite_run import accuracies
 from neurosleep.sims.ensemble import Simulation
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import products
 from neurosleep.tripartite.learner import Learner
+from neurosleep.tripartite.looking import accuracies
 from neurosleep.tripartite.network import ReplayNetwork
 from neurosleep.tripartite.stages import Night, StageRecord, Training
 

@@ -184,13 +184,6 @@ class NightName:
             rule = MagnitudePruning(value)
         return cls(text, rule, found["rem"] is not None, found["src"] is not None)
 
-    @property
-    def pruned(self) -> float | None:
-        """Share p that is pruned before a task, 0 for none; None if something else is done."""
-        if self.downscaling is None:
-            return 0.0
-        return self.downscaling.fraction if isinstance(self.downscaling, MagnitudePruning) else None
-
     def night(self, config: TripartiteConfig, task: int) -> Night:
         """Return what a task is learned by."""
         nrem = NREM(config.iterations, config.batch_size, config.imagined)

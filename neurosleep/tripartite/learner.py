@@ -17,6 +17,7 @@ from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import ReplayNetwork
+from neurosleep.tripartite.rows import Row
 from neurosleep.tripartite.stages import Night, Settings, Stage, StageRecord, Training
 from neurosleep.tripartite.state import State
 from neurosleep.tripartite.step import PARTS, replay_losses
@@ -34,7 +35,7 @@ class Learner(State):
         weights = self.settings.reconstruction_weight, self.settings.divergence_weight / self.settings.divergence_scale
         self._weights = torch.tensor([*weights, 1.0], device=self.device)
         self._generator_weights = torch.tensor([*weights, 0.0], device=self.device)
-        self._good: tuple[Any, torch.Tensor, tuple[int, int, float, int]] | None = None
+        self._good: tuple[Any, torch.Tensor, dict[str, list[Row]], tuple[int, int, float, int]] | None = None
 
     def begin_task(self, classes: list[int]) -> None:
         """Go on to a task of new classes.
@@ -129,11 +130,11 @@ class Learner(State):
         if self.network.architecture.class_means and (self.stage, self.iteration) == (0, 0):
             self.network.keep_means(inputs, labels)
         self._good = None
-        self._look("before its first step")
+        self._keep_if_finite("before its first step")
         stages = list(night)
         if self.stage > len(stages):
             raise InputError(f"this learner is in stage {self.stage + 1} of its night, but the night has {len(stages)}")
-        done = sum(s.iterations for s in stages[: self.stage] if isinstance(s, Training)) + self.iteration
+        done = self.steps_done(night)
         saved = time.monotonic()
         while self.stage < len(stages):
             stage = stages[self.stage]
@@ -144,12 +145,12 @@ class Learner(State):
                     self.iteration += 1
                     done += 1
                     last = self.iteration == stage.iterations
-                    if self.iteration % CHECK == 0 or last:
-                        self._look(f"stage {stage.name}, by iteration {self.iteration}")
                     if on_iteration is not None and (done % every == 0 or last):
                         on_iteration(done, self.network)
-                    if checkpoint is not None and time.monotonic() - saved >= checkpoint_every:
-                        self._look(f"stage {stage.name}, by iteration {self.iteration}")
+                    due = checkpoint is not None and time.monotonic() - saved >= checkpoint_every
+                    if due or last or self.iteration % CHECK == 0:
+                        self._keep_if_finite(f"stage {stage.name}, by iteration {self.iteration}")
+                    if checkpoint is not None and due:
                         now = time.perf_counter()
                         self.seconds += now - begin
                         self.save(checkpoint)
@@ -162,9 +163,14 @@ class Learner(State):
                 if on_iteration is not None:
                     on_iteration(done, self.network)
             self.stage += 1
-            self._look(f"after stage {stage.name}")
+            self._keep_if_finite(f"after stage {stage.name}")
         if checkpoint is not None:
             self.save(checkpoint)
+
+    def steps_done(self, night: Night) -> int:
+        """Return the steps of the optimizer that were done in this task, which is learned by a night."""
+        before = list(night)[: self.stage]
+        return sum(stage.iterations for stage in before if isinstance(stage, Training)) + self.iteration
 
     def _step(self, stage: Training, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Do one step of the optimizer; return the losses."""
@@ -233,15 +239,17 @@ class Learner(State):
                 f"label {int(wrong[0])} is not a class of this task, {new.tolist()}: begin_task comes first"
             )
 
-    def _look(self, where: str) -> None:
+    def _keep_if_finite(self, where: str) -> None:
         """Keep this state as the last good one, or go back to that if a loss or weight is not finite."""
         if all(torch.isfinite(values).all() for values in (self.totals, *self.network.parameters())):
             tensors = self.network.state_dict(), self.optimizer.state_dict(), self.totals
             numbers = self.stage, self.iteration, self.seconds, len(self.records)
-            self._good = deepcopy(tensors), self.random.get_state(), numbers
+            looks = {name: list(rows) for name, rows in self.looks.items()}
+            self._good = deepcopy(tensors), self.random.get_state(), looks, numbers
             return
         if self._good is not None:
-            (weights, moments, self.totals), random, (self.stage, self.iteration, self.seconds, n) = self._good
+            (weights, moments, self.totals), random, self.looks, numbers = self._good
+            self.stage, self.iteration, self.seconds, n = numbers
             self.network.load_state_dict(weights)
             self.optimizer.load_state_dict(moments)
             self.random.set_state(random)

@@ -15,9 +15,10 @@ from neurosleep.memory import FeatureMemory
 from neurosleep.night import SleepRecord, WeightChange
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
+from neurosleep.tripartite.rows import Row
 from neurosleep.tripartite.stages import Settings, StageRecord
 
-FORMAT = 1
+FORMAT = 2
 _NUMBERS = ("seed", "task", "n_old", "stage", "iteration", "seconds")
 
 
@@ -51,6 +52,9 @@ class State:
         Stages finished in this task's night; of the one that is not, steps done, time taken, sums of the losses.
     n_old
         Classes of the tasks before this one.
+    looks
+        What `neurosleep.tripartite.looking` saw along the way, rows of plain numbers, lists and names: "accuracies" and
+        "weights" along the iterations, see `neurosleep.tripartite.rows`, and the "ends" of tasks.
     """
 
     def __init__(self, network: ReplayNetwork, settings: Settings | None = None, seed: int = 0) -> None:
@@ -70,6 +74,7 @@ class State:
         self.iteration = 0  # of this stage
         self.seconds = 0.0  # in this stage
         self.totals = torch.zeros(3, device=self.device)
+        self.looks: dict[str, list[Row]] = {"accuracies": [], "weights": [], "ends": []}
 
     def new_optimizer(self) -> torch.optim.Adam:
         """Return Adam for the network's weights, without moments."""
@@ -97,6 +102,7 @@ class State:
                 "mean_input": None if memory.mean_input is None else torch.from_numpy(memory.mean_input),
                 "scales": None if memory.calibration is None else memory.calibration.scales,
             },
+            "looks": self.looks,
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
         target = Path(path)
@@ -115,14 +121,20 @@ class State:
         Raises
         ------
         DataError
-            The file is missing, damaged or something else.
+            The file is missing, damaged, of an earlier version or something else.
         """
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, LookupError) as error:
             first = str(error).partition("\n")[0]
             raise DataError(f"{path}: expected a file that a learner was saved to; {first}") from error
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else None
+        if isinstance(found, int) and 0 < found < FORMAT:
+            raise DataError(
+                f"{path}: an earlier version saved this learner (format {found}, this one reads {FORMAT}): "
+                "learn again with another file or output folder, or move this one away"
+            )
+        if found != FORMAT:
             raise DataError(f"{path}: expected a saved learner of format {FORMAT}; found something else")
         try:
             network = ReplayNetwork(Architecture(**state["architecture"])).to(device)
@@ -140,6 +152,7 @@ class State:
         self.optimizer.load_state_dict(state["optimizer"])
         self.random.set_state(state["random"].cpu())
         self.totals, self.seen = state["totals"], state["seen"]
+        self.looks = {name: state["looks"][name] for name in self.looks}
         if state["generator"] is not None:
             self.generator = Generator(self.network, self.seen[: self.n_old], self.settings.bfloat16)
             self.generator.network.load_state_dict(state["generator"])

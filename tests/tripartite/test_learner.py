@@ -424,9 +424,9 @@ def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="learner was saved to"):
         Learner.load(tmp_path / "missing.pt")
     torch.save({"format": 99}, path)
-    with pytest.raises(DataError, match="of format 1"):
+    with pytest.raises(DataError, match="of format 2"):
         Learner.load(path)
-    torch.save({"format": 1}, path)
+    torch.save({"format": 2}, path)
     with pytest.raises(DataError, match="not whole"):
         Learner.load(path)
 
