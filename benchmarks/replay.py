@@ -29,7 +29,7 @@ from neurosleep.report import table
 from neurosleep.training import products
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, losses
 from neurosleep.tripartite.generator import Dreams
-from neurosleep.tripartite.learner import Settings
+from neurosleep.tripartite.stages import Settings
 
 from . import machine
 from .harness import spread

@@ -19,8 +19,7 @@ from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import NREM, REM, Interleaved
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
 DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
 RULES = (Hebbian, GatedHebbian)

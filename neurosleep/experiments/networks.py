@@ -10,7 +10,7 @@ from torch import nn
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.sims.errors import InputError
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
-from neurosleep.tripartite.settings import Settings
+from neurosleep.tripartite.stages import Settings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Figures 2 to 12 of Robinson et al. 2022 (arXiv 2209.05245), drawn from the traces of runs.
+"""Figures 2 to 12 of Robinson et al. 2022 (arXiv 2209.05245), drawn from what was looked at in runs.
 
-Every figure is a function of the same arguments: traces by condition, a condition being (p, whether there is REM),
+Every figure is a function of the same arguments: traces (`RunTrace`) by condition, which is (p, whether there is REM),
 and how many iterations of a task count as early. It returns None where the traces hold nothing of what it shows.
 """
 

@@ -17,8 +17,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from neurosleep.figures.panels import TASK_COLORS
+from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.tripartite import metrics
-from neurosleep.tripartite.trace_reader import LayerWeights, RunTrace
+from neurosleep.tripartite.rows import EDGES, LayerWeights, RunTrace
+from neurosleep.tripartite.stages import REM, Interleaved, Stage, Training
 
 Condition = tuple[float, bool]
 Traces = Mapping[Condition, Sequence[RunTrace]]
@@ -35,6 +37,18 @@ class Group:
     p: float | None
     runs: Sequence[RunTrace]
     line: dict[str, Any]
+
+
+def condition_of(night: Iterable[Stage]) -> Condition | None:
+    """Return (p, whether there is REM) of a night as the paper has it; None of one that its figures do not show."""
+    p, rem = 0.0, False
+    for index, stage in enumerate(night):
+        if isinstance(stage, MagnitudePruning) and index == 0:
+            p = stage.fraction
+        elif not isinstance(stage, Training):
+            return None
+        rem = rem or isinstance(stage, REM) or (isinstance(stage, Interleaved) and stage.rem is not None)
+    return p, rem
 
 
 def groups_of(traces: Traces) -> list[Group]:
@@ -129,7 +143,7 @@ def draw_weights(axes: Axes, runs: Sequence[RunTrace], layer: str, task: int, it
         if found is not None:
             for row in np.flatnonzero((found.task == task) & (found.iteration == iteration)):
                 shares.append(100 * found.positive[row] / found.size[row])
-    edges = runs[0].edges[1:-1]
+    edges = EDGES[1:-1]
     density = np.mean(shares, axis=0)[1:-1] / np.log2(edges[1:] / edges[:-1])
     axes.plot(np.sqrt(edges[1:] * edges[:-1]), density, **{"linewidth": 1.2, **line})
     axes.set_xscale("log")

@@ -18,6 +18,8 @@ from neurosleep import data
 from neurosleep.continual import Nights, Stream, class_incremental, learn, learn_jointly
 from neurosleep.figures.stream import draw_stream, seen_accuracy
 from neurosleep.figures.tripartite import draw_all
+from neurosleep.figures.tripartite_panels import condition_of
+from neurosleep.memory import FeatureMemory
 from neurosleep.papers.base import RunContext, mean_and_sd
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_methods import MethodName
@@ -26,8 +28,7 @@ from neurosleep.papers.tripartite_run import learn_by_nights
 from neurosleep.sims.errors import InputError
 from neurosleep.training import products
 from neurosleep.tripartite.network import ReplayNetwork
-from neurosleep.tripartite.rates import FeatureMemory
-from neurosleep.tripartite.trace_reader import RunTrace, read_trace
+from neurosleep.tripartite.rows import RunTrace
 
 
 class TripartiteExperiment:
@@ -147,10 +148,10 @@ class TripartiteExperiment:
         """Draw the paper's Figures 2 to 12 from the traces of all runs, and all conditions side by side."""
         traces: dict[tuple[float, bool], list[RunTrace]] = {}
         for name in parse_conditions(config.conditions):
-            if isinstance(name, NightName) and name.pruned is not None and not name.src:
-                found = [_trace(folder, run["seed"], name.text) for run in runs]
-                traces[name.pruned, name.rem] = [read_trace(path) for path in found if path.exists()]
-        traces = {condition: found for condition, found in traces.items() if found}
+            condition = condition_of(name.night(config, 1)) if isinstance(name, NightName) else None
+            found = [looks for run in runs if (looks := run["methods"][name.text].get("looks"))]
+            if condition is not None and found:
+                traces[condition] = [RunTrace.of(looks) for looks in found]
         return [*draw_stream(runs, folder), *(draw_all(traces, folder) if traces else [])]
 
 
@@ -161,10 +162,6 @@ def _old_accuracy(history: dict[str, Any]) -> float:
 
 _CLASSES = {"cifar100": 100, "cifar10": 10, "mnist": 10, "mnist-small": 10, "fashion-mnist": 10}
 _IMAGES = {"cifar100": 50_000, "cifar10": 50_000, "mnist": 60_000, "mnist-small": 10_000, "fashion-mnist": 60_000}
-
-
-def _trace(folder: Path, seed: int, condition: str) -> Path:
-    return folder / "runs" / f"seed-{seed}.files" / f"{condition}.h5"
 
 
 def _class_order(config: TripartiteConfig, seed: int) -> list[int]:

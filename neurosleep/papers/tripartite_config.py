@@ -16,8 +16,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.training import Products, Trainer
 from neurosleep.tripartite.network import Architecture
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import NREM, REM, Interleaved, Night, Stage, Targets
+from neurosleep.tripartite.stages import NREM, REM, Interleaved, Night, Settings, Stage, Targets
 
 PRUNED = (0.0, 0.25, 0.5, 0.75, 0.9)
 PAPER = tuple(f"p{p:g}{rem}" for rem in ("", "+rem") for p in PRUNED)
@@ -184,13 +183,6 @@ class NightName:
         elif value != 0:
             rule = MagnitudePruning(value)
         return cls(text, rule, found["rem"] is not None, found["src"] is not None)
-
-    @property
-    def pruned(self) -> float | None:
-        """Share p that is pruned before a task, 0 for none; None if something else is done."""
-        if self.downscaling is None:
-            return 0.0
-        return self.downscaling.fraction if isinstance(self.downscaling, MagnitudePruning) else None
 
     def night(self, config: TripartiteConfig, task: int) -> Night:
         """Return what a task is learned by."""

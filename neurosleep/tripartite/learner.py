@@ -10,79 +10,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
+from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import ReplayNetwork
-from neurosleep.memory import FeatureMemory
-from neurosleep.tripartite.settings import Settings
-from neurosleep.tripartite.stages import Night, Stage, StageRecord, Training
-from neurosleep.tripartite.state import load, save
+from neurosleep.tripartite.rows import Row
+from neurosleep.tripartite.stages import Night, Settings, Stage, StageRecord, Training
+from neurosleep.tripartite.state import State
 from neurosleep.tripartite.step import PARTS, replay_losses
-
-__all__ = ["Learner", "Settings", "StageRecord"]
 
 CHECK = 100
 """Iterations between two looks at whether loss and weights are finite."""
 OnIteration = Callable[[int, ReplayNetwork], None]
 
 
-class Learner:
-    """A network with all that its learning needs: optimizer, random numbers, generator, and where it is.
-
-    Parameters
-    ----------
-    network
-        On the device where it is to learn; changed in place.
-    settings
-        How it is trained.
-    seed
-        Of batches, dreams and noise.
-
-    Attributes
-    ----------
-    task
-        Number of tasks begun.
-    seen
-        Classes of all tasks begun, in the order in which they came, int64.
-    records
-        One for each stage that is finished, in order.
-    generator
-        What dreams; None before the second task.
-    memory
-        What `SpontaneousReplay` may know of the past.
-    optimizer, random
-        Adam, and all random numbers but those of spontaneous replay.
-    stage, iteration, seconds, totals
-        Stages finished in this task's night; of the one that is not, steps done, time taken, sums of the losses.
-    n_old
-        Classes of the tasks before this one.
-    """
+class Learner(State):
+    """Learns task by task; what it needs for that, and how it is made, is its `State`."""
 
     def __init__(self, network: ReplayNetwork, settings: Settings | None = None, seed: int = 0) -> None:
-        self.network = network
-        self.settings = settings or Settings()
-        self.seed = seed
-        self.task = 0
-        self.seen = torch.zeros(0, dtype=torch.int64, device=next(network.parameters()).device)
-        self.records: list[StageRecord | SleepRecord] = []
-        self.generator: Generator | None = None
-        self.memory = FeatureMemory()
-        self._device = next(network.parameters()).device
+        super().__init__(network, settings, seed)
         weights = self.settings.reconstruction_weight, self.settings.divergence_weight / self.settings.divergence_scale
-        self._weights = torch.tensor([*weights, 1.0], device=self._device)
-        self._generator_weights = torch.tensor([*weights, 0.0], device=self._device)
-        self.random = torch.Generator(self._device).manual_seed(seed)
-        self.optimizer = self._adam()
-        self.n_old = 0
-        self.stage = 0  # of the night of this task
-        self.iteration = 0  # of this stage
-        self.seconds = 0.0  # in this stage
-        self.totals = torch.zeros(3, device=self._device)
-        self._good: tuple[Any, torch.Tensor, tuple[int, int, float, int]] | None = None
+        self._weights = torch.tensor([*weights, 1.0], device=self.device)
+        self._generator_weights = torch.tensor([*weights, 0.0], device=self.device)
+        self._good: tuple[Any, torch.Tensor, dict[str, list[Row]], tuple[int, int, float, int]] | None = None
 
     def begin_task(self, classes: list[int]) -> None:
         """Go on to a task of new classes.
@@ -99,12 +52,12 @@ class Learner:
         if not classes or len(set(classes)) < len(classes):
             raise InputError(f"a task needs classes, each once, got {classes}")
         self.n_old = len(self.seen)
-        self.seen = torch.cat([self.seen, torch.tensor(classes, device=self._device)])
+        self.seen = torch.cat([self.seen, torch.tensor(classes, device=self.device)])
         self.task += 1
         self.stage = self.iteration = 0
         self._copy_generator()
         if self.settings.reset_adam:
-            self.optimizer = self._adam()
+            self.optimizer = self.new_optimizer()
 
     def learn_task(
         self, inputs: torch.Tensor, labels: torch.Tensor, number: int, stages: Night | Sequence[Stage], **options: Any
@@ -121,15 +74,6 @@ class Learner:
             self._check_inputs(inputs, labels)
             self.begin_task(sorted(set(labels.tolist())))
         self.sleep(night, inputs, labels, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of this learner to a file, see `neurosleep.tripartite.state.save`."""
-        save(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Learner":
-        """Return the learner that `save` wrote, see `neurosleep.tripartite.state.load`."""
-        return load(path, device)
 
     def sleep(
         self,
@@ -186,11 +130,11 @@ class Learner:
         if self.network.architecture.class_means and (self.stage, self.iteration) == (0, 0):
             self.network.keep_means(inputs, labels)
         self._good = None
-        self._look("before its first step")
+        self._keep_if_finite("before its first step")
         stages = list(night)
         if self.stage > len(stages):
             raise InputError(f"this learner is in stage {self.stage + 1} of its night, but the night has {len(stages)}")
-        done = sum(s.iterations for s in stages[: self.stage] if isinstance(s, Training)) + self.iteration
+        done = self.steps_done(night)
         saved = time.monotonic()
         while self.stage < len(stages):
             stage = stages[self.stage]
@@ -201,15 +145,15 @@ class Learner:
                     self.iteration += 1
                     done += 1
                     last = self.iteration == stage.iterations
-                    if self.iteration % CHECK == 0 or last:
-                        self._look(f"stage {stage.name}, by iteration {self.iteration}")
                     if on_iteration is not None and (done % every == 0 or last):
                         on_iteration(done, self.network)
-                    if checkpoint is not None and time.monotonic() - saved >= checkpoint_every:
-                        self._look(f"stage {stage.name}, by iteration {self.iteration}")
+                    due = checkpoint is not None and time.monotonic() - saved >= checkpoint_every
+                    if due or last or self.iteration % CHECK == 0:
+                        self._keep_if_finite(f"stage {stage.name}, by iteration {self.iteration}")
+                    if checkpoint is not None and due:
                         now = time.perf_counter()
                         self.seconds += now - begin
-                        save(self, checkpoint)
+                        self.save(checkpoint)
                         begin, saved = now, time.monotonic()
                 self.seconds += time.perf_counter() - begin
                 self._finish(stage)
@@ -219,13 +163,18 @@ class Learner:
                 if on_iteration is not None:
                     on_iteration(done, self.network)
             self.stage += 1
-            self._look(f"after stage {stage.name}")
+            self._keep_if_finite(f"after stage {stage.name}")
         if checkpoint is not None:
-            save(self, checkpoint)
+            self.save(checkpoint)
+
+    def steps_done(self, night: Night) -> int:
+        """Return the steps of the optimizer that were done in this task, which is learned by a night."""
+        before = list(night)[: self.stage]
+        return sum(stage.iterations for stage in before if isinstance(stage, Training)) + self.iteration
 
     def _step(self, stage: Training, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Do one step of the optimizer; return the losses."""
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16):
             total = replay_losses(self, stage, inputs, labels)
         if total is None:
             return torch.zeros_like(self.totals)
@@ -268,21 +217,16 @@ class Learner:
     def _night_seed(self) -> int:
         return int(np.random.SeedSequence([self.seed, self.task, self.stage]).generate_state(1, np.uint64)[0])
 
-    def _adam(self) -> torch.optim.Adam:
-        fused = True if self._device.type in ("cpu", "cuda") else None
-        rate = self.settings.learning_rate
-        return torch.optim.Adam(self.network.parameters(), lr=rate, betas=(0.9, 0.999), fused=fused)
-
     def _check_inputs(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         features = self.network.architecture.features
         if inputs.ndim != 2 or inputs.shape[1] != features or len(inputs) == 0 or labels.shape != inputs.shape[:1]:
             raise InputError(
                 f"expected inputs (n, {features}) and labels (n,), got {tuple(inputs.shape)} and {tuple(labels.shape)}"
             )
-        if not inputs.device == labels.device == self._device:
+        if not inputs.device == labels.device == self.device:
             raise InputError(
                 f"put all on one device: inputs are on {inputs.device}, labels on {labels.device}, "
-                f"the network on {self._device}"
+                f"the network on {self.device}"
             )
         if not torch.isfinite(inputs).all():
             raise InputError("inputs hold values that are not finite: look at the features and how they were scaled")
@@ -295,15 +239,17 @@ class Learner:
                 f"label {int(wrong[0])} is not a class of this task, {new.tolist()}: begin_task comes first"
             )
 
-    def _look(self, where: str) -> None:
+    def _keep_if_finite(self, where: str) -> None:
         """Keep this state as the last good one, or go back to that if a loss or weight is not finite."""
         if all(torch.isfinite(values).all() for values in (self.totals, *self.network.parameters())):
             tensors = self.network.state_dict(), self.optimizer.state_dict(), self.totals
             numbers = self.stage, self.iteration, self.seconds, len(self.records)
-            self._good = deepcopy(tensors), self.random.get_state(), numbers
+            looks = {name: list(rows) for name, rows in self.looks.items()}
+            self._good = deepcopy(tensors), self.random.get_state(), looks, numbers
             return
         if self._good is not None:
-            (weights, moments, self.totals), random, (self.stage, self.iteration, self.seconds, n) = self._good
+            (weights, moments, self.totals), random, self.looks, numbers = self._good
+            self.stage, self.iteration, self.seconds, n = numbers
             self.network.load_state_dict(weights)
             self.optimizer.load_state_dict(moments)
             self.random.set_state(random)

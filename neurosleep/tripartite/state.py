@@ -1,99 +1,168 @@
-"""A `Learner` on disk."""
+"""All that a learner needs to go on, in memory and on disk."""
 
 import os
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import torch
 
 from neurosleep.converters import Calibration
 from neurosleep.data.idx import DataError
+from neurosleep.memory import FeatureMemory
 from neurosleep.night import SleepRecord, WeightChange
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
+from neurosleep.tripartite.rows import Row
+from neurosleep.tripartite.stages import Settings, StageRecord
 
-if TYPE_CHECKING:
-    from neurosleep.tripartite.learner import Learner
-
-FORMAT = 1
+FORMAT = 2
 _NUMBERS = ("seed", "task", "n_old", "stage", "iteration", "seconds")
 
 
-def save(learner: "Learner", path: str | os.PathLike[str]) -> None:
-    """Write all of a learner to a file, whole or not at all."""
-    memory = learner.memory
-    state = {
-        "format": FORMAT,
-        "architecture": asdict(learner.network.architecture),
-        "settings": asdict(learner.settings),
-        "network": learner.network.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-        "random": learner.random.get_state(),
-        "generator": None if learner.generator is None else learner.generator.network.state_dict(),
-        "totals": learner.totals,
-        "seen": learner.seen,
-        "records": [(type(record).__name__, record.to_dict()) for record in learner.records],
-        "memory": {
-            "count": memory.count,
-            "largest": memory.largest,
-            "mean_input": None if memory.mean_input is None else torch.from_numpy(memory.mean_input),
-            "scales": None if memory.calibration is None else memory.calibration.scales,
-        },
-        "numbers": {name: getattr(learner, name) for name in _NUMBERS},
-    }
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(target)
-    finally:
-        with suppress(OSError):  # after a success there is none
-            temporary.unlink()
+class State:
+    """A network with all that its learning needs: optimizer, random numbers, generator, and where it is.
 
+    Parameters
+    ----------
+    network
+        On the device where it is to learn; changed in place.
+    settings
+        How it is trained.
+    seed
+        Of batches, dreams and noise.
 
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Learner":
-    """Return the learner that `save` wrote; it goes on as the one that was saved would have.
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged or something else.
+    Attributes
+    ----------
+    task
+        Number of tasks begun.
+    seen
+        Classes of all tasks begun, in the order in which they came, int64.
+    records
+        One for each stage that is finished, in order.
+    generator
+        What dreams; None before the second task.
+    memory
+        What `SpontaneousReplay` may know of the past.
+    optimizer, random
+        Adam, and all random numbers but those of spontaneous replay.
+    stage, iteration, seconds, totals
+        Stages finished in this task's night; of the one that is not, steps done, time taken, sums of the losses.
+    n_old
+        Classes of the tasks before this one.
+    looks
+        What `neurosleep.tripartite.looking` saw along the way, rows of plain numbers, lists and names: "accuracies" and
+        "weights" along the iterations, see `neurosleep.tripartite.rows`, and the "ends" of tasks.
     """
-    from neurosleep.tripartite.learner import Learner, Settings, StageRecord
 
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, LookupError) as error:
-        first = str(error).partition("\n")[0]
-        raise DataError(f"{path}: expected a file that a learner was saved to; {first}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(f"{path}: expected a saved learner of format {FORMAT}; found something else")
-    try:
-        architecture = Architecture(**state["architecture"])
-        network = ReplayNetwork(architecture).to(device)
-        network.load_state_dict(state["network"])
-        learner = Learner(network, Settings(**state["settings"]))
+    def __init__(self, network: ReplayNetwork, settings: Settings | None = None, seed: int = 0) -> None:
+        self.network = network
+        self.settings = settings or Settings()
+        self.seed = seed
+        self.task = 0
+        self.device = next(network.parameters()).device
+        self.seen = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self.records: list[StageRecord | SleepRecord] = []
+        self.generator: Generator | None = None
+        self.memory = FeatureMemory()
+        self.random = torch.Generator(self.device).manual_seed(seed)
+        self.optimizer = self.new_optimizer()
+        self.n_old = 0
+        self.stage = 0  # of the night of this task
+        self.iteration = 0  # of this stage
+        self.seconds = 0.0  # in this stage
+        self.totals = torch.zeros(3, device=self.device)
+        self.looks: dict[str, list[Row]] = {"accuracies": [], "weights": [], "ends": []}
+
+    def new_optimizer(self) -> torch.optim.Adam:
+        """Return Adam for the network's weights, without moments."""
+        fused = True if self.device.type in ("cpu", "cuda") else None
+        rate = self.settings.learning_rate
+        return torch.optim.Adam(self.network.parameters(), lr=rate, betas=(0.9, 0.999), fused=fused)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of this to a file, whole or not at all."""
+        memory = self.memory
+        state = {
+            "format": FORMAT,
+            "architecture": asdict(self.network.architecture),
+            "settings": asdict(self.settings),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.get_state(),
+            "generator": None if self.generator is None else self.generator.network.state_dict(),
+            "totals": self.totals,
+            "seen": self.seen,
+            "records": [(type(record).__name__, record.to_dict()) for record in self.records],
+            "memory": {
+                "count": memory.count,
+                "largest": memory.largest,
+                "mean_input": None if memory.mean_input is None else torch.from_numpy(memory.mean_input),
+                "scales": None if memory.calibration is None else memory.calibration.scales,
+            },
+            "looks": self.looks,
+            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+        }
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            torch.save(state, temporary)
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):  # after a success there is none
+                temporary.unlink()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:
+        """Return what `save` wrote; it goes on as the one that was saved would have.
+
+        Raises
+        ------
+        DataError
+            The file is missing, damaged, of an earlier version or something else.
+        """
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, LookupError) as error:
+            first = str(error).partition("\n")[0]
+            raise DataError(f"{path}: expected a file that a learner was saved to; {first}") from error
+        found = state.get("format") if isinstance(state, dict) else None
+        if isinstance(found, int) and 0 < found < FORMAT:
+            raise DataError(
+                f"{path}: an earlier version saved this learner (format {found}, this one reads {FORMAT}): "
+                "learn again with another file or output folder, or move this one away"
+            )
+        if found != FORMAT:
+            raise DataError(f"{path}: expected a saved learner of format {FORMAT}; found something else")
+        try:
+            network = ReplayNetwork(Architecture(**state["architecture"])).to(device)
+            network.load_state_dict(state["network"])
+            learner = cls(network, Settings(**state["settings"]))
+            learner._restore(state)
+        except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: this saved learner is not whole ({type(error).__name__}: {error})") from error
+        return learner
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take over what `save` wrote beside network and settings."""
         for name in _NUMBERS:
-            setattr(learner, name, state["numbers"][name])
-        learner.optimizer.load_state_dict(state["optimizer"])
-        learner.random.set_state(state["random"].cpu())
-        learner.totals, learner.seen = state["totals"], state["seen"]
+            setattr(self, name, state["numbers"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random.set_state(state["random"].cpu())
+        self.totals, self.seen = state["totals"], state["seen"]
+        self.looks = {name: state["looks"][name] for name in self.looks}
         if state["generator"] is not None:
-            learner.generator = Generator(network, learner.seen[: learner.n_old], learner.settings.bfloat16)
-            learner.generator.network.load_state_dict(state["generator"])
+            self.generator = Generator(self.network, self.seen[: self.n_old], self.settings.bfloat16)
+            self.generator.network.load_state_dict(state["generator"])
         for kind, values in state["records"]:
             if kind == StageRecord.__name__:
-                learner.records.append(StageRecord(**values))
+                self.records.append(StageRecord(**values))
             else:
                 changes = [WeightChange(**change) for change in values.pop("weight_changes")]
-                learner.records.append(SleepRecord(**values, weight_changes=changes))
-        memory, stored = learner.memory, state["memory"]
+                self.records.append(SleepRecord(**values, weight_changes=changes))
+        memory, stored = self.memory, state["memory"]
         memory.count, memory.largest = stored["count"], stored["largest"]
         memory.mean_input = None if stored["mean_input"] is None else stored["mean_input"].cpu().numpy()
         memory.calibration = None if stored["scales"] is None else Calibration(tuple(stored["scales"]))
-    except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path}: this saved learner is not whole ({type(error).__name__}: {error})") from error
-    return learner

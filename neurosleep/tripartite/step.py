@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
@@ -12,9 +11,7 @@ from neurosleep.tripartite import losses
 from neurosleep.tripartite.generator import Generator, decoded
 from neurosleep.tripartite.network import ReplayNetwork
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Training
-
-if TYPE_CHECKING:
-    from neurosleep.tripartite.learner import Learner
+from neurosleep.tripartite.state import State
 
 NOISE_EVERY = 25
 """Steps after which what a network adds to its own dreams follows its residual."""
@@ -35,9 +32,7 @@ class _Batch:
     weight: float = 0.0
 
 
-def replay_losses(
-    learner: "Learner", stage: Training, inputs: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor | None:
+def replay_losses(state: State, stage: Training, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:
     r"""Return reconstruction, divergence and classification loss, (3,), of one step, as `PARTS` names them.
 
     Of NREM and REM together each is, for the N-th task (Robinson et al. 2022, Methods),
@@ -47,14 +42,14 @@ def replay_losses(
     means over the inputs of either kind; both go through the network in one pass. None if there is nothing to replay.
     """
     nrem, rem = _kinds(stage)
-    batches = [] if nrem is None else [_current(learner, nrem, inputs, labels)]
-    if rem is not None and learner.generator is not None:
-        batches.append(_dreamed(learner, rem, learner.generator))
+    batches = [] if nrem is None else [_current(state, nrem, inputs, labels)]
+    if rem is not None and state.generator is not None:
+        batches.append(_dreamed(state, rem, state.generator))
     if not batches:
         return None
-    errors = _errors(learner, batches)
+    errors = _errors(state, batches)
     if len(errors) == 2:
-        share = 1 / learner.task
+        share = 1 / state.task
         return share * errors[0] + (1 - share) * errors[1]
     return errors[0]
 
@@ -65,19 +60,19 @@ def _kinds(stage: Training) -> tuple[NREM | None, REM | None]:
     return (stage, None) if isinstance(stage, NREM) else (None, stage)
 
 
-def _current(learner: "Learner", stage: NREM, inputs: torch.Tensor, labels: torch.Tensor) -> _Batch:
-    drawn = torch.randint(len(inputs), (stage.batch_size,), generator=learner.random, device=inputs.device)
+def _current(state: State, stage: NREM, inputs: torch.Tensor, labels: torch.Tensor) -> _Batch:
+    drawn = torch.randint(len(inputs), (stage.batch_size,), generator=state.random, device=inputs.device)
     right = labels[drawn]
-    a = learner.network.architecture
+    a = state.network.architecture
     shares = functional.one_hot(right, a.classes).float() if a.by_class else None
     place = torch.empty(a.classes, dtype=torch.int64, device=inputs.device)  # of a class among those seen
-    place[learner.seen] = torch.arange(len(learner.seen), device=inputs.device)
+    place[state.seen] = torch.arange(len(state.seen), device=inputs.device)
     imagined = None
     if stage.imagined:
         if not a.by_class:
             raise InputError("imagined needs dreams of a class: conditional_prior, gating or class_means")
-        latents = torch.randn(len(right), a.latents, generator=learner.random, device=inputs.device)
-        imagined = decoded(learner.network, latents, right, learner.random)
+        latents = torch.randn(len(right), a.latents, generator=state.random, device=inputs.device)
+        imagined = decoded(state.network, latents, right, state.random)
 
     def loss(outputs: torch.Tensor) -> torch.Tensor:
         return losses.classification(outputs, place[right])
@@ -85,31 +80,31 @@ def _current(learner: "Learner", stage: NREM, inputs: torch.Tensor, labels: torc
     return _Batch(inputs[drawn], shares, loss, imagined, stage.imagined)
 
 
-def _dreamed(learner: "Learner", stage: REM, generator: Generator) -> _Batch:
-    dreams = generator.dream(stage.batch_size, stage, learner.random)
+def _dreamed(state: State, stage: REM, generator: Generator) -> _Batch:
+    dreams = generator.dream(stage.batch_size, stage, state.random)
     temperature = stage.temperature if stage.targets == "soft" else 1.0
-    new = len(learner.seen) - len(generator.classes)
+    new = len(state.seen) - len(generator.classes)
     probabilities = functional.pad(dreams.probabilities, (0, new))  # the teacher knows no new class
     return _Batch(
         dreams.features, dreams.shares, lambda outputs: losses.distillation(outputs, probabilities, temperature)
     )
 
 
-def _errors(learner: "Learner", batches: list[_Batch]) -> list[torch.Tensor]:
+def _errors(state: State, batches: list[_Batch]) -> list[torch.Tensor]:
     """Pass all batches through the network at once; return the three losses of each, (3,)."""
-    network = learner.network
+    network = state.network
     x = torch.cat([batch.features.float() for batch in batches])
     given = [batch.shares for batch in batches if batch.shares is not None]
     shares = torch.cat(given) if given else None
     imagined = [batch.imagined.float() for batch in batches if batch.imagined is not None]
     every = network.encoder(torch.cat([x, *imagined]))
-    outputs = network.classifier(every).float()[:, learner.seen]
+    outputs = network.classifier(every).float()[:, state.seen]
     hidden = every[: len(x)]
     mean, log_variance = network.mean(hidden).float(), network.log_variance(hidden).float()
-    noise = torch.randn(mean.shape, generator=learner.random, device=mean.device)
+    noise = torch.randn(mean.shape, generator=state.random, device=mean.device)
     again = network.decode(mean + noise * (log_variance / 2).exp(), shares).float()
     if network.architecture.observation_noise:
-        _track_residual(learner, x - again, batches)
+        _track_residual(state, x - again, batches)
     reconstruction = losses.reconstruction(x, again)
     divergence = _divergence(network, mean, log_variance, shares)
     sizes = [len(batch.features) for batch in batches]
@@ -128,16 +123,16 @@ def _classification(batch: _Batch, outputs: torch.Tensor, of_imagined: torch.Ten
 
 
 @torch.no_grad()
-def _track_residual(learner: "Learner", left: torch.Tensor, batches: list[_Batch]) -> None:
+def _track_residual(state: State, left: torch.Tensor, batches: list[_Batch]) -> None:
     """Follow the covariance of what reconstruction leaves over (n, features), over the last 50 steps or so."""
     with torch.autocast(left.device.type, enabled=False):
         parts = torch.split(left, [len(batch.features) for batch in batches])
         found = [part.T @ part / len(part) for part in parts]
-    share = 1 / learner.task if len(found) == 2 else 1.0
+    share = 1 / state.task if len(found) == 2 else 1.0
     covariance = found[0] if len(found) == 1 else share * found[0] + (1 - share) * found[1]
-    learner.network.residual.lerp_(covariance, max(0.02, 1 / (1 + learner.iteration)))
-    if (learner.iteration + 1) % NOISE_EVERY == 0:
-        learner.network.renew_noise()
+    state.network.residual.lerp_(covariance, max(0.02, 1 / (1 + state.iteration)))
+    if (state.iteration + 1) % NOISE_EVERY == 0:
+        state.network.renew_noise()
 
 
 def _divergence(

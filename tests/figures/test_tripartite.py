@@ -8,9 +8,9 @@ from matplotlib import pyplot
 
 from neurosleep.figures import tripartite as figures
 from neurosleep.figures import tripartite_panels as panels
-from neurosleep.tripartite import metrics
-from neurosleep.tripartite.histogram import EDGES
-from neurosleep.tripartite.trace_reader import LayerWeights, RunTrace, TaskAccuracies
+from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.tripartite import NREM, REM, Interleaved, metrics
+from neurosleep.tripartite.rows import EDGES, LayerWeights, RunTrace, TaskAccuracies
 
 LENGTH = 200
 ALL = [(0.0, True), (0.75, True), (0.0, False), (0.75, False)]
@@ -23,10 +23,10 @@ def run_of(p, rem, seed, tasks=3, iterations=range(0, LENGTH + 1, 10), weights=T
     layers = {}
     for name in ("encoder.0", "classifier") if weights else ():
         looks = [(n, i) for n in range(1, tasks + 1) for i in (0, 10, LENGTH)]
-        counts = rng.integers(0, 50, (len(looks), len(EDGES) - 1)).astype(np.uint32)
+        counts = rng.integers(0, 50, (len(looks), len(EDGES) - 1))
         task, iteration = np.array(looks).T
-        layers[name] = LayerWeights(task, iteration, np.full(len(looks), 10**5), task, task, task, counts, 2 * counts)
-    return RunTrace({"p": p, "rem": rem}, seed, tasks, EDGES, accuracies, layers)
+        layers[name] = LayerWeights(task, iteration, np.full(len(looks), 10**5), task, task, task, counts)
+    return RunTrace(accuracies, layers)
 
 
 def traces_of(conditions=ALL, seeds=2, **options):
@@ -244,3 +244,18 @@ def test_what_a_title_says_of_the_runs():
     assert say(conditions=[(0.5, False)], seeds=3) == "mean of 3 runs"
     uneven = {(0.0, True): [run_of(0.0, True, 0)], (0.5, True): [run_of(0.5, True, s) for s in (0, 1)]}
     assert panels.averaged(panels.groups_of(uneven)) == "mean of 1 to 2 seeds"
+
+
+@pytest.mark.parametrize(
+    ("night", "condition"),
+    [
+        ([Interleaved(1)], (0.0, True)),
+        ([Interleaved(1, rem=None)], (0.0, False)),
+        ([MagnitudePruning(0.75), NREM(1), REM(1)], (0.75, True)),
+        ([MagnitudePruning(0.5), NREM(1), Interleaved(1, generator_only=True, rem=None)], (0.5, False)),
+        ([GradedDownscaling(0.2), Interleaved(1)], None),
+        ([Interleaved(1), MagnitudePruning(0.5)], None),
+    ],
+)
+def test_the_paper_s_conditions_are_told_by_their_nights(night, condition):
+    assert panels.condition_of(night) == condition

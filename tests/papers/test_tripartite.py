@@ -2,12 +2,12 @@
 
 import re
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
 from neurosleep.figures.stream import seen_accuracy
+from neurosleep.figures.tripartite_panels import condition_of
 from neurosleep.night import SpontaneousReplay
 from neurosleep.papers import EXPERIMENTS
 from neurosleep.papers import config as configuration
@@ -18,8 +18,8 @@ from neurosleep.papers.tripartite_config import PAPER, NightName, TripartiteConf
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.tripartite.rows import RunTrace
 from neurosleep.tripartite.stages import Interleaved
-from neurosleep.tripartite.trace_reader import read_trace
 
 MNIST = EXPERIMENTS["tripartite-mnist"]
 CIFAR = EXPERIMENTS["tripartite-cifar100"]
@@ -55,10 +55,8 @@ def test_a_condition_says_what_the_night_is() -> None:
     plain = NightName.parse("p0")
     assert [type(stage) for stage in plain.night(config, 1)] == [Interleaved, Interleaved]
     assert next(iter(plain.night(config, 1))).rem is None
-    assert (plain.pruned, night.pruned) == (0.0, 0.75)
     graded = NightName.parse("graded0.2")
     assert graded.downscaling == GradedDownscaling(0.2)
-    assert graded.pruned is None
     assert NightName.parse("ewc") is None
 
 
@@ -66,7 +64,9 @@ def test_the_paper_preset_has_all_of_the_papers_conditions() -> None:
     config = configuration.build(CIFAR.config_type, [], CIFAR.presets["paper"])
     nights = parse_conditions(config.conditions)
     levels = (0, 0.25, 0.5, 0.75, 0.9)
-    assert {(night.pruned, night.rem) for night in nights} == {(p, rem) for p in levels for rem in (False, True)}
+    assert {condition_of(night.night(config, 1)) for night in nights} == {
+        (p, rem) for p in levels for rem in (False, True)
+    }
     assert (config.iterations, config.batch_size, config.hidden, config.latents) == (10_000, 256, (2000, 2000), 100)
     assert config.conditions == PAPER
 
@@ -109,14 +109,14 @@ def test_a_run_gives_every_condition_its_history_trace_and_figures(tmp_path) -> 
         assert shares[3:] == [0, 0]  # of classes that are yet to come
         assert sum(shares[:3]) > 0.1
         assert seen_accuracy(history)[2] == pytest.approx(np.mean(shares[:3]))
-        trace = read_trace(out / "runs" / "seed-0.files" / f"{name}.h5")
+        trace = RunTrace.of(history["looks"])
         assert trace.accuracies[3].iterations.tolist() == [0, 1, 2, 5, 10, 12]
         assert trace.accuracies[3].accuracies.shape == (6, 3)
         assert set(trace.weights["classifier"].iteration.tolist()) == {0, 10, 12}
     p = run["methods"]["p0.5+rem"]
     assert [record["stage"] for record in p["stages"]] == ["magnitude-pruning", "nrem+rem"] * 5
     assert p["stages"][0]["zeroed"]["classifier"] == pytest.approx(0.5)
-    zeros = read_trace(out / "runs" / "seed-0.files" / "p0.5+rem.h5").weights["encoder.0"]
+    zeros = RunTrace.of(p["looks"]).weights["encoder.0"]
     assert zeros.zeros[zeros.iteration == 0].tolist() == [784 * 24 // 2] * 5
     slept = run["methods"]["p0+rem+src"]
     assert [night["stage"] for night in slept["nights"]] == [f"night {n}" for n in range(1, 6)]
@@ -128,7 +128,7 @@ def test_a_run_gives_every_condition_its_history_trace_and_figures(tmp_path) -> 
     assert seen_accuracy(run["methods"]["joint"]) == [run["methods"]["joint"]["accuracy"]]
     drawn = {path.name for path in MNIST.draw(config, [run], out)}
     assert drawn == {"stream.png", *(f"figure{n}.png" for n in range(2, 13))}
-    assert not list(out.rglob("*.pt"))
+    assert not [*out.rglob("*.pt"), *(out / "runs").rglob("*.h5")]
 
 
 class Stopped(KeyboardInterrupt):
@@ -169,11 +169,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, stopped_at, monke
     files = [tmp_path / name / "files" / "p0.5+rem+src" for name in ("whole", "cut")]
     a, b = (torch.load(f"{path}.pt", weights_only=True)["network"] for path in files)
     assert all(torch.equal(a[name], b[name]) for name in a)
-    with h5py.File(f"{files[0]}.h5") as one_trace, h5py.File(f"{files[1]}.h5") as other_trace:
-        for table in ("accuracies", "weights"):
-            stop = int(one_trace["progress"][table])
-            assert int(other_trace["progress"][table]) == stop
-            assert one_trace[table][:stop].tobytes() == other_trace[table][:stop].tobytes()
+    assert one["looks"] == other["looks"]
+    assert len(one["looks"]["accuracies"]) == 5 * 6
     with SpikeReader(tmp_path / "whole" / "spikes.h5") as x, SpikeReader(tmp_path / "cut" / "spikes.h5") as y:
         assert x.epochs == y.epochs
         for layer in x.layers:

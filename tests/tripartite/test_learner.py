@@ -19,9 +19,7 @@ from neurosleep.sims.drive import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.plasticity import Hebbian
 from neurosleep.training import DivergenceError
-from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, losses
-from neurosleep.tripartite.learner import Settings
-from neurosleep.tripartite.state import load, save
+from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, Settings, losses
 from neurosleep.tripartite.step import replay_losses
 
 SMALL = Architecture(features=12, hidden=(16, 16), latents=4, classes=6)
@@ -268,9 +266,9 @@ def test_a_night_of_all_stages_in_two_cycles_is_recorded_in_order(tmp_path):
     assert one.records[5].losses["classification"] > 0
     assert [record.iterations for record in one.records[:3]] == [0, 4, 3]
     path = tmp_path / "learner.pt"
-    save(one, path)
-    assert [r.to_dict() for r in load(path).records] == [r.to_dict() for r in one.records]
-    assert load(path).memory.mean_input.tolist() == one.memory.mean_input.tolist()
+    one.save(path)
+    assert [r.to_dict() for r in Learner.load(path).records] == [r.to_dict() for r in one.records]
+    assert Learner.load(path).memory.mean_input.tolist() == one.memory.mean_input.tolist()
     assert one.memory.count == sum(len(task(number)[0]) for number in (1, 2))  # once, however many cycles
 
 
@@ -335,7 +333,7 @@ def test_a_kill_leaves_a_checkpoint_that_goes_on(tmp_path):
     process.send_signal(signal.SIGKILL)
     _, said = process.communicate()
     assert path.exists(), said
-    one = load(path)
+    one = Learner.load(path)
     assert one.iteration > 0
     other = learner()
     other.begin_task([0, 1])
@@ -363,7 +361,7 @@ def test_a_loss_that_is_not_finite_is_named_and_the_file_stays(tmp_path):
         one.learn_task(*task(1), 1, night, on_iteration=spoil, checkpoint=path)
     assert path.read_bytes() == good
     assert (one.stage, one.iteration, len(one.records)) == (1, 0, 1)
-    assert same(one, load(path))
+    assert same(one, Learner.load(path))
     one.learn_task(*task(1), 1, night)  # now nothing spoils it
     assert same(one, whole)
 
@@ -392,7 +390,7 @@ def test_a_checkpoint_never_holds_what_is_not_finite(tmp_path):
     one = learner()
     with pytest.raises(DivergenceError, match="by iteration 7;"):
         one.learn_task(*task(1), 1, [NREM(20, 16)], on_iteration=spoil, checkpoint=path, checkpoint_every=0)
-    assert same(one, load(path))
+    assert same(one, Learner.load(path))
     assert one.iteration == 6
 
 
@@ -417,20 +415,20 @@ def test_tasks_come_in_order():
 
 def test_a_damaged_or_foreign_file_is_refused(tmp_path):
     path = tmp_path / "learner.pt"
-    save(learner(), path)
+    learner().save(path)
     content = path.read_bytes()
     for wrong in (content[: len(content) // 2], b"", b"nonsense", b"junk\n"):
         path.write_bytes(wrong)
         with pytest.raises(DataError, match="expected a file that a learner was saved to"):
-            load(path)
+            Learner.load(path)
     with pytest.raises(DataError, match="learner was saved to"):
-        load(tmp_path / "missing.pt")
+        Learner.load(tmp_path / "missing.pt")
     torch.save({"format": 99}, path)
-    with pytest.raises(DataError, match="of format 1"):
-        load(path)
-    torch.save({"format": 1}, path)
+    with pytest.raises(DataError, match="of format 2"):
+        Learner.load(path)
+    torch.save({"format": 2}, path)
     with pytest.raises(DataError, match="not whole"):
-        load(path)
+        Learner.load(path)
 
 
 def test_bad_input_is_named():

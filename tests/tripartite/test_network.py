@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from neurosleep.memory import FeatureMemory
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.errors import InputError
 from neurosleep.tripartite import Architecture, ReplayNetwork
-from neurosleep.tripartite.rates import FeatureMemory
 
 SMALL = Architecture(features=12, hidden=(10, 8), latents=3, classes=4)
 
