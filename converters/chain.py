@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from ..sims.errors import InputError
+from .errors import ConversionError
 
 SUPPORTED = (
     "Linear, ReLU, Dropout, Flatten and Identity, and for sleep also Conv1d, Conv2d, AvgPool1d and AvgPool2d, in a "
@@ -36,10 +36,6 @@ _INSTEAD = {
     "batchnorm": "fold it into the layer before it first (torch.nn.utils.fusion.fuse_conv_bn_eval)",
     "avgpool": "use the module torch.nn.AvgPool1d or AvgPool2d",
 }
-
-
-class ConversionError(InputError):
-    """A module contains something that cannot be converted; the message names it by its path and type."""
 
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d

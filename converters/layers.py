@@ -10,7 +10,8 @@ from ..sims.convolution import Sharing, SpikingConvolution
 from ..sims.errors import InputError
 from ..sims.network import Floats, Layer, SpikingLayer
 from ..sims.operators import AveragePool, Convolution, Shape
-from .chain import ConversionError, Stage
+from .chain import Stage
+from .errors import ConversionError
 from .graph.torch_layers import average_pool
 
 

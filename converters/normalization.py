@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.errors import InputError
-from .chain import ConversionError, Stage, weight_stages
+from .chain import Stage, weight_stages
+from .errors import ConversionError
 from .layers import input_shapes
 
 OutputActivation = Literal["relu", "softmax"]

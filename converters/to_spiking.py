@@ -10,7 +10,8 @@ from torch import nn
 from ..sims.convolution import Sharing, check_sharing
 from ..sims.errors import InputError
 from ..sims.network import SpikingNetwork
-from .chain import ConversionError, Stage, weight_stages
+from .chain import Stage, weight_stages
+from .errors import ConversionError
 from .layers import Neurons, input_shapes, spiking_layer
 from .normalization import (
     Calibration,

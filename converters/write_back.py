@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ..sims.network import Floats, SpikingNetwork
-from .chain import ConversionError, weight_stages
+from .chain import weight_stages
+from .errors import ConversionError
 
 
 def write_back(network: SpikingNetwork, model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .affine import Affine, Pooled, arithmetic
 from .torch_layers import (
     AdaptiveAverage,

@@ -12,7 +12,7 @@ from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
 from ...sims.network import Floats
 from ...sims.operators import Flatten, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .affine import Affine
 from .operator_algebra import respond_all
 from .reader import MaxPoolOption, Reader

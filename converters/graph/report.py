@@ -12,7 +12,7 @@ from torch import nn
 from ...sims.awake.graph import SpikingGraph
 from ...sims.awake.present import present
 from ...sims.errors import InputError
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .layer_report import LayerReport, Tally, multiply_accumulates
 from .relu_graph import as_inputs, relu_graph
 from .tracing import evaluating

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...sims.network import Floats
 from ...sims.operators import AveragePool, Convolution, Dense, MaxPool, MaxPoolRule, Operator, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 
 Average = nn.AvgPool1d | nn.AvgPool2d
 AdaptiveAverage = nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d

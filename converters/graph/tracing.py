@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from ..chain import ConversionError
+from ..errors import ConversionError
 
 
 class _Tracer(fx.Tracer):

@@ -7,7 +7,7 @@ import torch
 
 from ...sims.network import Floats
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .targets import Target, profile_of
 
 
