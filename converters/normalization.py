@@ -243,8 +243,7 @@ def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) ->
     if stages[0].spatial:
         if x.ndim < 3 or len(x) == 0:
             raise ConversionError(
-                f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) takes inputs of shape "
-                f"(n, channels, *space) with n at least 1, got {tuple(x.shape)}"
+                f"{stages[0].where} takes inputs of shape (n, channels, *space) with n at least 1, got {tuple(x.shape)}"
             )
     elif x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
         raise InputError(

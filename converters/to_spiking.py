@@ -113,8 +113,8 @@ def _input_shape(stages: Sequence[Stage], calibration: Calibration) -> tuple[int
         return (int(stages[0].module.weight.shape[1]),)
     if calibration.input_shape is None:
         raise ConversionError(
-            f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) needs the shape of an input: calibrate "
-            "with data, or give the Calibration an input_shape (channels, *space)"
+            f"{stages[0].where} needs the shape of an input: calibrate with data, or give "
+            "the Calibration an input_shape (channels, *space)"
         )
     return calibration.input_shape
 
