@@ -217,10 +217,20 @@ def calibrate(
     ConversionError
         If the model's path is not supported.
     """
+    return calibrate_stages(weight_stages(model), inputs, percentile, output, batch_size)
+
+
+def calibrate_stages(
+    stages: Sequence[Stage],
+    inputs: torch.Tensor | ArrayLike,
+    percentile: float = 100.0,
+    output: OutputActivation = "relu",
+    batch_size: int = 1000,
+) -> Calibration:
+    """Do what `calibrate` does with a model that was read already."""
     _check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    stages = weight_stages(model)
     x = checked_inputs(stages, inputs)
     batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
     if percentile == 100:

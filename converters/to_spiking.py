@@ -18,7 +18,7 @@ from .normalization import (
     NoNormalization,
     Normalization,
     NormalizationName,
-    calibrate,
+    calibrate_stages,
     resolve_normalization,
 )
 
@@ -79,7 +79,7 @@ def to_spiking(
     rule = resolve_normalization(normalization)
     stages = weight_stages(model)
     if not isinstance(calibration, Calibration):
-        calibration = calibrate(model, calibration, percentile=rule.percentile)
+        calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):
         _check_calibration(stages, calibration, rule)
     beta = [float(thresholds)] * len(stages) if isinstance(thresholds, int | float) else [float(x) for x in thresholds]
