@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .chain import ConversionError
+from .errors import ConversionError
 from .normalization import (
     Calibration,
     MaxNormalization,

@@ -12,7 +12,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from ..sims.errors import InputError
+from .errors import ConversionError, submodule
+from .torch_layers import AdaptiveAverage, Average, Weighted, as_module, check_precision
+from .tracing import describe, traced
 
 SUPPORTED = (
     "Linear, ReLU, Dropout, Flatten and Identity, and for sleep also Conv1d, Conv2d, AvgPool1d and AvgPool2d, in a "
@@ -38,12 +40,7 @@ _INSTEAD = {
 }
 
 
-class ConversionError(InputError):
-    """A module contains something that cannot be converted; the message names it by its path and type."""
-
-
-Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
-Pooling = nn.AvgPool1d | nn.AvgPool2d | nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d
+Pooling = Average | AdaptiveAverage
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,11 @@ class Stage:
     pool_name: str = ""
 
     @property
+    def where(self) -> str:
+        """The layer in words, for errors."""
+        return submodule(self.name, self.module)
+
+    @property
     def spatial(self) -> bool:
         """Whether its inputs have channels and space."""
         return self.pool is not None or not isinstance(self.module, nn.Linear)
@@ -80,13 +82,6 @@ class LinearStage(Stage):
     """A stage whose layer is linear and takes its inputs as they are."""
 
     module: nn.Linear
-
-
-class _Tracer(fx.Tracer):
-    """Sees layers of weights, and modules that declare `eval_scale`, whole, as it does torch's own modules."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Weighted) or hasattr(m, "eval_scale") or super().is_leaf_module(m, module_qualified_name)
 
 
 def linear_stages(model: nn.Module) -> list[LinearStage]:
@@ -100,8 +95,7 @@ def linear_stages(model: nn.Module) -> list[LinearStage]:
     stages = []
     for stage in weight_stages(model):
         if not isinstance(stage.module, nn.Linear) or stage.pool is not None:
-            name, module = (stage.pool_name, stage.pool) if stage.pool is not None else (stage.name, stage.module)
-            what = f"submodule {name!r} ({type(module).__name__})"
+            what = stage.where if stage.pool is None else submodule(stage.pool_name, stage.pool)
             raise ConversionError(f"{what} is not supported here, only linear layers are")
         stages.append(LinearStage(stage.name, stage.module, stage.input_scale))
     return stages
@@ -127,8 +121,8 @@ def weight_stages(model: nn.Module) -> list[Stage]:
     """
     chain = _chain(model)
     try:
-        graph = _Tracer().trace(chain)
-    except Exception as error:  # tracing runs the user's own forward, which may raise anything
+        graph, _ = traced(chain)
+    except Exception as error:  # the user's own forward may raise anything
         raise ConversionError(
             f"{type(chain).__name__} cannot be traced ({type(error).__name__}: {error}); supported is a forward "
             f"without control flow on its input: {SUPPORTED}"
@@ -148,7 +142,7 @@ def weight_stages(model: nn.Module) -> list[Stage]:
                 )
         elif node.all_input_nodes != [previous]:
             raise ConversionError(
-                f"{_describe(node, modules)} does not take its input from the layer before it alone; {_HINT}"
+                f"{describe(node, modules)} does not take its input from the layer before it alone; {_HINT}"
             )
         elif node.op == "output":
             break
@@ -159,8 +153,8 @@ def weight_stages(model: nn.Module) -> list[Stage]:
         raise ConversionError(f"{type(model).__name__} has no Linear layer on its path; {_HINT}")
     if path.pool is not None:
         raise ConversionError(
-            f"submodule {path.pool_name!r} ({type(path.pool).__name__}) has no layer of weights behind it that could "
-            "take what it sends; put a Linear layer behind it"
+            f"{submodule(path.pool_name, path.pool)} has no layer of weights behind it that could take what "
+            "it sends; put a Linear layer behind it"
         )
     return path.stages
 
@@ -178,13 +172,15 @@ class _Path:
 
     def take(self, node: fx.Node) -> None:
         """Go on by one operation, or raise `ConversionError`."""
-        kind, where = _kind(node, self.modules), _describe(node, self.modules)
+        kind, where = _kind(node, self.modules), describe(node, self.modules)
         module = self.modules.get(str(node.target)) if node.op == "call_module" else None
         if kind == "relu":
             self.rectified = True
         elif kind == "flatten":
-            if self.flat is False and _flattened(node, module) != (1, -1):
-                raise ConversionError(f"{where} must flatten all axes but the first, start_dim=1 and end_dim=-1")
+            if self.flat is False:
+                flatten: Any = module or as_module("flatten", node.args, node.kwargs)
+                if (flatten.start_dim, flatten.end_dim) != (1, -1):
+                    raise ConversionError(f"{where} must flatten all axes but the first, start_dim=1 and end_dim=-1")
             self.flat = True
         elif kind == "pool" and isinstance(module, Pooling):
             self._check_space(where)
@@ -217,14 +213,6 @@ class _Path:
     def _check_space(self, where: str) -> None:
         if self.flat:
             raise ConversionError(f"{where} gets flattened values, but needs channels and space: move it forward")
-
-
-def _flattened(node: fx.Node, module: nn.Module | None) -> tuple[Any, Any]:
-    """Return the first and the last axis that a flattening makes one."""
-    if isinstance(module, nn.Flatten):
-        return module.start_dim, module.end_dim
-    given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
-    return given.get("start_dim", 0), given.get("end_dim", -1)
 
 
 def _chain(model: nn.Module) -> nn.Module:
@@ -267,7 +255,7 @@ def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
         for kind, calls in _CALLS.items():
             if node.target in calls:
                 return kind
-    what = _describe(node, modules)
+    what = describe(node, modules)
     instead = next((advice for name, advice in _INSTEAD.items() if name in what.lower().replace("_", "")), _HINT)
     raise ConversionError(f"{what} is not supported; {instead}")
 
@@ -276,25 +264,13 @@ def _own_weight(node: fx.Node, modules: dict[str, nn.Module], earlier: list[Stag
     module = modules[str(node.target)]
     if not isinstance(module, Weighted):
         raise TypeError("only called for layers of weights")
+    where = describe(node, modules)
     if module._parameters.get("weight") is None:
         raise ConversionError(
-            f"{_describe(node, modules)} computes its weight from others (pruning or weight norm), so that nothing "
+            f"{where} computes its weight from others (pruning or weight norm), so that nothing "
             "could be written back; make it permanent first (torch.nn.utils.prune.remove, remove_weight_norm)"
         )
-    if module.weight.dtype not in (torch.float32, torch.float64):
-        raise ConversionError(
-            f"{_describe(node, modules)} has weights of {module.weight.dtype}; supported: float32 and float64 "
-            "(call model.float())"
-        )
+    check_precision(module.weight, "weights", where)
     if any(stage.module.weight is module.weight for stage in earlier):
-        raise ConversionError(
-            f"{_describe(node, modules)} shares its weight with an earlier layer; each layer needs its own"
-        )
+        raise ConversionError(f"{where} shares its weight with an earlier layer; each layer needs its own")
     return module
-
-
-def _describe(node: fx.Node, modules: dict[str, nn.Module]) -> str:
-    if node.op == "call_module":
-        return f"submodule {str(node.target)!r} ({type(modules[str(node.target)]).__name__})"
-    target: Any = node.target
-    return f"the operation {node.name!r} ({getattr(target, '__name__', target)})"

@@ -10,8 +10,9 @@ from ..sims.convolution import Sharing, SpikingConvolution
 from ..sims.errors import InputError
 from ..sims.network import Floats, Layer, SpikingLayer
 from ..sims.operators import AveragePool, Convolution, Shape
-from .chain import ConversionError, Stage
-from .graph.torch_layers import average_pool
+from .chain import Stage
+from .errors import ConversionError, submodule
+from .torch_layers import Convolutional, average_pool, strides_and_padding
 
 
 class Neurons(NamedTuple):
@@ -38,7 +39,7 @@ def spiking_layer(stage: Stage, input_shape: Shape, bias: Floats | None, numbers
         kernels, groups = np.ascontiguousarray(weights.T).reshape(-1, *space), 1
     else:
         kernels, groups = weights, stage.module.groups
-        stride, padding, dilation = _numbers(stage.module, stage.name)
+        stride, padding, dilation = _geometry(stage.module, stage.where)
     return SpikingConvolution(
         kernels,
         input_shape,
@@ -81,8 +82,7 @@ def input_shapes(stages: Sequence[Stage], input_shape: Shape) -> list[Shape]:
             raise
         except InputError as error:
             raise ConversionError(
-                f"submodule {stage.name!r} ({type(stage.module).__name__}) does not fit inputs of shape {input_shape}, "
-                f"of which {shapes[-1]} comes to it: {error}"
+                f"{stage.where} does not fit inputs of shape {input_shape}, of which {shapes[-1]} comes to it: {error}"
             ) from error
     return shapes
 
@@ -92,32 +92,22 @@ def _output_shape(stage: Stage, shape: Shape) -> Shape:
     seen = shape if pool is None else pool.output_shape(shape)
     if not isinstance(stage.module, nn.Linear):
         kernels = np.zeros(tuple(weight.shape), dtype=np.float32)
-        return Convolution(kernels, *_numbers(stage.module, stage.name), stage.module.groups).output_shape(seen)
+        return Convolution(kernels, *_geometry(stage.module, stage.where), stage.module.groups).output_shape(seen)
     if int(np.prod(seen)) != weight.shape[1]:
         raise InputError(f"its weights take {weight.shape[1]} values")
     return (int(weight.shape[0]),)
 
 
 def _pool(stage: Stage, shape: Shape) -> AveragePool | None:
-    if stage.pool is None:
-        return None
-    return average_pool(stage.pool, shape, f"submodule {stage.pool_name!r} ({type(stage.pool).__name__})")
+    return None if stage.pool is None else average_pool(stage.pool, shape, submodule(stage.pool_name, stage.pool))
 
 
-def _numbers(module: nn.Conv1d | nn.Conv2d, name: str) -> tuple[Shape, Shape, Shape]:
+def _geometry(module: Convolutional, where: str) -> tuple[Shape, Shape, Shape]:
     """Return stride, padding and dilation."""
-    where = f"submodule {name!r} ({type(module).__name__})"
-    if module.padding_mode != "zeros":
-        raise ConversionError(f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros'")
-    stride, dilation = tuple(map(int, module.stride)), tuple(map(int, module.dilation))
-    if module.padding == "valid":
-        return stride, (0,) * len(stride), dilation
-    if module.padding == "same":
-        reach = [d * (k - 1) for d, k in zip(dilation, module.kernel_size, strict=True)]
-        if any(r % 2 for r in reach):
-            raise ConversionError(
-                f"{where} has padding='same' with kernels of even reach, which torch pads more on one side; "
-                "give the padding as numbers"
-            )
-        return stride, tuple(r // 2 for r in reach), dilation
-    return stride, tuple(int(p) for p in module.padding), dilation
+    stride, dilation, padding, behind = strides_and_padding(module, where)
+    if padding != behind:
+        raise ConversionError(
+            f"{where} has padding='same' with kernels of even reach, which torch pads more on one side; "
+            "give the padding as numbers"
+        )
+    return stride, padding, dilation

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.errors import InputError
-from .chain import ConversionError, Stage, weight_stages
+from .chain import Stage, weight_stages
+from .errors import ConversionError
 from .layers import input_shapes
 
 OutputActivation = Literal["relu", "softmax"]
@@ -216,10 +217,20 @@ def calibrate(
     ConversionError
         If the model's path is not supported.
     """
+    return calibrate_stages(weight_stages(model), inputs, percentile, output, batch_size)
+
+
+def calibrate_stages(
+    stages: Sequence[Stage],
+    inputs: torch.Tensor | ArrayLike,
+    percentile: float = 100.0,
+    output: OutputActivation = "relu",
+    batch_size: int = 1000,
+) -> Calibration:
+    """Do what `calibrate` does with a model that was read already."""
     _check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    stages = weight_stages(model)
     x = checked_inputs(stages, inputs)
     batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
     if percentile == 100:
@@ -242,8 +253,7 @@ def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) ->
     if stages[0].spatial:
         if x.ndim < 3 or len(x) == 0:
             raise ConversionError(
-                f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) takes inputs of shape "
-                f"(n, channels, *space) with n at least 1, got {tuple(x.shape)}"
+                f"{stages[0].where} takes inputs of shape (n, channels, *space) with n at least 1, got {tuple(x.shape)}"
             )
     elif x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
         raise InputError(

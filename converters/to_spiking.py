@@ -10,14 +10,15 @@ from torch import nn
 from ..sims.convolution import Sharing, check_sharing
 from ..sims.errors import InputError
 from ..sims.network import SpikingNetwork
-from .chain import ConversionError, Stage, weight_stages
+from .chain import Stage, weight_stages
+from .errors import ConversionError
 from .layers import Neurons, input_shapes, spiking_layer
 from .normalization import (
     Calibration,
     NoNormalization,
     Normalization,
     NormalizationName,
-    calibrate,
+    calibrate_stages,
     resolve_normalization,
 )
 
@@ -78,7 +79,7 @@ def to_spiking(
     rule = resolve_normalization(normalization)
     stages = weight_stages(model)
     if not isinstance(calibration, Calibration):
-        calibration = calibrate(model, calibration, percentile=rule.percentile)
+        calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):
         _check_calibration(stages, calibration, rule)
     beta = [float(thresholds)] * len(stages) if isinstance(thresholds, int | float) else [float(x) for x in thresholds]
@@ -112,8 +113,8 @@ def _input_shape(stages: Sequence[Stage], calibration: Calibration) -> tuple[int
         return (int(stages[0].module.weight.shape[1]),)
     if calibration.input_shape is None:
         raise ConversionError(
-            f"submodule {stages[0].name!r} ({type(stages[0].module).__name__}) needs the shape of an input: calibrate "
-            "with data, or give the Calibration an input_shape (channels, *space)"
+            f"{stages[0].where} needs the shape of an input: calibrate with data, or give "
+            "the Calibration an input_shape (channels, *space)"
         )
     return calibration.input_shape
 

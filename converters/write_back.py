@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ..sims.network import Floats, SpikingNetwork
-from .chain import ConversionError, weight_stages
+from .chain import Stage, weight_stages
+from .errors import ConversionError
 
 
 def write_back(network: SpikingNetwork, model: nn.Module) -> None:
@@ -28,12 +29,12 @@ def write_back(network: SpikingNetwork, model: nn.Module) -> None:
         If number or shapes of the layers differ, or a weight is not finite in the module's precision. Nothing is
         changed then.
     """
-    write_weights([layer.weights for layer in network.layers], model, [layer.name for layer in network.layers])
+    weights, names = [layer.weights for layer in network.layers], [layer.name for layer in network.layers]
+    write_weights(weights, weight_stages(model), names)
 
 
-def write_weights(weights: Sequence[Floats], model: nn.Module, names: Sequence[str]) -> None:
-    """Do what `write_back` does with weights alone, as a `SpikingNetwork` has them; `names` are for errors."""
-    stages = weight_stages(model)
+def write_weights(weights: Sequence[Floats], stages: Sequence[Stage], names: Sequence[str]) -> None:
+    """Do what `write_back` does, with weights as a `SpikingNetwork` has them; `names` are for errors."""
     if len(stages) != len(weights):
         raise ConversionError(
             f"the network has {len(weights)} layers of weights, but the model has {len(stages)} linear layers"

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from neurosleep.converters import Calibration, calibrate
+from neurosleep.converters import Calibration
 from neurosleep.converters.chain import weight_stages
-from neurosleep.converters.normalization import OutputActivation, checked_inputs
+from neurosleep.converters.normalization import OutputActivation, calibrate_stages, checked_inputs
 from neurosleep.sims.errors import InputError
 
 _FORMAT = 1
@@ -66,11 +66,12 @@ class Memory:
         inputs
             (n, ...) with as many values each as the network has inputs; (n, channels, *space) for convolutions.
         """
-        x = checked_inputs(weight_stages(model), inputs)
+        stages = weight_stages(model)
+        x = checked_inputs(stages, inputs)
         n_inputs = x[0].numel()
         if self.mean_input is not None and n_inputs != len(self.mean_input):
             raise InputError(f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {n_inputs}")
-        measured = calibrate(model, x, percentile=self.percentile, output=self.output)
+        measured = calibrate_stages(stages, x, self.percentile, self.output)
         if self.calibration is not None and self.scales == "all":
             measured = self.calibration.merged(measured)
         total = self.count + len(x)

@@ -228,7 +228,7 @@ def _downscale(
     names = [part.name for part in stages]
     before = [stage_weights(part) for part in stages]
     after = [stage.apply(weights) for weights in before]
-    write_weights(after, model, names)
+    write_weights(after, stages, names)
     populations = population_sizes([0] * (len(stages) + 1))
     return SleepRecord(
         stage=stage.name,

@@ -10,7 +10,7 @@ import torch
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.network import Floats
 from ...sims.operators import AveragePool, Flatten, MaxPool, Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .operator_algebra import Operators, by_channel, followed, respond, scaled
 
 MAX_PROJECTIONS = 256

@@ -6,7 +6,7 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.convolution import SpikingConvolution
 from ...sims.network import Layer, SpikingNetwork
 from ...sims.operators import Convolution, Dense, Operator
-from ..chain import ConversionError
+from ..errors import ConversionError
 
 
 def as_graph(network: SpikingNetwork) -> SpikingGraph:

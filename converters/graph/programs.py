@@ -19,7 +19,7 @@ import torch
 from torch import fx, nn
 
 from ...sims.errors import InputError
-from ..chain import ConversionError
+from ..errors import ConversionError
 
 _BATCH = object()  # the number of inputs, which a program may ask for
 _NOTHING_ELSE = "export the network again from one whose state is tensors only"

@@ -1,6 +1,5 @@
 """Reading what a torch module computes from its `torch.fx` graph, operation by operation."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,14 +8,15 @@ from torch import fx, nn
 
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
-from ..chain import ConversionError
-from .affine import Affine, Pooled, arithmetic
-from .torch_layers import (
+from ..errors import ConversionError
+from ..torch_layers import (
+    CALLS,
     AdaptiveAverage,
     Average,
     BatchNorm,
     Convolutional,
     Maximum,
+    as_module,
     average_pool,
     batch_norm,
     convolution,
@@ -25,7 +25,8 @@ from .torch_layers import (
     max_pool,
     refuse,
 )
-from .tracing import called, describe, traced
+from ..tracing import called, describe, traced
+from .affine import Affine, Pooled, arithmetic
 
 MaxPoolOption = Literal["refuse", "average", "winner", "any"]
 Value = Affine | Pooled
@@ -36,16 +37,6 @@ _PASSED = ("contiguous", "float", "double", "detach")
 _DROPOUT_CALLS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 _ARITHMETIC = {"truediv": "div", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv")
-_LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "relu": lambda inplace=False: nn.ReLU(inplace),
-    "flatten": lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim),
-    "avg_pool1d": nn.AvgPool1d,
-    "avg_pool2d": nn.AvgPool2d,
-    "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
-    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
-    "max_pool1d": nn.MaxPool1d,
-    "max_pool2d": nn.MaxPool2d,
-}
 
 
 class Reader:
@@ -67,10 +58,18 @@ class Reader:
 
     def read(self) -> Affine:
         """Return the module's answer as an affine function of its units."""
-        graph, constants = traced(self.model)
+        try:
+            graph, constants = traced(self.model)
+        except Exception as error:  # the user's own forward may raise anything
+            line = (str(error).splitlines() or [""])[0]
+            raise ConversionError(
+                f"{type(self.model).__name__} cannot be traced ({type(error).__name__}: {line}); its forward must not "
+                "decide by the values it gets (if, for, while, assert on tensors)"
+            ) from error
+        modules = dict(self.model.named_modules())
         values: dict[fx.Node, Any] = {}
         for node in graph.nodes:
-            where = describe(node, self.model)
+            where = describe(node, modules)
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             if node.op == "placeholder":
                 if values:
@@ -86,7 +85,7 @@ class Reader:
                     raise ConversionError(f"{type(self.model).__name__} must return one value, got {args[0]!r:.60}")
                 return self._settled(args[0], "the output")
             elif node.op == "call_module":
-                module = self.model.get_submodule(str(node.target))
+                module = modules[str(node.target)]
                 if len(args) != 1 or kwargs or not isinstance(args[0], Value):
                     raise ConversionError(f"{where} must take one value that comes from the network's input")
                 values[node] = self._layer(module, args[0], where, str(node.target))
@@ -161,9 +160,8 @@ class Reader:
             if kwargs.get("training", args[2] if len(args) > 2 else True):
                 raise ConversionError(f"{where} drops out in evaluation too; write training=self.training")
             return value
-        if name in _LAYERS:
-            rest = {key: x for key, x in kwargs.items() if key != "input"}
-            return self._layer(_LAYERS[name](*args[1:], **rest), value, where, node.name)
+        if name in CALLS:
+            return self._layer(as_module(name, args, kwargs), value, where, node.name)
         if name in ("view", "reshape"):
             asked = args[1:] or tuple(kwargs.values())
             return self._reshaped(value, asked[0] if isinstance(asked[0], tuple | list) else asked, where)

@@ -12,11 +12,12 @@ from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
 from ...sims.network import Floats
 from ...sims.operators import Flatten, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError, submodule
+from ..torch_layers import check_precision
+from ..tracing import answer_of, evaluating
 from .affine import Affine
 from .operator_algebra import respond_all
 from .reader import MaxPoolOption, Reader
-from .tracing import evaluating
 
 BATCH_SIZE = 100
 CHECKED = 4  # inputs on which the graph is held against the module
@@ -135,9 +136,9 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     dtype = _precision(model)
     x = as_inputs(inputs, dtype)
     input_shape: Shape = tuple(x.shape[1:])
+    answer = _answer(model, x[:CHECKED])
+    reader = Reader(model, input_shape, max_pool)
     with evaluating(model):
-        answer = _answer(model, x[:CHECKED])
-        reader = Reader(model, input_shape, max_pool)
         result = reader.read()
     graph = ReluGraph(input_shape, _units(reader, result), dtype)
     if not reader.approximate:
@@ -183,22 +184,16 @@ def _units(reader: Reader, result: Affine) -> tuple[ReluUnit, ...]:
 
 def _precision(model: nn.Module) -> torch.dtype:
     for name, parameter in model.named_parameters():
-        if parameter.dtype not in TOLERANCE:
-            path, _, what = name.rpartition(".")
-            raise ConversionError(
-                f"submodule {path!r} ({type(model.get_submodule(path)).__name__}) has {what} of {parameter.dtype}; "
-                "supported: float32 and float64 (call model.float())"
-            )
+        path, _, what = name.rpartition(".")
+        check_precision(parameter, what, submodule(path, model.get_submodule(path)))
         return parameter.dtype
     return torch.float32
 
 
 def _answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Return the module's own answer; this also brings weights up to date that hooks compute."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
-        with torch.no_grad():
-            answer = model(x.clone().to(device))
+        answer = answer_of(model, x)
     except Exception as error:  # the user's own forward may raise anything
         line = (str(error).splitlines() or [""])[0]
         raise InputError(

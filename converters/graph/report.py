@@ -12,10 +12,10 @@ from torch import nn
 from ...sims.awake.graph import SpikingGraph
 from ...sims.awake.present import present
 from ...sims.errors import InputError
-from ..chain import ConversionError
+from ..errors import ConversionError
+from ..tracing import answer_of
 from .layer_report import LayerReport, Tally, multiply_accumulates
 from .relu_graph import as_inputs, relu_graph
-from .tracing import evaluating
 
 LOOK_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -174,7 +174,7 @@ def conversion_report(
     tallies = {p.name: Tally(p, graph, steps) for p in graph.populations}
     theirs, ours = list[NDArray[np.int64]](), list[dict[int, NDArray[np.int64]]]()
     for index, batch in enumerate(torch.split(x, batch_size)):
-        theirs.append(_answers(model, batch))
+        theirs.append(answer_of(model, batch).flatten(1).argmax(1).cpu().numpy())
         shown = present(
             graph,
             batch.numpy().reshape(len(batch), *graph.input_shape),
@@ -258,14 +258,6 @@ def verify(
             f"{_described(worst)}"
         )
     return report
-
-
-@torch.no_grad()
-def _answers(model: nn.Module, batch: torch.Tensor) -> NDArray[np.int64]:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with evaluating(model):
-        answer = model(batch.to(device))
-    return np.asarray(answer.flatten(1).argmax(1).cpu().numpy(), np.int64)
 
 
 def _checked_labels(labels: torch.Tensor | ArrayLike, n: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from typing import Any
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
-from ..chain import ConversionError
+from ..errors import ConversionError
 from .lowering import as_run_by, export_report, require_nir
 from .reading import from_nir
 from .targets import Change, ExportReport, Target, profile_of

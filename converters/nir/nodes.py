@@ -7,7 +7,8 @@ import torch
 
 from ...sims.network import Floats
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
+from ..torch_layers import each, padded
 from .targets import Target, profile_of
 
 
@@ -23,11 +24,11 @@ def operators_of(name: str, node: Any, shape: Shape, target: Target) -> tuple[tu
     if kind in ("Conv1d", "Conv2d"):
         kernels = _floats(node.weight)
         space = kernels.ndim - 2
-        stride, dilation = _each(node.stride, space), _each(node.dilation, space)
+        stride, dilation = each(node.stride, space), each(node.dilation, space)
         padding = _padding(name, node.padding, kernels.shape[2:], stride, dilation)
         return (Convolution(kernels, stride, padding, dilation, int(node.groups)),), _floats(node.bias)
     if kind in ("AvgPool2d", "SumPool2d"):
-        size, stride, padding = (_each(x, 2) for x in (node.kernel_size, node.stride, node.padding))
+        size, stride, padding = (each(x, 2) for x in (node.kernel_size, node.stride, node.padding))
         if kind == "AvgPool2d":
             return (AveragePool(size, stride, padding),), None
         if any(padding) and target in ("norse", "sinabs"):
@@ -112,22 +113,13 @@ def _floats(values: Any) -> Floats:
     return array if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else array.astype(np.float32)
 
 
-def _each(value: Any, space: int) -> Shape:
-    numbers = [int(x) for x in np.ravel(value)]
-    return tuple(numbers * space if len(numbers) == 1 else numbers)
-
-
 def _padding(name: str, padding: Any, size: Shape, stride: Shape, dilation: Shape) -> Shape:
     if isinstance(padding, bytes):
         padding = padding.decode()
-    if not isinstance(padding, str):
-        return _each(padding, len(size))
-    if padding == "valid":
-        return (0,) * len(size)
-    reach = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
-    if any(s != 1 for s in stride) or any(x % 2 for x in reach):
+    before, behind = padded(padding, size, dilation)
+    if before != behind or (padding == "same" and any(s != 1 for s in stride)):
         raise ConversionError(f"node {name!r} has padding 'same' that differs between sides, which cannot be read")
-    return tuple(x // 2 for x in reach)
+    return before
 
 
 def _near_one(value: float) -> float:

@@ -12,7 +12,7 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import Floats
 from ...sims.operators import Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from ..graph.operator_algebra import respond_all
 from .lowering import require_nir
 from .nodes import dynamics, operators_of, values_of

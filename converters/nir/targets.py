@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...sims.awake.graph import Reset, Tie
-from ..chain import ConversionError
+from ..errors import ConversionError
 
 Target = Literal["generic", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool"]
 SYNAPSE_BITS = 20  # rockpool: what a synapse keeps from one step to the next is 2**-20 of its current

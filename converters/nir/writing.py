@@ -10,7 +10,7 @@ import numpy as np
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.network import Floats
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from ..graph.operator_algebra import scaled
 from .lowering import SumPool, diagonal, lowered, neuron_threshold
 from .targets import SYNAPSE_BITS, Profile, Target

@@ -20,7 +20,7 @@ from torch import nn
 
 from ...sims.network import SpikingNetwork
 from ...sims.operators import Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from ..normalization import Calibration
 from ..to_spiking import to_spiking
 from ..write_back import write_back

@@ -27,7 +27,7 @@ from ...sims.awake.contract import precision
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.network import Floats, SpikingNetwork
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
-from ..chain import ConversionError
+from ..errors import ConversionError
 from ..graph.from_chain import as_graph
 
 

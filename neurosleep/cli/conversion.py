@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurosleep.converters import to_spiking_graph
-from neurosleep.converters.chain import ConversionError
+from neurosleep.converters.errors import ConversionError
 from neurosleep.converters.graph.normalization import GraphNormalization, Per
 from neurosleep.converters.graph.programs import read_program
 from neurosleep.converters.graph.reader import MaxPoolOption

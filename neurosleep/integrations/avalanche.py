@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from neurosleep.continual.learning import night_seed
-from neurosleep.converters.chain import ConversionError, weight_stages
+from neurosleep.converters.chain import weight_stages
+from neurosleep.converters.errors import ConversionError
 from neurosleep.memory import Memory
 from neurosleep.night import SleepRecord, SpontaneousReplay, Stage, sleep
 from neurosleep.sims.ensemble import Backend

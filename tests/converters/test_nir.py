@@ -16,7 +16,7 @@ from torch import nn
 
 nir = pytest.importorskip("nir")
 
-from neurosleep.converters.chain import ConversionError  # noqa: E402
+from neurosleep.converters.errors import ConversionError  # noqa: E402
 from neurosleep.converters.nir.export import (  # noqa: E402
     Target,
     as_run_by,

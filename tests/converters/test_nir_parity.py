@@ -19,7 +19,7 @@ import torch
 nir = pytest.importorskip("nir")
 pytest.importorskip("nirtorch")
 
-from neurosleep.converters.chain import ConversionError  # noqa: E402
+from neurosleep.converters.errors import ConversionError  # noqa: E402
 from neurosleep.converters.nir.export import Target, as_run_by, export_report, to_nir  # noqa: E402
 from neurosleep.sims.awake.graph import Population, Projection, SpikingGraph, Tie  # noqa: E402
 from neurosleep.sims.awake.present import Presentation, present  # noqa: E402

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurosleep.converters.chain import ConversionError
+from neurosleep.converters.errors import ConversionError
 from neurosleep.converters.graph.programs import read_program
 from neurosleep.sims.errors import InputError
 

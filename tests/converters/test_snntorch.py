@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from neurosleep import MeanRate, Memory, SpontaneousReplay, sleep
-from neurosleep.converters.chain import ConversionError
+from neurosleep.converters.errors import ConversionError
 from neurosleep.converters.graph.from_chain import as_graph
 from neurosleep.converters.snntorch.reading import from_snntorch, sleeping_chain, write_back_snntorch
 from neurosleep.converters.snntorch.writing import State, fire, fire_above, to_snntorch

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
-from neurosleep.converters.chain import ConversionError
+from neurosleep.converters.errors import ConversionError
 from neurosleep.converters.graph.relu_graph import ReluGraph, relu_graph
 from neurosleep.converters.graph.to_graph import to_spiking_graph
 from neurosleep.features.architectures import Backbone, StridedBackbone

@@ -2,31 +2,48 @@
 
 import itertools
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import nn
 
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, MaxPool, MaxPoolRule, Operator, Shape
-from ..chain import ConversionError
+from ..sims.network import Floats
+from ..sims.operators import AveragePool, Convolution, Dense, MaxPool, MaxPoolRule, Operator, Shape
+from .errors import ConversionError
 
 Average = nn.AvgPool1d | nn.AvgPool2d
 AdaptiveAverage = nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d
 Maximum = nn.MaxPool1d | nn.MaxPool2d
 Convolutional = nn.Conv1d | nn.Conv2d
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Weighted = nn.Linear | Convolutional
+CALLS: dict[str, Callable[..., nn.Module]] = {
+    "relu": lambda inplace=False: nn.ReLU(inplace),
+    "flatten": lambda start_dim=0, end_dim=-1: nn.Flatten(start_dim, end_dim),
+    "avg_pool1d": nn.AvgPool1d,
+    "avg_pool2d": nn.AvgPool2d,
+    "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
+    "max_pool1d": nn.MaxPool1d,
+    "max_pool2d": nn.MaxPool2d,
+}
+
+
+def check_precision(values: torch.Tensor, what: str, where: str) -> None:
+    """Raise `ConversionError` if numbers of a layer are neither float32 nor float64."""
+    if values.dtype not in (torch.float32, torch.float64):
+        raise ConversionError(
+            f"{where} has {what} of {values.dtype}; supported: float32 and float64 (call model.float())"
+        )
 
 
 def array(values: torch.Tensor | None, what: str, where: str) -> Floats | None:
     """Return a layer's weights in float64, or raise `ConversionError` if they are not finite or of another type."""
     if values is None:
         return None
-    if values.dtype not in (torch.float32, torch.float64):
-        raise ConversionError(
-            f"{where} has {what} of {values.dtype}; supported: float32 and float64 (call model.float())"
-        )
+    check_precision(values, what, where)
     result: Floats = values.detach().cpu().double().numpy().copy()
     if not np.isfinite(result).all():
         raise ConversionError(
@@ -45,23 +62,40 @@ def dense(module: nn.Linear, shape: Shape, where: str) -> tuple[Dense, Floats | 
 
 def convolution(module: Convolutional, where: str) -> tuple[Convolution, Floats | None]:
     """Return a convolution's operator and bias (n_post, 1, ...)."""
-    if module.padding_mode != "zeros":
-        raise ConversionError(
-            f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros' (train it with zeros)"
-        )
+    stride, dilation, before, behind = strides_and_padding(module, where, " (train it with zeros)")
     kernels = _weight(module, where)
-    size, dilation = kernels.shape[2:], tuple(module.dilation)
-    if module.padding == "valid":
-        padding: Shape = (0,) * len(size)
-    elif module.padding == "same":
-        kernels, padding, dilation = _same(kernels, dilation)
-    else:
-        padding = tuple(int(p) for p in module.padding)
+    if before != behind:
+        kernels, dilation = _spread(kernels, dilation, before, behind), (1,) * len(dilation)
     bias = array(module.bias, "bias", where)
     return (
-        Convolution(kernels, tuple(module.stride), padding, dilation, module.groups),
-        None if bias is None else bias.reshape(-1, *[1] * len(size)),
+        Convolution(kernels, stride, behind, dilation, module.groups),
+        None if bias is None else bias.reshape(-1, *[1] * len(stride)),
     )
+
+
+def strides_and_padding(module: Convolutional, where: str, mend: str = "") -> tuple[Shape, Shape, Shape, Shape]:
+    """Return a convolution's stride and dilation, and how far it pads before and behind, by axis.
+
+    `mend` ends the message of `ConversionError` if it pads with anything but zeros.
+    """
+    if module.padding_mode != "zeros":
+        raise ConversionError(f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros'{mend}")
+    stride, dilation = tuple(map(int, module.stride)), tuple(map(int, module.dilation))
+    return stride, dilation, *padded(module.padding, module.kernel_size, dilation)
+
+
+def padded(padding: Any, size: Shape, dilation: Shape) -> tuple[Shape, Shape]:
+    """Return how far a convolution pads before and behind, by axis; `padding` is "valid", "same", or in numbers."""
+    if not isinstance(padding, str):
+        return (each(padding, len(size)),) * 2
+    reach = [0 if padding == "valid" else d * (k - 1) for d, k in zip(dilation, size, strict=True)]
+    return tuple(r // 2 for r in reach), tuple((r + 1) // 2 for r in reach)
+
+
+def each(value: Any, space: int) -> Shape:
+    """Return one number for each axis of space; `value` has as many, or one for all."""
+    numbers = tuple(int(x) for x in np.ravel(value))
+    return numbers * space if len(numbers) == 1 else numbers
 
 
 def batch_norm(module: BatchNorm, where: str) -> tuple[Floats, Floats]:
@@ -83,7 +117,7 @@ def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) ->
         sizes, strides = zip(*(_adaptive(*axis, where) for axis in _targets(module, shape)), strict=True)
         return AveragePool(sizes, strides, (0,) * len(sizes))
     space = len(shape) - 1
-    padding = _numbers(module.padding, space)
+    padding = each(module.padding, space)
     if any(padding) and not module.count_include_pad:
         raise ConversionError(
             f"{where} leaves its padding out of the mean (count_include_pad=False), so that factors differ by place; "
@@ -91,7 +125,7 @@ def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) ->
         )
     if getattr(module, "divisor_override", None) is not None:
         raise ConversionError(f"{where} has a divisor_override; use the plain mean, and scale the layer behind")
-    pool = AveragePool(_numbers(module.kernel_size, space), _numbers(module.stride, space), padding)
+    pool = AveragePool(each(module.kernel_size, space), each(module.stride, space), padding)
     _check_ceil(module, pool, shape, where)
     return pool
 
@@ -99,13 +133,16 @@ def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) ->
 def max_pool(module: Maximum, shape: Shape, rule: MaxPoolRule, where: str) -> MaxPool:
     """Return maximum pooling's operator for values of a shape."""
     space = len(shape) - 1
-    if module.return_indices or any(d != 1 for d in _numbers(module.dilation, space)):
+    if module.return_indices or any(d != 1 for d in each(module.dilation, space)):
         raise ConversionError(f"{where} has return_indices or dilation; supported is maximum pooling without them")
-    pool = MaxPool(
-        _numbers(module.kernel_size, space), _numbers(module.stride, space), _numbers(module.padding, space), rule
-    )
+    pool = MaxPool(each(module.kernel_size, space), each(module.stride, space), each(module.padding, space), rule)
     _check_ceil(module, pool, shape, where)
     return pool
+
+
+def as_module(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> nn.Module:
+    """Return a call of a function of `CALLS`, whose first argument is the layer's input, as a module of torch."""
+    return CALLS[name](*args[1:], **{key: value for key, value in kwargs.items() if key != "input"})
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -125,15 +162,15 @@ def _weight(module: nn.Linear | Convolutional, where: str) -> Floats:
     return weight
 
 
-def _same(kernels: Floats, dilation: Shape) -> tuple[Floats, Shape, Shape]:
-    """Return kernels with padding on both sides alike that act as torch's padding="same"."""
-    reach = [d * (k - 1) for d, k in zip(dilation, kernels.shape[2:], strict=True)]
-    if any(r % 2 for r in reach):  # torch pads one more behind: spread the kernel out, with a zero in front
-        spread = np.zeros((*kernels.shape[:2], *(r + 1 + r % 2 for r in reach)), kernels.dtype)
-        taps = [np.arange(r % 2, r + 1 + r % 2, d) for r, d in zip(reach, dilation, strict=True)]
-        spread[np.ix_(*map(np.arange, kernels.shape[:2]), *taps)] = kernels
-        kernels, reach, dilation = spread, [r + r % 2 for r in reach], (1,) * len(reach)
-    return kernels, tuple(r // 2 for r in reach), dilation
+def _spread(kernels: Floats, dilation: Shape, before: Shape, behind: Shape) -> Floats:
+    """Return kernels without dilation, with zeros in front, for padding before as far as behind, where torch pads more.
+
+    (One more, with padding="same" and an odd reach.)
+    """
+    spread = np.zeros((*kernels.shape[:2], *(2 * b + 1 for b in behind)), kernels.dtype)
+    taps = [np.arange(b - a, 2 * b + 1, d) for a, b, d in zip(before, behind, dilation, strict=True)]
+    spread[np.ix_(*map(np.arange, kernels.shape[:2]), *taps)] = kernels
+    return spread
 
 
 def _adaptive(n: int, parts: int, where: str) -> tuple[int, int]:
@@ -153,11 +190,6 @@ def _targets(module: AdaptiveAverage, shape: Shape) -> list[tuple[int, int]]:
     space = shape[1:]
     parts = list(wanted) if isinstance(wanted, tuple | list) else [wanted] * len(space)
     return [(n, n if part is None else int(part)) for n, part in zip(space, parts, strict=True)]
-
-
-def _numbers(value: Any, space: int) -> Shape:
-    numbers = tuple(int(x) for x in value) if isinstance(value, tuple | list) else (int(value),)
-    return numbers * space if len(numbers) == 1 else numbers
 
 
 def _check_ceil(module: Average | Maximum, pool: Operator, shape: Shape, where: str) -> None:
