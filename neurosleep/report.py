@@ -6,9 +6,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from neurosleep.files import reading, write_text
 from neurosleep.papers import EXPERIMENTS
 from neurosleep.papers import config as configuration
-from neurosleep.papers.folder import RunFolder, reading, write_text
+from neurosleep.papers.folder import RunFolder
 from neurosleep.sims.errors import InputError
 
 

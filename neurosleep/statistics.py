@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from neurosleep.interchange.source import need
+from neurosleep.files import need
 from neurosleep.sims.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from neurosleep import __version__
 from neurosleep.experiments.perform import amount, log_path
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.running import Done, Failure, Job
-from neurosleep.interchange.source import need
+from neurosleep.files import need
 from neurosleep.pool import Lost, Progress
 from neurosleep.sims.errors import InputError
 

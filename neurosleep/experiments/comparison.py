@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurosleep.experiments.description import unknown
-from neurosleep.interchange.source import need
+from neurosleep.files import need
 from neurosleep.sims.errors import InputError
 
 Test = Literal["t", "wilcoxon", "permutation"]

@@ -12,7 +12,7 @@ import tomli_w
 from neurosleep.experiments.conditions import Backend, Condition, DataStream, GenerativeNetwork, Network, ReluNetwork
 from neurosleep.experiments.description import checked, from_plain, to_plain, unknown, with_likes
 from neurosleep.experiments.record import RunId
-from neurosleep.interchange.source import need
+from neurosleep.files import need
 from neurosleep.sims.errors import InputError
 from neurosleep.training import Products, Trainer
 

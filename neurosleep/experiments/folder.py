@@ -18,7 +18,7 @@ import msgspec
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.record_schema import check_record
-from neurosleep.papers.folder import write_json, write_text
+from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 
 State = Literal["finished", "failed", "damaged", "missing"]

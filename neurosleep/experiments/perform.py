@@ -23,10 +23,10 @@ from neurosleep.continual.learning import night_seed
 from neurosleep.experiments.conditions import DataStream, GenerativeNetwork
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.record import FORMAT, Record, RunId
+from neurosleep.files import processor
 from neurosleep.memory import Memory
 from neurosleep.naps import Nap
 from neurosleep.night import SleepRecord, SpontaneousReplay, fall_asleep, sleep
-from neurosleep.papers.folder import processor
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_methods import MethodName
 from neurosleep.papers.tripartite_run import accuracies

@@ -16,10 +16,10 @@ from neurosleep.experiments.description import unknown
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.record import Record, RunId
-from neurosleep.interchange.source import need
-from neurosleep.papers.folder import write_text
+from neurosleep.files import need, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,12 +183,8 @@ class Results:
         """Write ``results.nc`` (NetCDF 4) and ``results.csv`` into the folder, each whole or not at all."""
         need("h5netcdf", "experiments")
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
-        half = nc.with_name(f".{nc.name}.{os.getpid()}")
-        try:
+        with whole(nc) as half:
             self.dataset.to_netcdf(half, engine="h5netcdf")
-            half.replace(nc)
-        finally:
-            half.unlink(missing_ok=True)
         write_text(csv, self.table().to_csv(index=False))
         return [nc, csv]
 

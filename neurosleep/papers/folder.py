@@ -9,8 +9,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from neurosleep import __version__
+from neurosleep.files import processor, read_bytes, reading, write_json, write_text
 from neurosleep.papers import config as configuration
 from neurosleep.sims.errors import InputError
 
@@ -138,7 +138,7 @@ class RunFolder:
         file = self._parts(seed) / f"{re.sub(r'[^A-Za-z0-9.+-]', '_', name)}.json"
         if file.exists():
             with reading(file):
-                return msgspec.json.decode(_read(file), type=dict[str, Any])
+                return msgspec.json.decode(read_bytes(file), type=dict[str, Any])
         part = do()
         file.parent.mkdir(exist_ok=True)
         write_json(file, part)
@@ -157,7 +157,7 @@ class RunFolder:
             If its file cannot be read, or is that of another seed.
         """
         with reading(self.run_file(seed)):
-            run: dict[str, Any] = msgspec.json.decode(_read(self.run_file(seed)), type=dict[str, Any])
+            run: dict[str, Any] = msgspec.json.decode(read_bytes(self.run_file(seed)), type=dict[str, Any])
             if run["seed"] != seed:
                 raise ValueError(f"expected seed {seed}, found {run['seed']!r}")
             return run
@@ -206,53 +206,4 @@ class RunFolder:
             state = f"{n} finished runs: start the same command again to finish it" if n else "no finished run"
             raise InputError(f"{self.results} is missing; the folder holds {state}")
         with reading(self.results):
-            return msgspec.json.decode(_read(self.results), type=Results)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise `InputError` where what a JSON file holds cannot be decoded, or used."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is damaged or of another version of neurosleep ({type(error).__name__}: {error}): "
-            "delete it and start the same command again"
-        ) from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all; nan becomes null."""
-    write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk, say; which file it was is not in the error of a write
-            raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
-        raise
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            return msgspec.json.decode(read_bytes(self.results), type=Results)

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from neurosleep.files import reading
 from neurosleep.papers.base import Experiment, Progress, RunContext
-from neurosleep.papers.folder import RunFolder, reading
+from neurosleep.papers.folder import RunFolder
 from neurosleep.pool import Lost, ctrl_c_remembered, here, in_workers
 from neurosleep.sims.errors import BackendError, InputError
 

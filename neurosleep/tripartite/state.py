@@ -1,9 +1,7 @@
 """A `Learner` on disk."""
 
 import os
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import torch
 from neurosleep.converters import Calibration
 from neurosleep.data.idx import DataError
 from neurosleep.night import SleepRecord, WeightChange
+from neurosleep.sims.whole import whole
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 
@@ -44,14 +43,8 @@ def save(learner: "Learner", path: str | os.PathLike[str]) -> None:
         },
         "numbers": {name: getattr(learner, name) for name in _NUMBERS},
     }
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(target)
-    finally:
-        with suppress(OSError):  # after a success there is none
-            temporary.unlink()
+    with whole(path) as half:
+        torch.save(state, half)
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Learner":

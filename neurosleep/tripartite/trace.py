@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.file import open_to_write
 from neurosleep.sims.spikes.lock import WriterLock, is_marked, unmark
+from neurosleep.sims.whole import whole
 from neurosleep.tripartite.histogram import count_positive
 from neurosleep.tripartite.metrics import check_accuracies
 from neurosleep.tripartite.trace_layout import TABLES, WEIGHT_DTYPE, Condition, accuracy_dtype, empty_file, open_to_read
@@ -58,12 +59,8 @@ class Trace:
             raise InputError(f"tasks must be at least 1 and seed from 0 to below 2**63, got {tasks} and {seed}")
         if target.exists() and not overwrite:
             raise InputError(f"{target} is there already: resume it, or say overwrite=True")
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(empty_file(tasks, condition, seed))
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(target) as half:
+            half.write_bytes(empty_file(tasks, condition, seed))
         self._open(target)
 
     @classmethod

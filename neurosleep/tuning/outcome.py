@@ -14,8 +14,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from neurosleep.figures.panels import ASLEEP, AWAKE, STYLE, save
+from neurosleep.files import write_json, write_text
 from neurosleep.papers.config import to_toml
-from neurosleep.papers.folder import write_json, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.tuning.study import Search, optuna_json
 
