@@ -26,8 +26,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
 from neurosleep.files import write_text
-from neurosleep.report import table
 from neurosleep.sims.whole import whole
+from neurosleep.tables import table
 from neurosleep.training import products
 
 from ..converters.graph.normalization import Per

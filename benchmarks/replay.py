@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from neurosleep.features.architectures import Convolutions, StridedBackbone
 from neurosleep.files import write_text
-from neurosleep.report import table
+from neurosleep.tables import table
 from neurosleep.training import products
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, losses
 from neurosleep.tripartite.generator import Dreams

@@ -57,8 +57,8 @@ def ask(
 
     from neurosleep.experiments.experiment import Experiment
     from neurosleep.experiments.library import shipped
-    from neurosleep.report import table
     from neurosleep.sims.errors import InputError
+    from neurosleep.tables import table
 
     asked = shipped(question) if not Path(question).suffix else Experiment.read(question)
     if seeds is not None:

@@ -10,10 +10,11 @@ import click
 @click.option("--markdown", is_flag=True, help="Print nothing but the table, in Markdown.")
 def report(folder: Path, markdown: bool) -> None:
     """Write report.html for the results in FOLDER: table, figures and configuration in one page."""
-    from neurosleep import report as reports
+    from neurosleep import tables
+    from neurosleep.report import write_report
 
-    written, rows = reports.write_report(folder)
+    written, rows = write_report(folder)
     if markdown:
-        click.echo(reports.markdown(rows))
+        click.echo(tables.markdown(rows))
         return
-    click.echo(f"{reports.table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")
+    click.echo(f"{tables.table(rows)}\n\nwritten into {folder}: {', '.join(path.name for path in written)}")

@@ -118,7 +118,8 @@ def perform(
     """Run a simulation into a folder, and say what came out."""
     try:
         from neurosleep.papers.runner import run_experiment
-        from neurosleep.report import table, write_report
+        from neurosleep.report import write_report
+        from neurosleep.tables import table
 
         experiment = found(name)
         outcome = run_experiment(

@@ -79,7 +79,7 @@ def tune(
 
     from neurosleep.cli.run import configuration, found
     from neurosleep.papers.src_methods import MethodName
-    from neurosleep.report import table
+    from neurosleep.tables import table
     from neurosleep.tuning.objective import FIRST_SEED, tunable
     from neurosleep.tuning.outcome import complete, write_outcome
     from neurosleep.tuning.space import published_space, with_searches
