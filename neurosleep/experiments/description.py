@@ -4,8 +4,7 @@ Every object is a table of its own values that are not the defaults, with its cl
 ``like = "NAME"``: it is then that condition, with the values that follow changed.
 """
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -23,7 +22,7 @@ from neurosleep.experiments.conditions import (
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
 from neurosleep.tripartite.settings import Settings
@@ -137,13 +136,6 @@ def checked(value: Any, hint: Any, where: str) -> Any:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         raise InputError(f"{where} = {value!r} will not do: {error}") from error
-
-
-def unknown(what: str, got: Any, known: Collection[str]) -> str:
-    """Say that there is no such name, which is nearest, and which there are."""
-    near = difflib.get_close_matches(str(got), known, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what}{'' if got is None else f' {got!r}'}{meant} (known: {', '.join(known)})"
 
 
 def with_likes(conditions: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import tomli_w
 
 from neurosleep.experiments.conditions import Backend, Condition, DataStream, GenerativeNetwork, Network, ReluNetwork
-from neurosleep.experiments.description import checked, from_plain, to_plain, unknown, with_likes
+from neurosleep.experiments.description import checked, from_plain, to_plain, with_likes
 from neurosleep.experiments.record import RunId
 from neurosleep.files import need
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.training import Products, Trainer
 
 if TYPE_CHECKING:

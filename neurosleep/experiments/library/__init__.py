@@ -2,9 +2,8 @@
 
 from importlib import resources
 
-from neurosleep.experiments.description import unknown
 from neurosleep.experiments.experiment import Experiment
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 
 
 def names() -> list[str]:
