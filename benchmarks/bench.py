@@ -13,7 +13,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from neurosleep.papers.folder import write_text
+from neurosleep.files import write_text
 
 from . import brian2_peer, machine, workloads
 from .figure import draw

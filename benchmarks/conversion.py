@@ -25,8 +25,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from neurosleep.papers.folder import write_text
-from neurosleep.report import table
+from neurosleep.files import write_text
+from neurosleep.sims.whole import whole
+from neurosleep.tables import table
 from neurosleep.training import products
 
 from ..converters.graph.normalization import Per
@@ -204,9 +205,8 @@ def trained(case: Case, path: Path, data_dir: str | None, seed: int = 0) -> nn.S
                 optimizer.step()
                 schedule.step()
                 bar.update()
-    half = path.with_suffix(".part")
-    torch.save(model.state_dict(), half)
-    half.replace(path)
+    with whole(path) as half:
+        torch.save(model.state_dict(), half)
     return model.eval()
 
 

@@ -6,13 +6,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from neurosleep.files import processor
+
 PACKAGES = ("neurosleep", "numpy", "torch", "numba", "h5py", "brian2")
 
 
 def describe() -> dict[str, Any]:
     """Return processor, cores, caches, memory, system and versions; what cannot be found out is None."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "caches": _caches(),
         "memory_gib": _memory(),
@@ -26,13 +28,6 @@ def one_line(machine: dict[str, Any]) -> str:
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     return f"{machine['processor']}, {machine['cores']} cores ({caches}); {versions}"
-
-
-def _processor() -> str:
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str]:

@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from neurosleep.features.architectures import Convolutions, StridedBackbone
-from neurosleep.papers.folder import write_text
-from neurosleep.report import table
+from neurosleep.files import write_text
+from neurosleep.tables import table
 from neurosleep.training import products
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, losses
 from neurosleep.tripartite.generator import Dreams

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from neurosleep.report import table
+from neurosleep.tables import table
 
 from .machine import one_line
 

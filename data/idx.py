@@ -8,12 +8,10 @@ plain.
 Format: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
 """
 
-import contextlib
 import gzip
 import hashlib
 import math
 import os
-import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
+from ..sims.whole import whole
 
 UNSIGNED_BYTE = 0x08
 GZIP_MAGIC = b"\x1f\x8b"
@@ -105,21 +104,16 @@ def write(path: str | os.PathLike[str], values: NDArray[Any]) -> None:
         raise _unexpected(path, expected, f"{values.dtype} of shape {values.shape}", "Convert the array first.")
     header = struct.pack(f">BBBB{values.ndim}I", 0, 0, UNSIGNED_BYTE, values.ndim, *values.shape)
     content = header + values.tobytes()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with whole(path) as half, half.open("xb") as file:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=file, mtime=0) as zipped:
                     zipped.write(content)
             else:
                 file.write(content)
-        temporary.replace(path)
     except OSError as error:
         raise _unexpected(path, "to write this file", str(error), "Check the folder and its permissions.") from error
-    finally:
-        with contextlib.suppress(OSError):  # after a success there is none
-            temporary.unlink()
 
 
 def _content(path: Path) -> bytes:

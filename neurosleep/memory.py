@@ -14,6 +14,7 @@ from neurosleep.converters import Calibration
 from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.normalization import OutputActivation, calibrate_stages, checked_inputs
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.whole import whole
 
 _FORMAT = 1
 
@@ -84,25 +85,18 @@ class Memory:
         """Write the memory to a ``.npz`` file, whole or not at all."""
         if self.mean_input is None or self.calibration is None:
             raise InputError("this memory has seen nothing yet, so there is nothing to save")
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    format=_FORMAT,
-                    percentile=self.percentile,
-                    output=self.output,
-                    scales=self.scales,
-                    count=self.count,
-                    mean_input=self.mean_input,
-                    calibration=np.array(self.calibration.scales),
-                    input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
-                )
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole(path) as half, half.open("wb") as file:
+            np.savez(
+                file,
+                format=_FORMAT,
+                percentile=self.percentile,
+                output=self.output,
+                scales=self.scales,
+                count=self.count,
+                mean_input=self.mean_input,
+                calibration=np.array(self.calibration.scales),
+                input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Memory":

@@ -1,4 +1,4 @@
-"""Results for people: a table in the terminal, and one self-contained HTML page."""
+"""Results for people: one self-contained HTML page."""
 
 import base64
 from pathlib import Path
@@ -6,36 +6,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from neurosleep.files import reading, write_text
 from neurosleep.papers import EXPERIMENTS
 from neurosleep.papers import config as configuration
-from neurosleep.papers.folder import RunFolder, reading, write_text
+from neurosleep.papers.folder import RunFolder
 from neurosleep.sims.errors import InputError
-
-
-def number(value: str | int | float | None) -> str:
-    """Write a table's value: floats with one decimal, a missing one (None or nan) as a dash."""
-    if value is None or value != value:
-        return "-"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows with the same keys as lines of aligned text, the first column to the left."""
-    lines = [list(rows[0]), *([number(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            word.rjust(width) if i else word.ljust(width)
-            for i, (word, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Return rows with the same keys as a table in Markdown."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([number(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+from neurosleep.tables import number
 
 
 def write_report(folder: Path) -> tuple[list[Path], list[dict[str, Any]]]:

@@ -1,25 +1,29 @@
-"""How large something is, and how sure: effects with 95 % intervals, and p values of several tests."""
+"""How large something is, and how sure: effects with their intervals, paired tests, and p values of several tests."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import count
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from neurosleep.interchange.source import need
 from neurosleep.sims.errors import InputError
 
 Floats = NDArray[np.float64]
 Correction = Literal["holm", "bonferroni"]
+Test = Literal["t", "wilcoxon", "permutation"]
+Alternative = Literal["two-sided", "greater", "less"]
 LEVEL = 0.95
+_ROUNDING = 1e-12  # differences of 0.3 - 0.2 and 0.4 - 0.3 are the same: what is left is rounding
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A value with its 95 % interval; nan where one is not defined."""
+    """A value with its interval, of 95 % unless told otherwise; nan where one is not defined."""
 
     value: float
     low: float
@@ -39,13 +43,13 @@ class Effect:
 UNDEFINED = Effect(math.nan, math.nan, math.nan)
 
 
-def of_mean(values: Floats) -> Effect:
+def of_mean(values: Floats, confidence: float = LEVEL) -> Effect:
     """Return the mean of values that are not nan, with Student's interval (nan for fewer than two)."""
     x = values[~np.isnan(values)]
     if not len(x):
         return UNDEFINED
     error = float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.nan
-    return _around(float(x.mean()), error, len(x) - 1)
+    return _around(float(x.mean()), error, len(x) - 1, confidence)
 
 
 def of_difference(first: Floats, second: Floats) -> Effect:
@@ -82,13 +86,64 @@ def of_jackknife(value: float, without_one: Floats) -> Effect:
     return _around(value, math.sqrt((n - 1) * float(without_one.var())), n - 1)
 
 
+class Paired(NamedTuple):
+    """What a test of paired values found; nan where it is not defined.
+
+    `effect` is the mean of the `n` differences, from `low` to `high` its interval, `dz` the same in standard deviations
+    of the differences (Cohen's d_z); `statistic` and `df` are those of the test.
+    """
+
+    n: int
+    effect: float
+    low: float = math.nan
+    high: float = math.nan
+    dz: float = math.nan
+    statistic: float = math.nan
+    df: float = math.nan
+    p: float = math.nan
+
+
+def paired(
+    a: Floats, b: Floats, test: Test, confidence: float = LEVEL, alternative: Alternative = "two-sided"
+) -> Paired:
+    """Test whether a - b differs from 0; there is no test of fewer than two differences, nor if all are the same.
+
+    Parameters
+    ----------
+    a, b
+        (n,) paired values, all finite.
+    test
+        "t" with Student's interval; "wilcoxon" (signed-rank) or "permutation" (of signs; exact up to 16 pairs), both
+        with a bootstrap interval.
+    confidence
+        Of the interval.
+    alternative
+        What is tested for: that the mean difference is other than, "greater" or "less" than 0.
+    """
+    d, n = a - b, len(a)
+    effect = float(d.mean()) if n else math.nan
+    if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
+        return Paired(n, effect)
+    if test == "t":
+        found, around = stats.ttest_1samp(d, 0.0, alternative=alternative), of_mean(d, confidence)
+        statistic, p = float(found.statistic), float(found.pvalue)
+        return Paired(n, effect, around.low, around.high, effect / sd, statistic, float(n - 1), p)
+    low, high = _bootstrapped(d, confidence)
+    if test == "wilcoxon":
+        found = stats.wilcoxon(d, alternative=alternative)
+        statistic = float(found.statistic)
+    else:
+        found, statistic = _sign_flips(d, alternative), effect
+    return Paired(n, effect, low, high, effect / sd, statistic, p=float(found.pvalue))
+
+
 def corrected(p: Sequence[float], method: Correction) -> list[float]:
     """Correct the p values of several tests, of which those that are nan were not made.
 
     Raises
     ------
     InputError
-        If the method is unknown, or statsmodels is not installed.
+        If the method is unknown.
 
     References
     ----------
@@ -98,9 +153,42 @@ def corrected(p: Sequence[float], method: Correction) -> list[float]:
         raise InputError(f"correction must be 'holm' or 'bonferroni', got {method!r}")
     values = np.array(p, dtype=np.float64)
     made = ~np.isnan(values)
-    if made.any():
-        values[made] = need("statsmodels.stats.multitest", "experiments").multipletests(values[made], method=method)[1]
+    if made.sum() > 1:
+        from statsmodels.stats.multitest import multipletests  # slow to import
+
+        values[made] = multipletests(values[made], method=method)[1]
     return [float(value) for value in values]
+
+
+def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Return how many seeds a paired t-test needs to find an effect, two-sided.
+
+    Parameters
+    ----------
+    effect, sd
+        Mean and standard deviation of the differences between paired runs, in the same units.
+    power, alpha
+        Probability to find it, and to find one that is not there.
+
+    Raises
+    ------
+    InputError
+        If a number is out of its range.
+    """
+    if not (effect != 0 and sd > 0 and 0 < power < 1 and 0 < alpha < 1) or not math.isfinite(effect / sd):
+        raise InputError(
+            "effect must not be 0, sd must be positive, power and alpha between 0 and 1, "
+            f"got {effect!r}, {sd!r}, {power!r}, {alpha!r}"
+        )
+    from statsmodels.stats.power import TTestPower  # slow to import
+
+    model = TTestPower()
+    size = abs(effect / sd)
+    if size > 1:  # few seeds: there statsmodels' search may fail, and the tail on the other side, which is tiny, be nan
+        return next(n for n in count(2) if model.power(size, n, alpha / 2, alternative="larger") >= power)
+    if size < 1e-4:
+        raise InputError(f"effect must be at least 1e-4 sd, as smaller ones need 1e8 seeds, got {effect!r} and {sd!r}")
+    return max(2, math.ceil(float(np.squeeze(model.solve_power(size, power=power, alpha=alpha)))))
 
 
 def p_text(p: float) -> str:
@@ -108,6 +196,26 @@ def p_text(p: float) -> str:
     return "p not defined" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _around(value: float, error: float, degrees: float) -> Effect:
-    half = float(stats.t.ppf((1 + LEVEL) / 2, degrees)) * error if degrees > 0 else math.nan
+def _around(value: float, error: float, degrees: float, confidence: float = LEVEL) -> Effect:
+    """Return Student's interval; unlike that of scipy's tests it is defined, and silent, where all values are equal."""
+    half = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error if degrees > 0 else math.nan
     return Effect(value, value - half, value + half)
+
+
+def _sign_flips(d: Floats, alternative: Alternative) -> Any:
+    return stats.permutation_test(
+        (d / np.abs(d).max(),),
+        lambda x, axis: np.round(np.mean(x, axis=axis), 12),  # ties that differ by rounding are still ties
+        permutation_type="samples",
+        n_resamples=100_000,  # all 2**n where that is fewer
+        alternative=alternative,
+        rng=np.random.default_rng(0),
+    )
+
+
+def _bootstrapped(d: Floats, confidence: float) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987, JASA 82:171)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then it is nan
+        found = stats.bootstrap((d,), np.mean, confidence_level=confidence, rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

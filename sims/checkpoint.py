@@ -16,6 +16,7 @@ from .convolution import SpikingConvolution
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
 from .network import SimulationState, SpikingNetwork, Unpaid
+from .whole import whole
 
 FIRST_PIECE = 1000
 """Steps before the first save; from then on as many as fit between two saves."""
@@ -141,15 +142,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     }
     for name, values in lists.items():
         arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with new.open("wb") as file:
-            np.savez(file, **arrays)  # no objects among them, so nothing is pickled
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    with whole(path) as half, half.open("wb") as file:
+        np.savez(file, **arrays)  # no objects among them, so nothing is pickled
 
 
 def load(path: str | os.PathLike[str], network: SpikingNetwork) -> Checkpoint:

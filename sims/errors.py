@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Collection
-from typing import Any
 
 
 class NeurosleepError(Exception):
@@ -20,8 +19,12 @@ class BackendError(NeurosleepError, RuntimeError):
     """A backend was asked for that this machine cannot run."""
 
 
-def unknown(what: str, got: Any, known: Collection[str]) -> str:
+def unknown(what: str, got: object, known: Collection[str]) -> str:
     """Say that there is no such name, which is nearest, and which there are."""
+    return f"no {what}{'' if got is None else f' {got!r}'}{nearest(got, known)} (known: {', '.join(known)})"
+
+
+def nearest(got: object, known: Collection[str]) -> str:
+    """Return ``; did you mean 'this'?`` if a known name is near, else nothing."""
     near = difflib.get_close_matches(str(got), known, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no {what}{'' if got is None else f' {got!r}'}{meant} (known: {', '.join(known)})"
+    return f"; did you mean {near[0]!r}?" if near else ""

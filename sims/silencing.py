@@ -12,13 +12,12 @@ downscaling), and those from it are weights from a presynaptic neuron that is si
 membranes; the drive leaves them out (`neurosleep.sims.drive.Silenced`).
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from .drive import Drive, Silenced
-from .errors import InputError
+from .errors import InputError, nearest
 from .network import SimulationState, SpikingNetwork
 
 
@@ -82,8 +81,7 @@ def silence(
     sizes = network.populations
     for name, ids in silenced.items():
         if name not in sizes:
-            near = difflib.get_close_matches(name, sizes, n=1, cutoff=0.5)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = nearest(name, sizes)
             raise InputError(f"there is no population {name!r} to silence{meant} (there are {', '.join(sizes)})")
         if ids and max(ids) >= sizes[name]:
             raise InputError(f"silenced neurons of {name!r} must be from 0 to {sizes[name] - 1}, got {max(ids)}")

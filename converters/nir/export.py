@@ -14,6 +14,7 @@ from typing import Any
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
+from ...sims.whole import whole
 from ..errors import ConversionError
 from .lowering import as_run_by, export_report, require_nir
 from .reading import from_nir
@@ -97,12 +98,8 @@ def write_nir(
         raise InputError(f"no folder {path.parent} to write {path.name} into; create it first")
     graph = as_spiking_graph(network)
     written = to_nir(graph, target=target, accept_changes=accept_changes)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        require_nir().write(partial, written)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as half:
+        require_nir().write(half, written)
     return export_report(graph, target)
 
 

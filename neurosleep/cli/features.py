@@ -39,7 +39,7 @@ def features(name: str, data_dir: str | None, layers: "Layers", weights: Path | 
     Simulations that need features compute them by themselves; this shows what they will get, and how long it takes.
     """
     from neurosleep.features import cache as vision
-    from neurosleep.report import table
+    from neurosleep.tables import table
 
     rows = []
     for split in SPLITS:

@@ -41,7 +41,7 @@ def spikes(
 ) -> None:
     """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
     from neurosleep.interchange.source import selected
-    from neurosleep.report import table
+    from neurosleep.tables import table
 
     if (format_name is None) != (out is None):
         raise click.UsageError("--to and --out belong together.")

@@ -1,25 +1,17 @@
 """Whether two conditions differ, by how much, and how sure that is: paired over seeds."""
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
-from neurosleep.experiments.description import unknown
-from neurosleep.interchange.source import need
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
+from neurosleep.statistics import Alternative, Test, corrected, paired
+from neurosleep.statistics import seeds_needed as seeds_needed
 
-Test = Literal["t", "wilcoxon", "permutation"]
 Correction = Literal["holm", "bonferroni", "none"]
-Alternative = Literal["two-sided", "greater", "less"]
-Values = NDArray[np.float64]
-_ROUNDING = 1e-12  # differences of 0.3 - 0.2 and 0.4 - 0.3 are the same: what is left is rounding
 
 
 @dataclass(frozen=True)
@@ -167,7 +159,7 @@ def compare(
     for one in firsts:
         a, b = (values.sel(condition=c).values.astype(np.float64) for c in (one, second))
         both = np.isfinite(a) & np.isfinite(b)
-        row = _tested(a[both], b[both], test, confidence, alternative)
+        found = paired(a[both], b[both], test, confidence, alternative)
         rows.append(
             Comparison(
                 metric=metric,
@@ -181,7 +173,8 @@ def compare(
                 test=test,
                 alternative=alternative,
                 dropped=tuple(values.seed.values[~both].tolist()),
-                **row,
+                p_uncorrected=found.p,
+                **found._asdict(),
             )
         )
     return Comparisons(tuple(_corrected(rows, correction)))
@@ -218,83 +211,10 @@ def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
     return array
 
 
-def _tested(a: Values, b: Values, test: Test, confidence: float, alternative: Alternative) -> dict[str, Any]:
-    """Return the effect of paired differences, with its interval and test."""
-    d, n, nan = a - b, len(a), math.nan
-    row = {"n": n, "effect": float(d.mean()) if n else nan, "low": nan, "high": nan, "dz": nan}
-    row |= {"statistic": nan, "df": nan, "p": nan, "p_uncorrected": nan}
-    if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
-        return row
-    row["dz"] = row["effect"] / sd
-    if test == "t":
-        found = stats.ttest_1samp(d, 0.0, alternative=alternative)
-        spread = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
-        row |= {"low": row["effect"] - spread, "high": row["effect"] + spread, "df": float(n - 1)}
-        row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
-    else:
-        low, high = _bootstrapped(d, confidence)
-        row |= {"low": low, "high": high}
-        if test == "wilcoxon":
-            found = stats.wilcoxon(d, alternative=alternative)
-            row |= {"statistic": float(found.statistic), "p_uncorrected": float(found.pvalue)}
-        else:
-            largest = np.abs(d).max()
-            found = stats.permutation_test(
-                (d / largest,),
-                lambda x, axis: np.round(np.mean(x, axis=axis), 12),  # ties that differ by rounding are still ties
-                permutation_type="samples",
-                n_resamples=100_000,  # all 2**n where that is fewer
-                alternative=alternative,
-                rng=np.random.default_rng(0),
-            )
-            row |= {"statistic": row["effect"], "p_uncorrected": float(found.pvalue)}
-    row["p"] = row["p_uncorrected"]
-    return row
-
-
-def _bootstrapped(d: Values, confidence: float) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987, JASA 82:171)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then it is nan
-        found = stats.bootstrap((d,), np.mean, confidence_level=confidence, rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
 def _corrected(rows: list[Comparison], correction: Correction) -> list[Comparison]:
     """Return comparisons with p values corrected for those among them that are defined."""
-    tested = [row for row in rows if not math.isnan(row.p_uncorrected)]
-    if correction == "none" or len(tested) < 2:
-        return [replace(row, comparisons=max(1, len(tested))) for row in rows]
-    multipletests = need("statsmodels.stats.multitest", "experiments").multipletests
-    _, corrected, *_ = multipletests([row.p_uncorrected for row in tested], method=correction)
-    by_name = {row.first: float(p) for row, p in zip(tested, corrected, strict=True)}
-    return [replace(row, p=by_name.get(row.first, math.nan), comparisons=len(tested)) for row in rows]
-
-
-def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Return how many seeds a paired t-test needs to find an effect, two-sided.
-
-    Parameters
-    ----------
-    effect, sd
-        Mean and standard deviation of the differences between paired runs, in the same units.
-    power, alpha
-        Probability to find it, and to find one that is not there.
-
-    Raises
-    ------
-    InputError
-        If a number is out of its range.
-    """
-    if not (effect != 0 and sd > 0 and 0 < power < 1 and 0 < alpha < 1) or not math.isfinite(effect / sd):
-        raise InputError(
-            "effect must not be 0, sd must be positive, power and alpha between 0 and 1, "
-            f"got {effect!r}, {sd!r}, {power!r}, {alpha!r}"
-        )
-    model = need("statsmodels.stats.power", "experiments").TTestPower()
-    size = abs(effect / sd)
-    if size > 1:  # few seeds: there statsmodels' search may fail, and the tail on the other side, which is tiny, be nan
-        return next(n for n in count(2) if model.power(size, n, alpha / 2, alternative="larger") >= power)
-    if size < 1e-4:
-        raise InputError(f"effect must be at least 1e-4 sd, as smaller ones need 1e8 seeds, got {effect!r} and {sd!r}")
-    return max(2, math.ceil(float(np.squeeze(model.solve_power(size, power=power, alpha=alpha)))))
+    p = [row.p_uncorrected for row in rows]
+    n = max(1, sum(not math.isnan(value) for value in p))
+    if correction != "none":
+        p = corrected(p, correction)
+    return [replace(row, p=value, comparisons=n) for row, value in zip(rows, p, strict=True)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurosleep import __version__
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.record import Record, RunId
-from neurosleep.interchange.source import need
+from neurosleep.files import need
 
 _RUN: dict[str, tuple[str, str]] = {  # variables over condition and seed, with units and what they are
     "accuracy": ("share", "share of all test inputs classified right at the end"),

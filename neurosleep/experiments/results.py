@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from neurosleep.experiments.comparison import Alternative, Comparison, Comparisons, Correction, Test, compare
+from neurosleep.experiments.comparison import Comparison, Comparisons, Correction, compare
 from neurosleep.experiments.dataset import make_dataset
-from neurosleep.experiments.description import unknown
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.study import StudyExperiment
-from neurosleep.interchange.source import need
-from neurosleep.papers.folder import write_text
-from neurosleep.sims.errors import InputError
+from neurosleep.files import need, write_text
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole import whole
+from neurosleep.statistics import Alternative, Test, of_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +145,8 @@ class Results:
         for name in self.experiment.conditions:
             own = self.dataset.sel(condition=name)
             percent = 100 * own.accuracy.values[np.isfinite(own.accuracy.values)]
-            mean = float(percent.mean()) if len(percent) else np.nan
+            mean = of_mean(percent)
             sd = float(percent.std(ddof=1)) if len(percent) > 1 else np.nan
-            half = stats.t.ppf(0.975, len(percent) - 1) * sd / np.sqrt(len(percent)) if len(percent) > 1 else np.nan
             others = {
                 title: 100 * float(own[metric].mean())
                 for title, metric in (
@@ -159,8 +157,8 @@ class Results:
                 )
             }
             rows.append(
-                {"condition": name, "seeds": len(percent), "accuracy %": mean, "s.d.": sd}
-                | {"low": mean - half, "high": mean + half, **others}
+                {"condition": name, "seeds": len(percent), "accuracy %": mean.value, "s.d.": sd}
+                | {"low": mean.low, "high": mean.high, **others}
             )
         return pandas.DataFrame(rows).set_index("condition")
 
@@ -186,12 +184,8 @@ class Results:
         """Write ``results.nc`` (NetCDF 4) and ``results.csv`` into the folder, each whole or not at all."""
         need("h5netcdf", "experiments")
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
-        half = nc.with_name(f".{nc.name}.{os.getpid()}")
-        try:
+        with whole(nc) as half:
             self.dataset.to_netcdf(half, engine="h5netcdf")
-            half.replace(nc)
-        finally:
-            half.unlink(missing_ok=True)
         write_text(csv, self.table().to_csv(index=False))
         return [nc, csv]
 

@@ -7,7 +7,6 @@ read from files with checksums in the user's cache.
 import hashlib
 import json
 import os
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from neurosleep.data.files import PACKAGE
 from neurosleep.data.idx import DataError
 from neurosleep.features.architectures import Backbone, Convolutions, Layers, read_weights, save_weights, untrained
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.whole import whole
 
 __all__ = ["Backbone", "Features", "Layers", "cache_folder", "features", "load_backbone", "save_weights"]
 
@@ -220,9 +220,7 @@ def _compute(path: Path, backbone: Convolutions, images: ColourImages, progress:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    sidecar = temporary.with_suffix(".json")
-    try:
+    with whole(path.with_suffix(".json")) as sidecar, whole(path) as temporary:
         shape = (len(images), backbone.n_features)
         stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=backbone.stored, shape=shape)
         bar = tqdm(
@@ -244,9 +242,3 @@ def _compute(path: Path, backbone: Convolutions, images: ColourImages, progress:
         with temporary.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         sidecar.write_text(json.dumps({"sha256": sha256, "maximum": maximum}))
-        temporary.replace(path)
-        sidecar.replace(path.with_suffix(".json"))
-    finally:
-        for file_path in (temporary, sidecar):  # after a success there is none
-            with suppress(OSError):
-                file_path.unlink()

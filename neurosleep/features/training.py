@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from tqdm import tqdm
 from neurosleep.data.cifar import ColourImages
 from neurosleep.features.architectures import Convolutions, save_weights, untrained
 from neurosleep.features.recipes import BackboneTraining, Precision
+from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.whole import whole
 from neurosleep.training import DivergenceError
 
 __all__ = ["BackboneTraining", "accuracy", "augmented", "classifier", "train_backbone"]
@@ -145,13 +146,15 @@ def train_backbone(
         measures = {"epoch": epoch + 1, "loss": loss, "test_accuracy": accuracy(model, test, options.precision)}
         history.append(measures)
         state = {"key": key, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        _replace(folder / CHECKPOINT, partial(torch.save, state))
+        with whole(folder / CHECKPOINT) as half:
+            torch.save(state, half)
         if on_epoch is not None:
             on_epoch(measures)
     weights = folder / WEIGHTS
-    _replace(weights, lambda path: save_weights(path, backbone))
+    with whole(weights) as half:
+        save_weights(half, backbone)
     report = json.dumps({"options": key, "history": history}, indent=1)
-    _replace(folder / REPORT, lambda path: path.write_text(report + "\n"))
+    write_text(folder / REPORT, report + "\n")
     return weights
 
 
@@ -243,13 +246,3 @@ def _resume(
     model.load_state_dict(weights)
     optimizer.load_state_dict(momenta)
     return list(history)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whole or not at all; what a killed training left behind is written over by the next."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.interchange.source import Log, Selection, Stage, need, selected
+from neurosleep.files import need
+from neurosleep.interchange.source import Log, Selection, Stage, selected
 
 
 def to_neo(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.interchange.source import Log, need, selected, whole
+from neurosleep.files import need
+from neurosleep.interchange.source import Log, selected, writing
 from neurosleep.sims.errors import InputError
 
 
@@ -51,7 +52,7 @@ def to_nir_data(
         raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.7'")
     with (
         selected(log, populations, start, stop) as part,
-        nullcontext() if path is None else whole(path, part, overwrite) as half,
+        nullcontext() if path is None else writing(path, part, overwrite) as half,
     ):
         dt, nodes = part.reader.dt, {}
         for name in part.populations:

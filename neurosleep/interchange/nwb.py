@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.interchange.source import Log, Selection, need, selected, whole
+from neurosleep.files import need
+from neurosleep.interchange.source import Log, Selection, selected, writing
 from neurosleep.sims.errors import InputError
 
 
@@ -55,7 +56,7 @@ def to_nwb(
     pynwb = need("pynwb", "nwb")
     if session_start is not None and session_start.tzinfo is None:
         raise InputError(f"session_start must have a time zone, got {session_start}; set its tzinfo")
-    with selected(log, populations, start, stop) as part, whole(path, part, overwrite, ".nwb") as half:
+    with selected(log, populations, start, stop) as part, writing(path, part, overwrite, ".nwb") as half:
         reader = part.reader
         source = Path(reader.path)
         file = pynwb.NWBFile(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from neurosleep.interchange.source import Log, selected, whole
+from neurosleep.interchange.source import Log, selected, writing
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
@@ -47,7 +47,7 @@ def to_sonata(
     sorting = h5py.enum_dtype(_SORTING, basetype="u1")
     with (
         selected(log, populations, start, stop) as part,
-        whole(path, part, overwrite) as half,
+        writing(path, part, overwrite) as half,
         h5py.File(half, "w") as file,
     ):
         step_ms = 1000 * part.reader.dt

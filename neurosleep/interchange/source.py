@@ -1,18 +1,17 @@
 """What all formats have in common: the part of a log that is read, and the file that is written whole or not at all."""
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole import whole
 
 Log = SpikeReader | str | os.PathLike[str]
 Steps = NDArray[np.uint32]
@@ -147,9 +146,10 @@ def _stages(reader: SpikeReader, start: int, stop: int) -> Iterator[Stage]:
             yield Stage(epoch.name, first, last, epoch.seed, tuple((a, b) for a, b in logged if a < b))
 
 
-@contextmanager
-def whole(path: str | os.PathLike[str], log: Selection, overwrite: bool, suffix: str = "") -> Iterator[Path]:
-    """Give a name to write under; it becomes `path` when all is written, and is removed if anything fails.
+def writing(
+    path: str | os.PathLike[str], log: Selection, overwrite: bool, suffix: str = ""
+) -> AbstractContextManager[Path]:
+    """Give a name to write under, as `whole` does, to where a log may be written.
 
     Raises
     ------
@@ -165,20 +165,7 @@ def whole(path: str | os.PathLike[str], log: Selection, overwrite: bool, suffix:
         raise InputError(f"{path} exists already; choose another name, or allow to overwrite it")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}; make it first")
-    half = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
-    try:
-        yield half
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
-
-
-def need(module: str, extra: str) -> Any:
-    """Return an optional module, or raise `InputError` with what to install."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: pip install 'neurosleep[{extra}]'") from error
+    return whole(path, suffix)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from neurosleep.files import need
 from neurosleep.interchange.neo_block import to_neo
-from neurosleep.interchange.source import Log, need, selected
+from neurosleep.interchange.source import Log, selected
 from neurosleep.sims.errors import InputError
 
 

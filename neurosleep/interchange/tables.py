@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.interchange.source import Log, need, selected, whole
+from neurosleep.files import need
+from neurosleep.interchange.source import Log, selected, writing
 
 COLUMNS = ("time", "step", "population", "node_id", "epoch")
 
@@ -74,7 +75,7 @@ def to_csv(
     """
     with (
         selected(log, populations, start, stop) as part,
-        whole(path, part, overwrite) as half,
+        writing(path, part, overwrite) as half,
         half.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.interchange.source import Log, Selection, need, selected
+from neurosleep.files import need
+from neurosleep.interchange.source import Log, Selection, selected
 from neurosleep.sims.errors import InputError
 
 _GAP = 1e-6  # seconds that pynapple wants between intervals

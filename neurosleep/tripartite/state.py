@@ -1,9 +1,7 @@
 """All that a learner needs to go on, in memory and on disk."""
 
 import os
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Self
 
@@ -13,6 +11,7 @@ from neurosleep.converters import Calibration
 from neurosleep.data.idx import DataError
 from neurosleep.memory import FeatureMemory
 from neurosleep.night import SleepRecord, WeightChange
+from neurosleep.sims.whole import whole
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.rows import Row
@@ -105,14 +104,8 @@ class State:
             "looks": self.looks,
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            torch.save(state, temporary)
-            temporary.replace(target)
-        finally:
-            with suppress(OSError):  # after a success there is none
-                temporary.unlink()
+        with whole(path) as half:
+            torch.save(state, half)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:

@@ -30,7 +30,6 @@ from neurosleep.sims.operators import AveragePool, Convolution
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.sleep_record import synaptic_operations as counted
-from neurosleep.statistics import corrected, of_difference, of_jackknife, of_mean
 
 
 def write(path, nights, *, dt=0.001, **options):
@@ -71,34 +70,6 @@ def slept(tmp_path_factory):
         }
     assert all(20 < raster.sum() < 0.9 * raster.size for pair in rasters.values() for raster in pair)
     return path, records, rasters
-
-
-# effects
-
-
-def test_effects_are_those_of_scipy() -> None:
-    a, b = np.array([1.0, 4.0, 2.5, np.nan, 7.0]), np.array([0.5, 0.1, 2.0])
-    known = a[~np.isnan(a)]
-    one, two = of_mean(a), of_difference(a, b)
-    interval = stats.ttest_1samp(known, 0).confidence_interval()
-    np.testing.assert_allclose([one.value, one.low, one.high], [known.mean(), *interval])
-    interval = stats.ttest_ind(known, b, equal_var=False).confidence_interval()
-    np.testing.assert_allclose([two.value, two.low, two.high], [known.mean() - b.mean(), *interval])
-    without = np.array([np.delete(known, i).mean() for i in range(4)])  # of a mean, the jackknife is Student's interval
-    three = of_jackknife(float(known.mean()), without)
-    np.testing.assert_allclose([three.low, three.high], [one.low, one.high])
-    assert str(one) == f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
-    assert str(of_mean(np.array([2.0]))) == "2 [no interval]"
-    assert str(of_mean(np.array([np.nan]))) == "not defined"
-    assert of_difference(np.array([2.0, 2.0]), np.array([1.0, 1.0])).low == 1.0
-
-
-def test_p_values_are_corrected_over_the_tests_that_were_made() -> None:
-    np.testing.assert_allclose(corrected([0.01, math.nan, 0.04, 0.03], "holm"), [0.03, np.nan, 0.06, 0.06])
-    np.testing.assert_allclose(corrected([0.01, math.nan, 0.04, 0.5], "bonferroni"), [0.03, np.nan, 0.12, 1.0])
-    assert math.isnan(corrected([math.nan], "holm")[0])
-    with pytest.raises(InputError, match="'fdr'"):
-        corrected([0.1], "fdr")
 
 
 # replay

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from neurosleep.papers import EXPERIMENTS
-from neurosleep.report import number, table
+from neurosleep.tables import number, table
 
 
 class Page(HTMLParser):
@@ -119,15 +119,6 @@ def test_damaged_results_are_made_anew_by_the_same_command(cli, folder, tiny):
     assert "start the same command again" in cli("report", folder).err
     assert cli(*tiny, "--seeds", 3, "--out", folder).code == 0
     assert json.loads((folder / "results.json").read_text()) == whole
-
-
-def test_numbers():
-    assert [number(x) for x in (1.25, 2, "src", None, float("nan"))] == ["1.2", "2", "src", "-", "-"]
-
-
-def test_table():
-    rows = [{"method": "src", "%": 48.47}, {"method": "sequential", "%": 100.0}]
-    assert table(rows).splitlines() == ["method          %", "src          48.5", "sequential  100.0"]
 
 
 def test_every_experiment_has_a_summary_for_its_list():

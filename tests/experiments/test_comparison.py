@@ -7,10 +7,10 @@ import pytest
 import xarray
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import stats
 
 import neurosleep as ns
-from neurosleep.experiments.comparison import compare, seeds_needed
+from neurosleep.experiments.comparison import compare
 
 SEEDS = [2, 0, 7, 5]
 
@@ -192,23 +192,3 @@ def test_a_metric_that_no_run_has_yet() -> None:
     for at in (None, {"time": "T1"}):
         with pytest.raises(ns.InputError, match="no finished run has rate yet"):
             compare(dataset, "rate", "a", "b", at=at)
-
-
-def power_of(size: float, n: int) -> float:
-    """Power of the two-sided t-test at 5 %: over all s.d. that n seeds may have, how often the mean is beyond."""
-    limit, shift, sd = stats.t.ppf(0.975, n - 1), size * math.sqrt(n), stats.chi(n - 1, scale=1 / math.sqrt(n - 1))
-    beyond = lambda s: stats.norm.sf(limit * s - shift) + stats.norm.cdf(-limit * s - shift)  # noqa: E731
-    return float(integrate.quad(lambda s: sd.pdf(s) * beyond(s), 0, 6, limit=200)[0])
-
-
-def test_seeds_needed() -> None:
-    assert seeds_needed(0.5, 1.0) == 34  # the textbook's paired t-test with d = 0.5, 80 % power
-    assert seeds_needed(-0.5, 1.0) == 34
-    assert seeds_needed(100.0, 1.0) == 2
-    for size in (0.3, 1.0, 1.1, 3.0, 6.0, 19.0):  # the smallest number that suffices
-        n = seeds_needed(size, 1.0)
-        assert power_of(size, n) >= 0.8
-        assert n == 2 or power_of(size, n - 1) < 0.8, size
-    for wrong in ((0.0, 1.0), (1.0, 0.0), (1.0, math.nan), (1e-9, 1.0)):
-        with pytest.raises(ns.InputError):
-            seeds_needed(*wrong)

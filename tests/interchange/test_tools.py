@@ -11,8 +11,9 @@ from elephant.spike_train_correlation import correlation_coefficient
 from elephant.statistics import isi, mean_firing_rate
 
 import neurosleep as ns
+from neurosleep import files
 from neurosleep.analysis import night_rates, pairwise_correlation
-from neurosleep.interchange import source, to_elephant, to_pynapple
+from neurosleep.interchange import to_elephant, to_pynapple
 from neurosleep.networks import relu_network
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
@@ -165,14 +166,14 @@ def test_steps_as_short_as_pynapples_gap(tmp_path) -> None:
 
 @pytest.mark.parametrize(("hand_over", "module"), [(to_elephant, "neo"), (to_pynapple, "pynapple")])
 def test_what_is_not_installed_is_named(log, monkeypatch, hand_over, module) -> None:
-    real = source.importlib.import_module
+    real = files.importlib.import_module
 
     def missing(name):
         if name == module:
             raise ModuleNotFoundError(name=name)
         return real(name)
 
-    monkeypatch.setattr(source.importlib, "import_module", missing)
+    monkeypatch.setattr(files.importlib, "import_module", missing)
     extra = "elephant" if module == "neo" else module
     with pytest.raises(InputError, match=rf"{module} is not installed: pip install 'neurosleep\[{extra}\]'"):
         hand_over(log)

@@ -14,8 +14,7 @@ from markupsafe import Markup
 from neurosleep.experiments.comparison import Comparison
 from neurosleep.experiments.page import figures, figures_night
 from neurosleep.experiments.page.raster_view import raster_views
-from neurosleep.interchange.source import need
-from neurosleep.papers.folder import write_text
+from neurosleep.files import need, write_text
 
 if TYPE_CHECKING:
     from neurosleep.experiments.experiment import Experiment
