@@ -67,7 +67,15 @@ NET = ("hidden=[60, 40]", "init=0.05")
 NIGHT = ("sleep_steps=400", "sleep_steps_more=100", "thresholds=[5.0, 10.0, 8.0]")
 SRC = (*SMALL, *NET, *NIGHT, "joint_epochs=1", "rehearsal_epochs=1")
 GENTLE = (*SMALL, *NET, "rehearsal_epochs=2", "sleep_steps=400", "inc=0.005")
-TRIPARTITE = ("dataset=mnist-small", "hidden=[60, 40]", "latents=20", "iterations=12", "look_inputs=50", "epochs=1")
+TRIPARTITE = (
+    "dataset=mnist-small",
+    "hidden=[60, 40]",
+    "latents=20",
+    "iterations=12",
+    "look_inputs=50",
+    "epochs=1",
+    "sgd_rate=0.01",
+)
 SHORT_NIGHT = {
     ("network", "hidden"): [60, 40],
     ("network", "init"): 0.05,
@@ -133,7 +141,10 @@ CASES = (
     ),
     Case("gentle", run("src-mnist", *GENTLE, "thresholds=[5.0, 5.0, 2.0]", preset="gentle")),
     Case("owm", run("src-mnist", *GENTLE, "thresholds=[5.0, 5.0, 2.0]", preset="owm")),
-    Case("icarl", run("icarl-mnist", *SMALL, *NET, "sleep_steps=2000", 'methods=["icarl:50", "icarl:50+src", "icarl:200+src"]')),
+    Case(
+        "icarl",
+        run("icarl-mnist", *SMALL, *NET, "sleep_steps=2000", 'methods=["icarl:50", "icarl:50+src", "icarl:200+src"]'),
+    ),
     Case(
         "icarl-own",
         run(
@@ -151,7 +162,14 @@ CASES = (
     Case("snn", run("src-snn", *SMALL, "hidden=[60]", "sleep_steps=400", "sleep_steps_more=100")),
     Case(
         "conv-sleep",
-        run("conv-sleep", "dataset=mnist-small", "images_per_task=200", "channels=[2, 4]", "hidden=40", "sleep_steps=200"),
+        run(
+            "conv-sleep",
+            "dataset=mnist-small",
+            "images_per_task=200",
+            "channels=[2, 4]",
+            "hidden=40",
+            "sleep_steps=200",
+        ),
         one_sided=OLD_CONVOLUTIONS,
     ),
     Case("patches", run("patches", "min_overlap=13", "max_overlap=15", "sleep_steps=3000"), seeds=2, study=True),
@@ -184,7 +202,12 @@ CASES = (
         "tripartite-generator",
         run(
             *("tripartite-mnist", *TRIPARTITE, "generator_iterations=4", "gating=0.3", "conditional_prior=true"),
-            *("downscaled_generator=true", "reset_adam=true", "order=released", 'conditions=["p0.5+rem", "p0+rem+src"]'),
+            *(
+                "downscaled_generator=true",
+                "reset_adam=true",
+                "order=released",
+                'conditions=["p0.5+rem", "p0+rem+src"]',
+            ),
             *("sleep_steps=300", "thresholds=[1.0, 1.0, 1.0]"),
         ),
     ),

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def main() -> int:
         "--keep", type=Path, metavar="DIR", help="keep results of the base there, for later calls on this machine"
     )
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the base's tree is removed then, too
     cases = [case for case in CASES if not asked.case or case.name in asked.case]
     revision = _git("rev-parse", f"{asked.base}^{{commit}}")
     different = 0
@@ -190,8 +192,8 @@ def first_difference(old: Any, new: Any, one_sided: dict[str, str], alone: list[
 def quiet_nights(value: Any, place: str = "") -> Iterator[str]:
     """Yield the places of nights that change no weight, or in which only the input fires: they would show nothing."""
     if isinstance(value, dict) and "weight_changes" in value:
-        fired = [n for population, n in value["spikes"].items() if population != "input"]
-        if (fired and not sum(fired)) or not any(c["potentiated"] + c["depressed"] for c in value["weight_changes"]):
+        fired = [n for population, n in value["spikes"].items() if population != "input"] if value["steps"] else [1]
+        if not sum(fired) or not any(c["potentiated"] + c["depressed"] for c in value["weight_changes"]):
             yield place
     elif isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):

@@ -83,7 +83,8 @@ def digest(path: Path) -> list[dict[str, str]]:
     """Return one digest an epoch and population, of every event's step (from the epoch's begin) and neuron."""
     with ns.SpikeReader(path) as log:
         return [
-            {name: _events(log, name, epoch.start, epoch.stop) for name in log.layers} | {"steps": epoch.stop - epoch.start}
+            {name: _events(log, name, epoch.start, epoch.stop) for name in log.layers}
+            | {"steps": epoch.stop - epoch.start}
             for epoch in log.epochs
         ]
 

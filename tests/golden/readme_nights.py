@@ -66,7 +66,9 @@ def main(out: Path) -> None:
     ensemble = [
         {
             "counts": [counts.tolist() for counts in result.spike_counts],
-            "weights": [blake2b(layer.weights.tobytes(), digest_size=16).hexdigest() for layer in result.network.layers],
+            "weights": [
+                blake2b(layer.weights.tobytes(), digest_size=16).hexdigest() for layer in result.network.layers
+            ],
         }
         for result in ns.simulate_ensemble(members, steps=300)
     ]
