@@ -143,7 +143,7 @@ CASES = (
     Case("owm", run("src-mnist", *GENTLE, "thresholds=[5.0, 5.0, 2.0]", preset="owm")),
     Case(
         "icarl",
-        run("icarl-mnist", *SMALL, *NET, "sleep_steps=2000", 'methods=["icarl:50", "icarl:50+src", "icarl:200+src"]'),
+        run("icarl-mnist", *SMALL, *NET, "sleep_steps=400", 'methods=["icarl:50", "icarl:50+src"]'),
     ),
     Case(
         "icarl-own",

@@ -2,8 +2,8 @@
 
     python tests/golden/compare.py [--base REV] [--case NAME ...] [--keep DIR]
 
-Both sides run one after the other on this machine, each command in a process of its own with one worker. Prints a line a
-case: "same", or the first thing that differs. Ends with 1 if anything differs, fails, or is a night without effect.
+Both sides run one after the other on this machine, each command in a process of its own with one worker. Prints a line
+a case: "same", or the first thing that differs. Ends with 1 if anything differs, fails, or is a night without effect.
 """
 
 import argparse

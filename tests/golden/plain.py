@@ -1,8 +1,8 @@
 """Brings the folder of a run into one plain form, whichever version of neurosleep wrote it.
 
-`python plain.py FOLDER` prints JSON: ``{"conditions": {CONDITION: {SEED: record}}, "spikes": {CONDITION: epochs}}``. Of a
-record only seconds, versions, machine and paths are left out. Of a spike log there is a digest of every event, by epoch
-and population.
+`python plain.py FOLDER` prints JSON: ``{"conditions": {CONDITION: {SEED: record}}, "spikes": {CONDITION: epochs}}``. Of
+a record only seconds, versions, machine and paths are left out. Of a spike log there is a digest of every event, by
+epoch and population.
 """
 
 import argparse

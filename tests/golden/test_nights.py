@@ -5,6 +5,7 @@ Nothing is trained here, so this holds on any machine. After a change that is me
 """
 
 import argparse
+import itertools
 import json
 from hashlib import blake2b
 from pathlib import Path
@@ -63,7 +64,7 @@ NIGHTS = {
 def model_of(name):
     if name == "dense":
         widths = (784, 60, 40, 10)
-        layers = [nn.Linear(a, b, bias=False) for a, b in zip(widths, widths[1:], strict=False)]
+        layers = [nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(widths)]
         return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
     first = nn.Conv2d(1, 4, 5, stride=3, bias=False)
     return nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 10, bias=False))
