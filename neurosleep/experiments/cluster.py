@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from neurosleep import __version__
+from neurosleep.experiments.job import Done, Failure, Job
 from neurosleep.experiments.perform import amount, log_path
 from neurosleep.experiments.record import Record, RunId
-from neurosleep.experiments.job import Done, Failure, Job
 from neurosleep.files import need
 from neurosleep.pool import Lost, Progress
 from neurosleep.sims.errors import InputError
@@ -48,7 +48,9 @@ def on_cluster(jobs: Sequence[Job], scheduler: "str | Client", on_progress: Prog
         _check_workers(client)
         name = uuid4().hex
         futures = {
-            client.submit(_remote, replace(job, scratch=None, out=None), key=f"neurosleep-{name}-{number}", pure=False): number
+            client.submit(
+                _remote, replace(job, scratch=None, out=None), key=f"neurosleep-{name}-{number}", pure=False
+            ): number
             for number, job in enumerate(jobs)
         }
         try:

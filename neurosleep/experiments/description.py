@@ -13,18 +13,23 @@ from neurosleep.experiments.conditions import Condition
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.lesions import BlockedDepression, BlockedPotentiation, SilencedNeurons
 from neurosleep.experiments.networks import ConvolutionalNetwork, GenerativeNetwork, ReluNetwork, SnnNetwork
+from neurosleep.experiments.studies.patches import Patches
+from neurosleep.experiments.studies.second_night import SecondNight
+from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
+from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
 DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
+STUDIES = (Patches, SecondNight, Undertrained)
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (SpontaneousReplay, "drive"): DRIVES,
     (SpontaneousReplay, "plasticity"): RULES,
@@ -34,6 +39,16 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (GenerativeNetwork, "settings"): (Settings,),
     (Condition, "network"): NETWORKS,
     (Condition, "training"): (Trainer,),
+    (Patches, "training"): (Trainer,),
+    (Patches, "night"): (SpontaneousReplay,),
+    (SecondNight, "stream"): (DataStream,),
+    (SecondNight, "network"): (ReluNetwork,),
+    (SecondNight, "training"): (Trainer,),
+    (SecondNight, "night"): (SpontaneousReplay,),
+    (SecondNight, "noise"): (UniformNoise,),
+    (Undertrained, "network"): (ReluNetwork,),
+    (Undertrained, "training"): (Trainer,),
+    (Undertrained, "night"): (SpontaneousReplay,),
 }
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
@@ -41,7 +56,12 @@ LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
-_EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {Condition, DataStream}
+_EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {
+    Condition,
+    DataStream,
+    Looks,
+    *STUDIES,
+}
 _PLAIN: dict[tuple[type, str], Any] = {
     (SpontaneousReplay, "normalization"): str,
     (SpontaneousReplay, "silenced"): dict[str, list[int]],

@@ -141,7 +141,8 @@ class Experiment:
 
     def to_toml(self) -> str:
         """Return the experiment as TOML, from which `from_toml` makes it again."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES} | {"seeds": list(checked_seeds(self.seeds))}
+        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES}
+        values["seeds"] = list(checked_seeds(self.seeds))
         values |= {name: to_plain(getattr(self, name)) for name in _TABLES if getattr(self, name) is not None}
         values["conditions"] = {name: _table(condition) for name, condition in self.conditions.items()}
         return tomli_w.dumps(values)

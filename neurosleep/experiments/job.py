@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.perform import perform
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.pool import Lost, Progress

@@ -10,7 +10,7 @@ from neurosleep.experiments import library
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.inheritance import with_like
 from neurosleep.experiments.settings import with_settings
-from neurosleep.experiments.study import StudyExperiment
+from neurosleep.experiments.study import StudyExperiment, whole_study
 from neurosleep.sims.errors import InputError
 
 AnyExperiment = Experiment | StudyExperiment
@@ -29,9 +29,10 @@ def parse(text: str, source: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source} cannot be read as TOML: {error}") from error
     try:
-        return with_like(values, library.description)
+        values = with_like(values, library.description)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
+    return {**values, "study": whole_study(values["study"])} if "study" in values else values
 
 
 def describe(source: str | os.PathLike[str]) -> dict[str, Any]:

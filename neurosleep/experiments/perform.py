@@ -58,9 +58,7 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             sizes = network.sizes(*_sizes(plain))
             stream = _shaped(plain, network)
             chain = sleeping_chain(network.make(*_sizes(plain), seed))
-            method = MethodName.parse(condition.method)
-            if method.base == "icarl" and method.value is not None and method.value < sizes[-1]:
-                raise InputError(f"method {method.text!r}: the capacity must be at least 1 for each of {sizes[-1]} classes")
+            MethodName.parse(condition.method).check(sizes[-1])
             memory = condition.memory(network)
             for stage in condition.stages(len(stream.tasks), population_sizes(sizes), seed):
                 if isinstance(stage, SpontaneousReplay):
@@ -82,7 +80,12 @@ def amount(experiment: AnyExperiment, condition: str) -> float:
         if of.method == "last-task":
             trained //= stream.tasks
     else:
-        trained = stream.tasks * of.cycles * sum(s.iterations for s in of.night if isinstance(s, Training)) * INPUTS_PER_ITERATION
+        trained = (
+            stream.tasks
+            * of.cycles
+            * sum(s.iterations for s in of.night if isinstance(s, Training))
+            * INPUTS_PER_ITERATION
+        )
     replays = [stage.steps for stage in of.night if isinstance(stage, SpontaneousReplay)]
     slept = range(0 if of.first_night else 1, stream.tasks)
     steps = of.cycles * sum(s + n * of.steps_more for s in replays for n in slept)

@@ -45,18 +45,21 @@ class _Seconds(msgspec.Struct):
     sleep: float
 
 
-class _Record(msgspec.Struct):
+class _Study(msgspec.Struct):
     format: Literal[1]
     condition: str
     seed: _Count
     log: bool
     versions: dict[str, str]
     machine: dict[str, str | int | None]
+    seconds: _Seconds
+
+
+class _Record(_Study):
     tasks: Annotated[list[_Task], msgspec.Meta(min_length=1)]
     accuracy: _Share
     checkpoints: Annotated[list[_Point], msgspec.Meta(min_length=1)]
     stages: list[_Stage]
-    seconds: _Seconds
 
 
 def check_record(record: Record) -> None:
@@ -68,6 +71,9 @@ def check_record(record: Record) -> None:
         If not, with what is wrong and where.
     """
     try:
+        if "study" in record:
+            msgspec.convert(record, _Study)
+            return
         read = msgspec.convert(record, _Record)
     except msgspec.ValidationError as error:
         raise InputError(str(error)) from error

@@ -169,6 +169,8 @@ class Results:
         empty), value, units.
         """
         pandas = need("pandas", "experiments")
+        if isinstance(self.experiment, StudyExperiment):
+            return pandas.DataFrame(self.rows() if self.records else [])
         frames = []
         for name, array in self.dataset.data_vars.items():
             if array.dtype.kind == "f" and array.size:
@@ -182,6 +184,10 @@ class Results:
 
     def save(self) -> list[Path]:
         """Write ``results.nc`` (NetCDF 4) and ``results.csv`` into the folder, each whole or not at all."""
+        if isinstance(self.experiment, StudyExperiment):
+            csv = self.folder / "results.csv"
+            write_text(csv, self.table().to_csv(index=False))
+            return [csv]
         need("h5netcdf", "experiments")
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
         with whole(nc) as half:

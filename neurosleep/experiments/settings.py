@@ -10,7 +10,7 @@ from typing import Any
 
 from neurosleep.experiments.conditions import Condition
 from neurosleep.experiments.data_stream import DataStream
-from neurosleep.experiments.description import LISTS, NETWORKS, PARTS
+from neurosleep.experiments.description import LISTS, NETWORKS, PARTS, STUDIES
 from neurosleep.experiments.inheritance import replaced, resolved
 from neurosleep.experiments.networks import ReluNetwork
 from neurosleep.sims.errors import InputError, unknown
@@ -106,8 +106,12 @@ def find(values: Mapping[str, Any], key: str) -> str:
 def places(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the path of every value of a description that can be set, those that are defaults included."""
     yield from PLAIN
+    if "study" in values:
+        yield from _within(values["study"], STUDIES, None, "study")
+        return
     for name, (kinds, usual) in _TABLES.items():
-        yield from _within(values.get(name, {}), kinds, usual, name)
+        if name in values or name != "looks":
+            yield from _within(values.get(name, {}), kinds, usual, name)
     whole = resolved(values)
     yield from _within(values.get("base", {}), (Condition,), Condition, "base", defaults="base" in values)
     for name, table in values.get("conditions", {}).items():

@@ -8,6 +8,7 @@ import tomli_w
 
 from neurosleep.experiments.description import STUDIES, checked, from_plain, to_plain
 from neurosleep.experiments.experiment import Logs, checked_seeds
+from neurosleep.experiments.inheritance import merged
 from neurosleep.experiments.record import RunId
 from neurosleep.experiments.studies.base import Study
 from neurosleep.sims.errors import InputError, unknown
@@ -20,6 +21,14 @@ _VALUES: dict[str, Any] = {
     "seeds": int | list[int],
     "logs": Logs,
 }
+
+
+def whole_study(table: Any) -> Any:
+    """Return the table of a study with every value that it leaves to its defaults."""
+    kinds = {kind.__name__: kind for kind in STUDIES}
+    if not isinstance(table, Mapping) or table.get("kind") not in kinds:
+        return table
+    return merged(to_plain(kinds[table["kind"]](), whole=True), table)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,6 @@ class StudyExperiment:
                 raise InputError(f"{source} has {unknown('key', key, known)}")
         try:
             parsed = {key: checked(values[key], hint, key) for key, hint in _VALUES.items() if key in values}
-            return cls(study=from_plain(values["study"], STUDIES, "study"), **parsed)
+            return cls(study=from_plain(whole_study(values["study"]), STUDIES, "study"), **parsed)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error

@@ -60,6 +60,13 @@ class MethodName:
         except ValueError:
             raise InputError(f"method {text!r}: {number!r} is not a number, as in rehearsal:0.02") from None
 
+    def check(self, classes: int) -> None:
+        """Raise `InputError` if the method cannot be with so many classes."""
+        if self.base == "icarl" and self.value is not None and self.value < classes:
+            raise InputError(
+                f"method {self.text!r}: the capacity must be at least 1 exemplar for each of {classes} classes"
+            )
+
     def make(self, seed: int, options: Mapping[str, Any] | None = None) -> Method:
         """Return a fresh method for one network.
 
