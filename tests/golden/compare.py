@@ -116,7 +116,7 @@ def record(case: Case, command: Command, tree: Path, out: Path) -> dict[str, Any
             edit(described, place, value)
         file = out.parent / f"{case.name}.toml"
         file.write_text(tomli_w.dumps(described), encoding="utf-8")
-        words[-1] = str(file)
+        words = [words[0], str(file)]
     if words[0] == "python":
         do(str(HERE / words[1]), str(out))
     else:
