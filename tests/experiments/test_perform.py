@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import neurosleep as ns
-from neurosleep.continual import Nights, learn
+from neurosleep.continual import Nights, learn, together
 from neurosleep.experiments.conditions import (
     BlockedPotentiation,
     Condition,
@@ -65,6 +65,25 @@ def test_runs_do_not_depend_on_their_company(records) -> None:
         ((_, alone),) = perform(EXPERIMENT, [run])
         given = {"log": False, "specific": None}  # kept only where there is a folder for logs
         assert without_machine(alone) == without_machine({**records[run], **given})
+
+
+def test_runs_on_a_gpu_sleep_together(records, monkeypatch) -> None:
+    """Here the GPU is a CPU."""
+    sizes = []
+
+    def ensemble(members, steps, *, backend, **how):
+        sizes.append((len(members), steps))
+        return ns.simulate_ensemble(members, steps, **how)
+
+    monkeypatch.setattr(together, "simulate_ensemble", ensemble)
+    runs = [RunId("joint", 4), RunId("src", 4), RunId("blocked", 4), RunId("ewc", 5)]
+    for run, record in perform(replace(EXPERIMENT, backend="cuda"), runs):
+        for stage in record["stages"]:
+            assert stage.pop("backend") == "cuda"
+        expected = without_machine(records[run])["stages"]
+        assert without_machine(record)["stages"] == [{k: v for k, v in s.items() if k != "backend"} for s in expected]
+        assert record["checkpoints"] == records[run]["checkpoints"]
+    assert sizes == [(3, 400), (3, 400), (1, 410), (1, 410)]
 
 
 def test_a_run_is_what_learn_does(records) -> None:
