@@ -1,0 +1,13 @@
+from .comparison import Comparison as Comparison
+from .comparison import Comparisons as Comparisons
+from .comparison import seeds_needed as seeds_needed
+from .conditions import BlockedDepression as BlockedDepression
+from .conditions import BlockedPotentiation as BlockedPotentiation
+from .conditions import Condition as Condition
+from .conditions import DataStream as DataStream
+from .conditions import GenerativeNetwork as GenerativeNetwork
+from .conditions import ReluNetwork as ReluNetwork
+from .conditions import SilencedNeurons as SilencedNeurons
+from .experiment import Experiment as Experiment
+from .page.report import write_report as write_report
+from .results import Results as Results
