@@ -12,7 +12,6 @@ import tomli_w
 from neurosleep.experiments.conditions import Backend, Condition, DataStream, GenerativeNetwork, Network, ReluNetwork
 from neurosleep.experiments.description import checked, from_plain, to_plain, with_likes
 from neurosleep.experiments.record import RunId
-from neurosleep.files import need
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.training import Products, Trainer
 
@@ -165,8 +164,6 @@ class Experiment:
         from neurosleep.experiments.results import Results
         from neurosleep.experiments.running import run_all
 
-        for module in ("xarray", "h5netcdf", "pandas", "statsmodels"):
-            need(module, "experiments")
         prepare(self, data_dir)
         run_all(
             self,

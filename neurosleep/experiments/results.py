@@ -14,7 +14,7 @@ from neurosleep.experiments.dataset import make_dataset
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.record import Record, RunId
-from neurosleep.files import need, write_text
+from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.sims.whole import whole
@@ -137,7 +137,8 @@ class Results:
 
         "low" and "high" are the 95 % confidence interval of the mean accuracy (Student).
         """
-        pandas = need("pandas", "experiments")
+        import pandas  # slow
+
         rows = []
         for name in self.experiment.conditions:
             own = self.dataset.sel(condition=name)
@@ -165,7 +166,8 @@ class Results:
         Columns: metric, condition, seed, the labels where a metric has them (time, task, stage, population, layer; else
         empty), value, units.
         """
-        pandas = need("pandas", "experiments")
+        import pandas  # slow
+
         frames = []
         for name, array in self.dataset.data_vars.items():
             if array.dtype.kind == "f" and array.size:
@@ -179,7 +181,6 @@ class Results:
 
     def save(self) -> list[Path]:
         """Write ``results.nc`` (NetCDF 4) and ``results.csv`` into the folder, each whole or not at all."""
-        need("h5netcdf", "experiments")
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
         with whole(nc) as half:
             self.dataset.to_netcdf(half, engine="h5netcdf")
