@@ -7,9 +7,9 @@
 >>> record = ns.sleep(model, memory, stage, log="night.h5")  # doctest: +SKIP
 """
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from lazy_loader import attach_stub
 
 __version__ = "0.1.0"
 
@@ -19,58 +19,6 @@ _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "pyproject.toml").is_file() and (_checkout / "sims" / "network.py").is_file():
     __path__.append(str(_checkout))
 
-if TYPE_CHECKING:
-    from neurosleep.converters import ConversionError as ConversionError
-    from neurosleep.converters import to_spiking as to_spiking
-    from neurosleep.converters import to_spiking_graph as to_spiking_graph
-    from neurosleep.converters import write_back as write_back
-    from neurosleep.memory import Memory as Memory
-    from neurosleep.night import SleepRecord as SleepRecord
-    from neurosleep.night import SpontaneousReplay as SpontaneousReplay
-    from neurosleep.night import sleep as sleep
-    from neurosleep.sims.awake.present import present as present
-    from neurosleep.sims.downscaling import GradedDownscaling as GradedDownscaling
-    from neurosleep.sims.downscaling import MagnitudePruning as MagnitudePruning
-    from neurosleep.sims.drive import MaskedMeanRate as MaskedMeanRate
-    from neurosleep.sims.drive import MeanRate as MeanRate
-    from neurosleep.sims.drive import RecordedSpikes as RecordedSpikes
-    from neurosleep.sims.drive import UniformNoise as UniformNoise
-    from neurosleep.sims.ensemble import Member as Member
-    from neurosleep.sims.ensemble import simulate_ensemble as simulate_ensemble
-    from neurosleep.sims.errors import BackendError as BackendError
-    from neurosleep.sims.errors import InputError as InputError
-    from neurosleep.sims.errors import NeurosleepError as NeurosleepError
-    from neurosleep.sims.plasticity import GatedHebbian as GatedHebbian
-    from neurosleep.sims.plasticity import Hebbian as Hebbian
-    from neurosleep.sims.simulate import simulate as simulate
-    from neurosleep.sims.spikes.log import SpikeLog as SpikeLog
-    from neurosleep.sims.spikes.reader import SpikeReader as SpikeReader
-
-# Where each public name lives. Names are imported when first used, so that `neurosleep.sims` never loads torch and the
-# command line starts at once.
-_HOMES = {
-    "converters": ("ConversionError", "to_spiking", "to_spiking_graph", "write_back"),
-    "memory": ("Memory",),
-    "night": ("SleepRecord", "SpontaneousReplay", "sleep"),
-    "sims.downscaling": ("GradedDownscaling", "MagnitudePruning"),
-    "sims.drive": ("MaskedMeanRate", "MeanRate", "RecordedSpikes", "UniformNoise"),
-    "sims.ensemble": ("Member", "simulate_ensemble"),
-    "sims.errors": ("BackendError", "InputError", "NeurosleepError"),
-    "sims.plasticity": ("GatedHebbian", "Hebbian"),
-    "sims.awake.present": ("present",),
-    "sims.simulate": ("simulate",),
-    "sims.spikes.log": ("SpikeLog",),
-    "sims.spikes.reader": ("SpikeReader",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = ["__version__", *sorted(_HOME_OF)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'neurosleep' has no attribute {name!r}")
-    return getattr(import_module(f"neurosleep.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+# Names are imported when first used, so that `neurosleep.sims` never loads torch and the command line starts at once.
+# Where each lives, for that and for type checkers alike, is in __init__.pyi.
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from neurosleep import __version__
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.record import Record, RunId
-from neurosleep.files import need
 
 _RUN: dict[str, tuple[str, str]] = {  # variables over condition and seed, with units and what they are
     "accuracy": ("share", "share of all test inputs classified right at the end"),
@@ -67,7 +66,8 @@ def make_dataset(experiment: Experiment, records: Mapping[RunId, Record], state:
     state
         What else the file is to say of itself, as plain values: under "missing", "failed", "damaged".
     """
-    xarray = need("xarray", "experiments")
+    import xarray  # slow, as the others that are imported where they are used
+
     dims = _dimensions(experiment, records)
     arrays = {name: _filled(dims, ("condition", "seed"), records, _of_run(name)) for name in _RUN}
     data: dict[str, Any] = {

@@ -16,7 +16,7 @@ from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.study import StudyExperiment
-from neurosleep.files import need, write_text
+from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.sims.whole import whole
@@ -140,7 +140,8 @@ class Results:
 
         "low" and "high" are the 95 % confidence interval of the mean accuracy (Student).
         """
-        pandas = need("pandas", "experiments")
+        import pandas  # slow
+
         rows = []
         for name in self.experiment.conditions:
             own = self.dataset.sel(condition=name)
@@ -168,7 +169,8 @@ class Results:
         Columns: metric, condition, seed, the labels where a metric has them (time, task, stage, population, layer; else
         empty), value, units.
         """
-        pandas = need("pandas", "experiments")
+        import pandas  # slow
+
         if isinstance(self.experiment, StudyExperiment):
             return pandas.DataFrame(self.rows() if self.records else [])
         frames = []
@@ -188,7 +190,6 @@ class Results:
             csv = self.folder / "results.csv"
             write_text(csv, self.table().to_csv(index=False))
             return [csv]
-        need("h5netcdf", "experiments")
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
         with whole(nc) as half:
             self.dataset.to_netcdf(half, engine="h5netcdf")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.files import need
 from neurosleep.interchange.source import Log, selected, writing
 
 COLUMNS = ("time", "step", "population", "node_id", "epoch")
@@ -35,9 +34,10 @@ def to_pandas(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, or pandas is not installed.
+        If the log is missing or damaged, or has no such populations or steps.
     """
-    pandas = need("pandas", "pandas")
+    import pandas  # slow
+
     with selected(log, populations, start, stop) as part:
         events = [part.events(name) for name in part.populations]
         step, node = (np.concatenate(column) for column in zip(*events, strict=True))

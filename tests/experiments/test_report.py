@@ -1,7 +1,6 @@
 import importlib.util
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,13 +228,6 @@ def test_joint_learning_is_a_level(results):
     figure = figures.over_time({**results.records, run: joint}, [*TWO, "joint"])
     assert figure.data[0]["y"] == [85.0, 85.0]
     assert figure.data[0]["line"]["dash"] == "dash"
-
-
-def test_without_plotly_it_says_what_to_install(results, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(InputError, match=r"neurosleep\[experiments\]"):
-        report.write_report(results)
 
 
 def test_the_command_writes_the_page(results):

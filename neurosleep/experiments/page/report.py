@@ -14,7 +14,7 @@ from markupsafe import Markup
 from neurosleep.experiments.comparison import Comparison
 from neurosleep.experiments.page import figures, figures_night
 from neurosleep.experiments.page.raster_view import raster_views
-from neurosleep.files import need, write_text
+from neurosleep.files import write_text
 
 if TYPE_CHECKING:
     from neurosleep.experiments.experiment import Experiment
@@ -51,7 +51,9 @@ def write_report(results: "Results", *, night: int | None = None) -> Path:
     InputError
         If plotly is not installed, or spikes of some nights are kept, but none of the night asked for.
     """
-    plotly = need("plotly.offline", "experiments").get_plotlyjs()
+    from plotly.offline import get_plotlyjs  # slow
+
+    plotly = get_plotlyjs()
     experiment, records = results.experiment, results.records
     names = list(experiment.conditions)
     rasters, unread = raster_views(results, night)

@@ -1,0 +1,27 @@
+from .converters import ConversionError as ConversionError
+from .converters import to_spiking as to_spiking
+from .converters import to_spiking_graph as to_spiking_graph
+from .converters import write_back as write_back
+from .memory import Memory as Memory
+from .night import SleepRecord as SleepRecord
+from .night import SpontaneousReplay as SpontaneousReplay
+from .night import sleep as sleep
+from .sims.awake.present import present as present
+from .sims.downscaling import GradedDownscaling as GradedDownscaling
+from .sims.downscaling import MagnitudePruning as MagnitudePruning
+from .sims.drive import MaskedMeanRate as MaskedMeanRate
+from .sims.drive import MeanRate as MeanRate
+from .sims.drive import RecordedSpikes as RecordedSpikes
+from .sims.drive import UniformNoise as UniformNoise
+from .sims.ensemble import Member as Member
+from .sims.ensemble import simulate_ensemble as simulate_ensemble
+from .sims.errors import BackendError as BackendError
+from .sims.errors import InputError as InputError
+from .sims.errors import NeurosleepError as NeurosleepError
+from .sims.plasticity import GatedHebbian as GatedHebbian
+from .sims.plasticity import Hebbian as Hebbian
+from .sims.simulate import simulate as simulate
+from .sims.spikes.log import SpikeLog as SpikeLog
+from .sims.spikes.reader import SpikeReader as SpikeReader
+
+__version__: str
