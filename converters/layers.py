@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from ..sims.convolution import Sharing, SpikingConvolution
 from ..sims.errors import InputError
-from ..sims.network import Floats, Layer, SpikingLayer
-from ..sims.operators import AveragePool, Convolution, Shape
+from ..sims.network import Layer, Sharing, SpikingConvolution, SpikingLayer
+from ..sims.operators import AveragePool, Convolution, Floats, Shape
 from .chain import ConversionError, Stage
 from .graph.torch_layers import average_pool
 

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from neurosleep.sims.drive import RecordedSpikes as RecordedSpikes
     from neurosleep.sims.drive import UniformNoise as UniformNoise
     from neurosleep.sims.ensemble import Member as Member
+    from neurosleep.sims.ensemble import simulate as simulate
     from neurosleep.sims.ensemble import simulate_ensemble as simulate_ensemble
     from neurosleep.sims.errors import BackendError as BackendError
     from neurosleep.sims.errors import InputError as InputError
     from neurosleep.sims.errors import NeurosleepError as NeurosleepError
     from neurosleep.sims.plasticity import GatedHebbian as GatedHebbian
     from neurosleep.sims.plasticity import Hebbian as Hebbian
-    from neurosleep.sims.simulate import simulate as simulate
     from neurosleep.sims.spikes.log import SpikeLog as SpikeLog
     from neurosleep.sims.spikes.reader import SpikeReader as SpikeReader
 
@@ -54,11 +54,10 @@ _HOMES = {
     "night": ("SleepRecord", "SpontaneousReplay", "sleep"),
     "sims.downscaling": ("GradedDownscaling", "MagnitudePruning"),
     "sims.drive": ("MaskedMeanRate", "MeanRate", "RecordedSpikes", "UniformNoise"),
-    "sims.ensemble": ("Member", "simulate_ensemble"),
+    "sims.ensemble": ("Member", "simulate", "simulate_ensemble"),
     "sims.errors": ("BackendError", "InputError", "NeurosleepError"),
     "sims.plasticity": ("GatedHebbian", "Hebbian"),
     "sims.awake.present": ("present",),
-    "sims.simulate": ("simulate",),
     "sims.spikes.log": ("SpikeLog",),
     "sims.spikes.reader": ("SpikeReader",),
 }

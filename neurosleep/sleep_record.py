@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.convolution import SpikingConvolution, geometry
-from neurosleep.sims.network import Floats, Layer, SpikingNetwork
+from neurosleep.sims.engines.geometry import geometry
+from neurosleep.sims.network import Layer, SpikingConvolution, SpikingNetwork
+from neurosleep.sims.operators import Floats
 
 
 @dataclass(frozen=True)

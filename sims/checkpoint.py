@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .convolution import SpikingConvolution
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
-from .network import SimulationState, SpikingNetwork, Unpaid
+from .network import SimulationState, SpikingConvolution, SpikingNetwork, Unpaid
 
 FIRST_PIECE = 1000
 """Steps before the first save; from then on as many as fit between two saves."""

@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .operators import AveragePool, Convolution, Floats, Shape
 
-if TYPE_CHECKING:
-    from .convolution import SpikingConvolution
-
-Floats = NDArray[np.floating]
-Layer = Union["SpikingLayer", "SpikingConvolution"]
+Sharing = Literal["mean", "sum", "positions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +87,124 @@ class SpikingLayer:
         return (self.n_post,)
 
 
-def check_neurons(layer: "Layer", where: str) -> None:
+@dataclass(frozen=True, eq=False)
+class SpikingConvolution:
+    """Heaviside neurons with shared kernels, over one or two axes of space, as torch's Conv1d and Conv2d.
+
+    In every step, with presynaptic spikes ``s`` (0 or 1) of shape `input_shape`::
+
+        x       = average pool of s, if there is a pool: the share of each window that fired; else s
+        impulse = gain * (weights * x)                               (cross-correlation, zero-padded)
+        v       = decay * v + impulse - inhibition * mean(impulse) + bias
+        spike   = v >= threshold,   then v = 0 where it spiked
+
+    Kernel weight ``w[o, i, k]`` stands for one synapse at each output position at which tap k meets a neuron; taps in
+    the padding meet none. Of these synapses let ``all`` be the number, ``n`` those whose postsynaptic neuron (channel
+    o) spiked in this step, and ``c`` those of the n whose input was above 0 too (with a pool: any neuron of the window
+    fired). Then::
+
+        w += (inc * c - dec * (n - c)) / norm * g(w)
+
+    with ``norm`` n ("mean"), 1 ("sum") or all ("positions"), and ``g`` the rule's factor. With one output position all
+    three are the dense rule.
+
+    Neurons are numbered as torch flattens them: channel by channel, row by row.
+
+    Parameters
+    ----------
+    weights
+        (n_channels, n_pre_channels / groups, *size) float32 or float64 kernels.
+    input_shape
+        (n_pre_channels, *space) of the presynaptic population, before pooling.
+    stride, padding, dilation
+        One number for each axis of space; None for 1, 0 and 1.
+    groups
+        Into how many groups channels are split.
+    pool
+        Average pooling of the presynaptic spikes, or None.
+    gain, threshold, decay, inhibition, name, plastic
+        As in `SpikingLayer`.
+    bias
+        (n_channels,) constant current per step, or None.
+    sharing
+        What the change of a shared weight is divided by, see above. "mean": a kernel changes as much as if one of its
+        neurons had spiked, however many did.
+    """
+
+    weights: Floats
+    input_shape: Shape
+    stride: Shape | None = None
+    padding: Shape | None = None
+    dilation: Shape | None = None
+    groups: int = 1
+    pool: AveragePool | None = None
+    gain: float = 1.0
+    threshold: float = 1.0
+    decay: float = 0.999
+    inhibition: float = 0.0
+    bias: Floats | None = None
+    name: str = ""
+    plastic: bool = True
+    sharing: Sharing = "mean"
+
+    def __post_init__(self) -> None:
+        where = f"layer {self.name!r}" if self.name else "a spiking convolution"
+        w = self.weights
+        if not isinstance(w, np.ndarray) or w.dtype not in (np.float32, np.float64):
+            got = f"{w.dtype} of shape {w.shape}" if isinstance(w, np.ndarray) else type(w).__name__
+            raise InputError(f"{where}: weights must be a float32 or float64 array of kernels, got {got}")
+        try:
+            _ = self.output_shape
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        check_neurons(self, where)
+        if self.bias is not None and (self.bias.shape != (len(w),) or not np.isfinite(self.bias).all()):
+            raise InputError(f"{where}: bias must be ({len(w)},) finite numbers, got shape {self.bias.shape}")
+        check_sharing(self.sharing)
+
+    @property
+    def operator(self) -> Convolution:
+        """The convolution alone, without gain and pool."""
+        space = self.weights.ndim - 2
+        return Convolution(
+            self.weights,
+            (1,) * space if self.stride is None else self.stride,
+            (0,) * space if self.padding is None else self.padding,
+            (1,) * space if self.dilation is None else self.dilation,
+            self.groups,
+        )
+
+    @property
+    def pooled_shape(self) -> Shape:
+        """Shape of what the kernels see."""
+        return self.input_shape if self.pool is None else self.pool.output_shape(self.input_shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of this layer's population, (n_channels, *space)."""
+        return self.operator.output_shape(self.pooled_shape)
+
+    @property
+    def n_pre(self) -> int:
+        """Number of presynaptic neurons."""
+        return int(np.prod(self.input_shape))
+
+    @property
+    def n_post(self) -> int:
+        """Number of neurons in this layer."""
+        return int(np.prod(self.output_shape))
+
+
+def check_sharing(sharing: str) -> None:
+    """Raise `InputError` if there is no such way to share a change."""
+    if sharing not in get_args(Sharing):
+        raise InputError(f"sharing must be one of {', '.join(get_args(Sharing))}, got {sharing!r}")
+
+
+Layer = SpikingLayer | SpikingConvolution
+
+
+def check_neurons(layer: Layer, where: str) -> None:
     """Raise `InputError` if a layer's weights are not finite or its neurons' numbers are out of range."""
     w = layer.weights
     if not np.isfinite(w).all():
@@ -112,8 +226,8 @@ class SpikingNetwork:
     Parameters
     ----------
     layers
-        From the first hidden layer to the output, `SpikingLayer` or `SpikingConvolution` (see
-        `neurosleep.sims.convolution`), each as wide in front as the one before it is at its end.
+        From the first hidden layer to the output, `SpikingLayer` or `SpikingConvolution`, each as wide in front as the
+        one before it is at its end.
     dt
         Length of a step in seconds.
     """

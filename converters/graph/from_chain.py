@@ -3,8 +3,7 @@
 import numpy as np
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
-from ...sims.convolution import SpikingConvolution
-from ...sims.network import Layer, SpikingNetwork
+from ...sims.network import Layer, SpikingConvolution, SpikingNetwork
 from ...sims.operators import Convolution, Dense, Operator
 from ..chain import ConversionError
 

@@ -10,8 +10,7 @@ from torch import nn
 
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
-from ...sims.network import Floats
-from ...sims.operators import Flatten, Shape
+from ...sims.operators import Flatten, Floats, Shape
 from ..chain import ConversionError
 from .affine import Affine
 from .operator_algebra import respond_all

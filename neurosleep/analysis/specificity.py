@@ -15,9 +15,8 @@ from torch import nn
 
 from neurosleep.analysis.activations import layer_inputs
 from neurosleep.analysis.sparseness import most_active
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingNetwork
+from neurosleep.sims.network import SpikingConvolution, SpikingNetwork
 
 Selection = Literal["preferred", "most-active"]
 _BATCH = 500  # inputs shown at a time; fixed, since the random input depends on it

@@ -23,9 +23,9 @@ from neurosleep.memory import Memory
 from neurosleep.networks import ClassicDropout
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.papers.base import RunContext, mean_and_sd
-from neurosleep.sims.convolution import Sharing
 from neurosleep.sims.drive import MaskedMeanRate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import Sharing
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.training import Trainer, predict
 

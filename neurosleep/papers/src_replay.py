@@ -33,10 +33,10 @@ from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay
 from neurosleep.papers.base import RunContext, mean_and_sd
 from neurosleep.sims.drive import Drive, MaskedMeanRate, UniformNoise
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import LossName, Trainer
 

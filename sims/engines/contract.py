@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..drive import InputSchedule
-from ..network import Floats, SimulationState, SpikingNetwork
+from ..network import SimulationState, SpikingNetwork
+from ..operators import Floats
 from ..plasticity import PlasticityRule
 
 MAX_STEPS = 2**32

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..kernels import layout, night
-from ..network import Floats, SimulationState, SpikingNetwork, Unpaid, leaked
+from ..network import SimulationState, SpikingNetwork, Unpaid, leaked
+from ..operators import Floats
 from ..plasticity import PlasticityRule
 from .contract import Events, Sleeper
 

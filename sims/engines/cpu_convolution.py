@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..convolution import Geometry, SpikingConvolution, geometry
 from ..downscaling import DownscalingRule
 from ..kernels import convolution, layout
-from ..network import Floats, Layer, SimulationState, SpikingNetwork
+from ..network import Layer, SimulationState, SpikingConvolution, SpikingNetwork
+from ..operators import Floats
 from .contract import Events, Sleeper
 from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
+from .geometry import Geometry, geometry
 
 _SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
 

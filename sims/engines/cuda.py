@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from ..cuda_kernels.gpu import require_gpu
 from ..downscaling import DownscalingRule
 from ..errors import BackendError, InputError
-from ..network import Floats, SimulationState, Unpaid
+from ..network import SimulationState, Unpaid
+from ..operators import Floats
 from ..plasticity import PlasticityRule
 from .contract import Events, Sleeper
 

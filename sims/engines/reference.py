@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..convolution import SpikingConvolution, convolve, geometry, inputs_seen, learn_shared
 from ..downscaling import DownscalingRule
 from ..drive import InputSchedule
-from ..network import Floats, SimulationState, membrane_shapes
+from ..network import SimulationState, SpikingConvolution, membrane_shapes
+from ..operators import Floats
 from ..plasticity import PlasticityRule
 from ..random import INPUT_STREAM, random_words, window_position
 from .contract import MAX_STEPS, Events, Sleeper
+from .geometry import convolve, geometry, inputs_seen, learn_shared
 
 Spikes = NDArray[np.bool_]
 

@@ -23,9 +23,8 @@ from neurosleep.analysis import (
     weight_growth_in_log,
 )
 from neurosleep.networks import relu_network
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import SpikingConvolution, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Convolution
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader

@@ -17,13 +17,12 @@ from neurosleep.converters.snntorch.reading import from_snntorch, sleeping_chain
 from neurosleep.converters.snntorch.writing import State, fire, fire_above, to_snntorch
 from neurosleep.sims.awake.graph import Population, Projection, Reset, SpikingGraph, Tie
 from neurosleep.sims.awake.present import present
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.ensemble import simulate
+from neurosleep.sims.network import SpikingConvolution, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Scale
 from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.simulate import simulate
 from neurosleep.snn import SpikingClassifier
 
 Real = type[np.float32] | type[np.float64]

@@ -10,9 +10,8 @@ from neurosleep.analysis import specificity
 from neurosleep.papers import conv_sleep
 from neurosleep.papers.base import RunContext
 from neurosleep.papers.conv_sleep import Config, ConvSleep
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingNetwork
+from neurosleep.sims.network import SpikingConvolution, SpikingNetwork
 
 TINY = Config(dataset="mnist-small", images_per_task=60, channels=(2, 3), hidden=12, sleep_steps=200)
 

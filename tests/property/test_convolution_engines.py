@@ -5,17 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.downscaling import GradedDownscaling
 from neurosleep.sims.drive import UniformNoise
 from neurosleep.sims.engines import cpu_convolution as convolution_cpu
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats, Layer, SpikingLayer, SpikingNetwork
-from neurosleep.sims.operators import AveragePool, Shape
+from neurosleep.sims.network import Layer, SpikingConvolution, SpikingLayer, SpikingNetwork
+from neurosleep.sims.operators import AveragePool, Floats, Shape
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 
 STEPS = 60
 DRIVE = UniformNoise(150.0)

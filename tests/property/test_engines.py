@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 
 INPUT_SHAPE = (4, 5)
 

@@ -20,12 +20,11 @@ from neurosleep.sims.engines.cpu import CpuEngine
 from neurosleep.sims.engines.cpu_streams import MinibatchEngine
 from neurosleep.sims.engines.reference import input_spikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
+from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
 from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words
-from neurosleep.sims.simulate import simulate
 
 STEPS = 120
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)
