@@ -61,7 +61,7 @@ def to_spiking(
         Paths of the layers that sleep may change; None for all.
     sharing
         What a change of a convolution's shared weight is divided by: "mean", "sum" or "positions", see
-        `neurosleep.sims.network.SpikingConvolution`.
+        `neurosleep.sims.network.SpikingLayer`.
 
     Returns
     -------

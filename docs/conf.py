@@ -25,7 +25,7 @@ default_role = "py:obj"
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # parameters in backticks are code, and link to nothing
     ("py:class", r"(numpy|torch|collections|os|pathlib|datetime|snntorch|distributed)\..*"),
-    ("py:class", r"Client|T|Stage|Layer|.*\.(T|Stage|Nap|LayerReport|SnnTorchNetwork|SleepingChain)"),
+    ("py:class", r"Client|T|Stage|.*\.(T|Stage|Nap|LayerReport|SnnTorchNetwork|SleepingChain)"),
     ("py:mod", ".*"),
 ]
 exclude_patterns = ["_build", "**/_*"]

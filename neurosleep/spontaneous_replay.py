@@ -53,7 +53,7 @@ class SpontaneousReplay:
         Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
     sharing
         What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
-        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.network.SpikingConvolution`. Sleep
+        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.network.SpikingLayer`. Sleep
         of convolutions is our own extension of the paper.
     silenced
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",

@@ -21,7 +21,7 @@ from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
-from .network import SimulationState, SpikingConvolution, SpikingNetwork, membrane_shapes
+from .network import SimulationState, SpikingNetwork, membrane_shapes
 from .plasticity import PlasticityRule
 from .random import check_seed
 
@@ -259,7 +259,7 @@ def _check_shared(member: Member) -> None:
         raise InputError(
             f"networks with convolutions or frozen layers sleep with one stream, got streams={member.streams}"
         )
-    convolves = any(isinstance(layer, SpikingConvolution) for layer in layers)
+    convolves = any(layer.kernels is not None for layer in layers)
     if convolves and member.log is not None and member.log.weights_every:
         raise InputError(
             "a log takes snapshots of dense weights only, and this network has convolutions: use weights_every=0"

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..kernels import convolution, layout
-from ..network import Layer, SimulationState, SpikingConvolution, SpikingNetwork
+from ..network import SimulationState, SpikingLayer, SpikingNetwork
 from ..operators import Floats
 from .contract import Events, Sleeper
 from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
-from .geometry import Geometry, geometry
+from .geometry import Geometry, geometry, pre_major
 
 _SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
 
@@ -43,7 +43,7 @@ class ConvolutionEngine:
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
         blocks = 1 + max(sizes[0] // 4 + 1, schedule.window * (schedule.window // 4 + 2))
         self._night = layout.Night(
-            weights=joined([_pre_major(layer, layer.weights) for layer in network.layers], real),
+            weights=joined([pre_major(layer, layer.weights) for layer in network.layers], real),
             membrane=joined([np.zeros(sizes[0]), *membranes], real),
             membrane_step=np.array(state.membrane_steps, dtype=np.int64),
             spikes=np.zeros(units + 1, dtype=np.int32),
@@ -111,7 +111,7 @@ class ConvolutionEngine:
         for layer, part, w in zip(self._network.layers, self._parts(), weights, strict=True):
             if layer.plastic:
                 rule.apply_in_place(w)
-                part[:] = _pre_major(layer, w).ravel()
+                part[:] = pre_major(layer, w).ravel()
 
     def weights(self, sleeper: int) -> list[Floats]:
         """Return a copy of the weights, in the shapes that the network has."""
@@ -137,37 +137,24 @@ class ConvolutionEngine:
         return np.split(self._night.weights, self._layers.weight[1:-1])
 
 
-def _channels(layer: Layer) -> int:
-    return layer.output_shape[0]
-
-
-def _bias(layer: Layer) -> Floats:
+def _bias(layer: SpikingLayer) -> Floats:
     """Return the bias of each neuron, (n_post,)."""
     if layer.bias is None:
         return np.zeros(layer.n_post)
     return np.repeat(layer.bias, layer.n_post // layer.bias.size)
 
 
-def _space_first(layer: Layer, values: Floats) -> Floats:
+def _space_first(layer: SpikingLayer, values: Floats) -> Floats:
     """Return one value a neuron, given channel by channel, as position by position."""
-    return values.reshape(_channels(layer), -1).T.ravel()
+    return values.reshape(layer.output_shape[0], -1).T.ravel()
 
 
-def _pre_major(layer: Layer, weights: Floats) -> Floats:
-    """Return weights as kernels of compiled code take them: (presynaptic channels, taps, channels of a group)."""
-    if not isinstance(layer, SpikingConvolution):
-        return weights
-    grouped = weights.reshape(layer.groups, len(weights) // layer.groups, weights.shape[1], -1)
-    return grouped.transpose(0, 2, 3, 1)
-
-
-def _as_network(layer: Layer, part: Floats) -> Floats:
-    """Return weights as the network has them: the inverse of `_pre_major`, a copy."""
-    w = layer.weights
-    if not isinstance(layer, SpikingConvolution):
-        return part.reshape(w.shape).copy()
-    grouped = part.reshape(layer.groups, w.shape[1], -1, len(w) // layer.groups)
-    return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2)).reshape(w.shape)
+def _as_network(layer: SpikingLayer, part: Floats) -> Floats:
+    """Return weights as the network has them, a copy."""
+    weights = np.empty(layer.weights.shape, dtype=part.dtype)
+    view = pre_major(layer, weights)
+    view[:] = part.reshape(view.shape)
+    return weights
 
 
 def _inverse(places: NDArray[np.intp], n: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -197,26 +184,24 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
     """Return how the layers of a network share their weights."""
     layers = network.layers
     where = [geometry(layer) for layer in layers]
-    unpooled = [layer.n_pre // x.below for layer, x in zip(layers, where, strict=True)]
-    seen = [n if x.pool is None else len(x.pool) for n, x in zip(unpooled, where, strict=True)]
     none = np.zeros((0, 1), dtype=np.intp)
     pools = [none if x.pool is None else x.pool for x in where]
-    pool_at, window, _, window_seen = _lists([_inverse(pool, n) for pool, n in zip(pools, unpooled, strict=True)])
-    seen_at, meeting, tap, position = _lists([_inverse(x.taps, n) for x, n in zip(where, seen, strict=True)])
+    pool_at, window, _, window_seen = _lists([_inverse(pool, x.unpooled) for pool, x in zip(pools, where, strict=True)])
+    seen_at, meeting, tap, position = _lists([_inverse(x.taps, x.seen) for x in where])
     met = [(x.taps >= 0).astype(np.int32) for x in where]
     met_at, all_met = _together([m.ravel() for m in met])
     tap_at, synapses = _together([m.sum(axis=0, dtype=np.int32) for m in met])
     return convolution.Shapes(
         groups=_numbers(x.groups for x in where),
         below=_numbers(x.below for x in where),
-        channels=_numbers(_channels(layer) for layer in layers),
-        unpooled=_numbers(unpooled),
-        seen=_numbers(seen),
+        channels=_numbers(layer.output_shape[0] for layer in layers),
+        unpooled=_numbers(x.unpooled for x in where),
+        seen=_numbers(x.seen for x in where),
         positions=_numbers(len(x.taps) for x in where),
         taps=_numbers(x.taps.shape[1] for x in where),
-        full=np.array([_is_full(x, n) for x, n in zip(where, seen, strict=True)]),
+        full=np.array([_is_full(x) for x in where]),
         plastic=np.array([layer.plastic for layer in layers]),
-        sharing=_numbers(_SHARING[getattr(layer, "sharing", "mean")] for layer in layers),
+        sharing=_numbers(_SHARING[layer.sharing] for layer in layers),
         pool_size=_numbers(pool.shape[1] if len(pool) else 0 for pool in pools),
         pool_at=pool_at,
         window=window,
@@ -232,8 +217,8 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
     )
 
 
-def _is_full(where: Geometry, seen: int) -> bool:
-    whole = np.arange(seen)[None, :]
+def _is_full(where: Geometry) -> bool:
+    whole = np.arange(where.seen)[None, :]
     return where.groups == 1 and where.pool is None and np.array_equal(where.taps, whole)
 
 

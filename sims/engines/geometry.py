@@ -4,24 +4,25 @@ Sleep Replay Consolidation was published for dense layers; Tadros et al. 2022 (N
 frozen convolutions in front of them and leave open how convolutions could sleep. What is here is therefore **our own
 extension**, and this is all there is to it: a weight of a kernel stands for as many synapses as there are output
 positions at which it meets a neuron. In every step each of these synapses asks for the change that the dense rule would
-give it, and the weight changes once, by their mean or sum (`SpikingConvolution.sharing`).
+give it, and the weight changes once, by their mean or sum (`SpikingLayer.sharing`).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Layer, Sharing, SpikingConvolution, SpikingLayer
+from ..network import Sharing, SpikingLayer
 from ..operators import Floats, Shape
 from ..plasticity import PlasticityRule
 
 Spikes = NDArray[np.bool_]
 
 
-def needs_sharing(layers: tuple[Layer, ...]) -> bool:
+def needs_sharing(layers: tuple[SpikingLayer, ...]) -> bool:
     """Whether only an engine for shared and frozen weights can simulate these layers."""
-    return any(isinstance(layer, SpikingConvolution) or not layer.plastic for layer in layers)
+    return any(layer.kernels is not None or not layer.plastic for layer in layers)
 
 
 class Geometry(NamedTuple):
@@ -33,6 +34,8 @@ class Geometry(NamedTuple):
         Groups of channels.
     below
         Presynaptic channels, all groups together.
+    unpooled
+        Presynaptic positions.
     pool
         (positions seen, window) presynaptic position of each place in a window, -1 in the padding; None for no pool.
     taps
@@ -41,22 +44,40 @@ class Geometry(NamedTuple):
 
     groups: int
     below: int
+    unpooled: int
     pool: NDArray[np.intp] | None
     taps: NDArray[np.intp]
 
+    @property
+    def seen(self) -> int:
+        """Positions that the kernels see."""
+        return self.unpooled if self.pool is None else len(self.pool)
 
-def geometry(layer: Layer) -> Geometry:
-    """Return a layer's geometry; a dense layer's is that of kernels that see one position."""
-    if isinstance(layer, SpikingLayer):
-        return Geometry(1, layer.n_pre, None, np.zeros((1, 1), dtype=np.intp))
-    operator, pool = layer.operator, None
-    if layer.pool is not None:
-        ones = (1,) * len(layer.pool.size)
-        pool = _places(layer.input_shape[1:], layer.pool.size, layer.pool.stride, layer.pool.padding, ones)
-    taps = _places(
-        layer.pooled_shape[1:], layer.weights.shape[2:], operator.stride, operator.padding, operator.dilation
-    )
-    return Geometry(layer.groups, layer.input_shape[0], pool, taps)
+
+def geometry(layer: SpikingLayer) -> Geometry:
+    """Return a layer's geometry; without kernels it is that of kernels that see one position."""
+    kernels, pool = layer.kernels, None
+    if kernels is None:
+        return Geometry(1, layer.n_pre, 1, None, np.zeros((1, 1), dtype=np.intp))
+    operator, (below, *space) = kernels.operator(layer.weights), kernels.input_shape
+    if kernels.pool is not None:
+        ones = (1,) * len(kernels.pool.size)
+        pool = _places(tuple(space), kernels.pool.size, kernels.pool.stride, kernels.pool.padding, ones)
+    size = layer.weights.shape[2:]
+    taps = _places(kernels.seen_shape[1:], size, operator.stride, operator.padding, operator.dilation)
+    return Geometry(kernels.groups, below, math.prod(space), pool, taps)
+
+
+def pre_major(layer: SpikingLayer, weights: Floats) -> Floats:
+    """Return a layer's weights as (groups, presynaptic channels of a group, taps, channels of a group).
+
+    This is a view of weights that are contiguous.
+    """
+    if layer.kernels is None:
+        return weights[np.newaxis, :, np.newaxis]
+    n_channels, below = weights.shape[:2]
+    groups = layer.kernels.groups
+    return weights.reshape(groups, n_channels // groups, below, -1).transpose(0, 2, 3, 1)
 
 
 def _places(space: Shape, size: Shape, stride: Shape, padding: Shape, dilation: Shape) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ from neurosleep.papers import conv_sleep
 from neurosleep.papers.base import RunContext
 from neurosleep.papers.conv_sleep import Config, ConvSleep
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingConvolution, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 
 TINY = Config(dataset="mnist-small", images_per_task=60, channels=(2, 3), hidden=12, sleep_steps=200)
 
@@ -117,6 +117,6 @@ def test_wrong_values(change, says) -> None:
 
 
 def test_class_specific_neurons_are_of_dense_layers_only() -> None:
-    layer = SpikingConvolution(np.ones((2, 1, 3, 3), dtype=np.float32), (1, 5, 5), name="conv")
+    layer = SpikingLayer(np.ones((2, 1, 3, 3), dtype=np.float32), kernels=Kernels((1, 5, 5)), name="conv")
     with pytest.raises(InputError, match=r"got convolutions \('conv'\): give the dense layers"):
         specificity.count_spikes(SpikingNetwork((layer,)), np.zeros((1, 1, 25), dtype=bool))

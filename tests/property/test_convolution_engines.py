@@ -11,7 +11,7 @@ from neurosleep.sims.engines import cpu_convolution as convolution_cpu
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Layer, SpikingConvolution, SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Floats, Shape
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 
@@ -25,7 +25,7 @@ def networks(draw: st.DrawFn, dyadic: bool = False) -> SpikingNetwork:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     space = draw(st.integers(1, 2))
     shape: Shape = (4, *draw(st.tuples(*[st.integers(3, 7)] * space)))
-    layers: list[Layer] = []
+    layers: list[SpikingLayer] = []
     for _ in range(draw(st.integers(1, 2))):
         layer = _kernels(draw, rng, shape, dyadic)
         layers.append(layer)
@@ -36,7 +36,7 @@ def networks(draw: st.DrawFn, dyadic: bool = False) -> SpikingNetwork:
     return SpikingNetwork(tuple(layers))
 
 
-def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bool) -> SpikingConvolution:
+def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bool) -> SpikingLayer:
     space, groups, channels = len(shape) - 1, draw(st.sampled_from([1, 2])), draw(st.sampled_from([2, 4]))
 
     def numbers(low: int, high: int) -> Shape:
@@ -44,16 +44,18 @@ def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bo
 
     weights = _weights(rng, (channels, shape[0] // groups, *numbers(1, 3)), dyadic)
     sharing = draw(st.sampled_from(["mean", "sum", "positions"]))
-    how = {"groups": groups, "sharing": sharing, "plastic": draw(st.sampled_from([True, True, False]))}
+    how = {"sharing": sharing, "plastic": draw(st.sampled_from([True, True, False]))}
     pool = AveragePool(numbers(1, 2) if not dyadic else (2,) * space, numbers(1, 2), numbers(0, 1))
     for _ in range(10):
         options = {"stride": numbers(1, 2), "padding": numbers(0, 2), "dilation": numbers(1, 2)}
         options["pool"] = pool if draw(st.booleans()) else None
         try:
-            return SpikingConvolution(weights, shape, **how, **options, **_neurons(draw, rng, channels, dyadic))
+            kernels = Kernels(shape, groups=groups, **options)
+            return SpikingLayer(weights, kernels=kernels, **how, **_neurons(draw, rng, channels, dyadic))
         except InputError:  # kernels are larger than what they see
             continue
-    return SpikingConvolution(weights, shape, padding=(2,) * space, **how, **_neurons(draw, rng, channels, dyadic))
+    kernels = Kernels(shape, padding=(2,) * space, groups=groups)
+    return SpikingLayer(weights, kernels=kernels, **how, **_neurons(draw, rng, channels, dyadic))
 
 
 def _weights(rng: np.random.Generator, shape: Shape, dyadic: bool) -> Floats:
