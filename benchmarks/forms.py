@@ -10,8 +10,9 @@ from ..sims.drive import RecordedSpikes
 from ..sims.engines import cpu
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
-from ..sims.network import SimulationState, SpikingLayer, SpikingNetwork
+from ..sims.network import SpikingLayer, SpikingNetwork
 from ..sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from ..sims.state import SimulationState
 
 SHARES = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.95)
 PRE = 0.1

@@ -28,9 +28,10 @@ from ..sims.engines.reference import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
 from ..sims.ensemble import simulate
 from ..sims.errors import InputError
-from ..sims.network import SimulationState, SpikingLayer, SpikingNetwork
+from ..sims.network import SpikingLayer, SpikingNetwork
 from ..sims.operators import Floats
 from ..sims.plasticity import GatedHebbian
+from ..sims.state import SimulationState
 
 RULE = GatedHebbian(Config.inc, Config.dec)
 ACTIVE_STEPS = 250

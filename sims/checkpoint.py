@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
-from .network import SimulationState, SpikingNetwork, Unpaid
+from .network import SpikingNetwork
+from .state import SimulationState, Unpaid
 
 FIRST_PIECE = 1000
 """Steps before the first save; from then on as many as fit between two saves."""

@@ -21,9 +21,10 @@ from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
-from .network import SimulationState, SpikingNetwork, membrane_shapes
+from .network import SpikingNetwork
 from .plasticity import PlasticityRule
 from .random import check_seed
+from .state import SimulationState, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..kernels import layout, night
-from ..network import SimulationState, SpikingNetwork, Unpaid, leaked
+from ..network import SpikingNetwork
 from ..operators import Floats
 from ..plasticity import PlasticityRule
+from ..state import SimulationState, Unpaid, leaked
 from .contract import Events, Sleeper
 
 EVENTS_PER_POPULATION = 65_536

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..kernels import convolution, layout
-from ..network import SimulationState, SpikingLayer, SpikingNetwork
+from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
+from ..state import SimulationState
 from .contract import Events, Sleeper
 from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
 from .geometry import Geometry, geometry, pre_major

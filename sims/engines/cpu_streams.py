@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..kernels import layout, minibatch
-from ..network import SimulationState, Unpaid, membrane_shapes
 from ..operators import Floats
+from ..state import SimulationState, Unpaid, membrane_shapes
 from .contract import Events, Sleeper
 from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
 

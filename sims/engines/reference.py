@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..drive import InputSchedule
-from ..network import SimulationState, membrane_shapes
 from ..operators import Floats
 from ..plasticity import PlasticityRule
 from ..random import INPUT_STREAM, random_words, window_position
+from ..state import SimulationState, membrane_shapes
 from .contract import MAX_STEPS, Events, Sleeper
 from .geometry import convolve, geometry, inputs_seen, learn_shared
 

@@ -22,9 +22,10 @@ from neurosleep.sims.engines.reference import input_spikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words
+from neurosleep.sims.state import SimulationState
 
 STEPS = 120
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)

@@ -12,8 +12,9 @@ from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, Unif
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork, population_sizes
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork, population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.state import SimulationState
 
 BACKENDS = pytest.mark.parametrize("backend", ["cpu", "reference"])
 
