@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 
 from ..sims.drive import RecordedSpikes
-from ..sims.engines import cpu
+from ..sims.engines import compiled_base
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
 from ..sims.network import SpikingLayer, SpikingNetwork
@@ -37,8 +37,8 @@ def forms(width: int, steps: int, rounds: int) -> list[dict[str, Any]]:
             milliseconds: dict[str, list[float]] = {form: [] for form in FORMS}
             for _ in range(rounds):
                 for form, at in FORMS.items():
-                    shares = (at, at) if at is not None else (cpu.DENSE_GATED, cpu.DENSE_CONSTANT)
-                    with mock.patch.multiple(cpu, DENSE_GATED=shares[0], DENSE_CONSTANT=shares[1]):
+                    shares = (at, at) if at is not None else (compiled_base.DENSE_GATED, compiled_base.DENSE_CONSTANT)
+                    with mock.patch.multiple(compiled_base, DENSE_GATED=shares[0], DENSE_CONSTANT=shares[1]):
                         milliseconds[form].append(_per_step(network, drive, rule, steps))
             rows.append(
                 {"rule": name, "share": share, **{form: float(np.median(t)) for form, t in milliseconds.items()}}

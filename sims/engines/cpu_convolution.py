@@ -7,54 +7,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
-from ..kernels import convolution, layout
+from ..kernels import convolution
 from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
-from ..state import SimulationState
-from .contract import Events, Sleeper
-from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
+from .compiled_base import CompiledEngine, joined, offsets
+from .contract import Sleeper
 from .geometry import Geometry, geometry, pre_major
 
 _SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
 
 
-class ConvolutionEngine:
+class ConvolutionEngine(CompiledEngine):
     """See `neurosleep.sims.engines.contract.Engine` for the contract; an engine has one sleeper.
 
     Nothing is put off. Memory: one copy of the weights and room for four layers of them, and buffers of
     `EVENTS_PER_POPULATION` spikes for each population, 8 bytes each.
     """
 
-    overlap = 0
-
     def __init__(self, sleeper: Sleeper) -> None:
-        network, schedule, plasticity, seed, state, _ = sleeper
+        super().__init__(sleeper)
+        network, state = sleeper.network, sleeper.state
         sizes, real = network.sizes, network.dtype
-        units, widest = sum(sizes), max(sizes)
-        self._step = state.step
-        self._seed = np.uint64(seed)
-        self._schedule = schedule
-        self._network = network
-        self._rule = rule_numbers(plasticity, real)
+        widest, silent_input = max(sizes), np.zeros(sizes[0])
         biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
-        self._layers = layer_numbers(network)._replace(bias=np.concatenate([np.zeros(sizes[0]), *biases]).astype(real))
+        self._layers = self._layers._replace(bias=np.concatenate([silent_input, *biases]).astype(real))
         self._shapes = _shapes(network)
-        self._drained: list[tuple[int, Events]] = []
-
+        weights = joined([pre_major(layer, layer.weights) for layer in network.layers], real)
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
-        blocks = 1 + max(sizes[0] // 4 + 1, schedule.window * (schedule.window // 4 + 2))
-        self._night = layout.Night(
-            weights=joined([pre_major(layer, layer.weights) for layer in network.layers], real),
-            membrane=joined([np.zeros(sizes[0]), *membranes], real),
-            membrane_step=np.array(state.membrane_steps, dtype=np.int64),
-            spikes=np.zeros(units + 1, dtype=np.int32),
-            n_spikes=np.zeros(len(sizes), dtype=np.int64),
-            impulse=joined([np.zeros(widest)], real),
-            counts=np.zeros(units, dtype=np.int64),
-            firing=np.add.reduceat(schedule.thresholds > 0, np.arange(0, sizes[0], 4)).astype(np.bool_),
-            blocks=np.zeros((3, blocks), dtype=np.uint32),
-            words=np.zeros((4, blocks), dtype=np.uint32),
-        )
+        self._night = self._begin(state, weights, joined([silent_input, *membranes], real))
         shapes = self._shapes
         taps = int((shapes.taps * shapes.channels).max())
         most_seen = max(widest, int((shapes.below * shapes.seen).max()))  # overlapping windows are more than neurons
@@ -72,70 +52,35 @@ class ConvolutionEngine:
             values=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
             changes=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
         )
-        room_for_events = [max(EVENTS_PER_POPULATION, n) for n in sizes]
-        self._events = layout.EventBuffer(
-            wanted=np.zeros(len(sizes), dtype=np.bool_),
-            start=offsets(room_for_events),
-            used=np.zeros(len(sizes), dtype=np.int64),
-            step=np.empty(sum(room_for_events), dtype=np.uint32),
-            node=np.empty(sum(room_for_events), dtype=np.uint32),
-        )
 
-    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
-        """Simulate up to step `until`, or until the event buffer is full."""
-        events = self._events
-        events.wanted[:] = wanted[0]
-        self._step = int(
-            convolution.advance(
-                self._step,
-                until,
-                self._seed,
-                self._schedule,
-                self._layers,
-                self._rule,
-                self._night,
-                self._shapes,
-                self._scratch,
-                events,
-            )
+    def _advance(self, until: int) -> int:
+        reached: int = convolution.advance(
+            self._step,
+            until,
+            self._seed,
+            self._schedule,
+            self._layers,
+            self._rule,
+            self._night,
+            self._shapes,
+            self._scratch,
+            self._events,
         )
-        spans = [slice(a, a + n) for a, n in zip(events.start[:-1], events.used, strict=True)]
-        self._drained.append((self._step, [(events.step[span].copy(), events.node[span].copy()) for span in spans]))
-
-    def drain(self) -> list[tuple[int, Events]]:
-        """Return the step reached and the spikes of the oldest `advance`."""
-        return [self._drained.pop(0)]
+        return reached
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
         """Downscale all layers that are not frozen."""
-        weights = self.weights(sleeper)
-        for layer, part, w in zip(self._network.layers, self._parts(), weights, strict=True):
+        for layer, part, w in zip(self._network.layers, self._parts(), self._stored(), strict=True):
             if layer.plastic:
                 rule.apply_in_place(w)
                 part[:] = pre_major(layer, w).ravel()
 
-    def weights(self, sleeper: int) -> list[Floats]:
-        """Return a copy of the weights, in the shapes that the network has."""
+    def _membranes(self) -> list[Floats]:
+        parts = self._populations(self._night.membrane)[1:]
+        return [v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)]
+
+    def _stored(self) -> list[Floats]:
         return [_as_network(layer, part) for layer, part in zip(self._network.layers, self._parts(), strict=True)]
-
-    def membranes(self, sleeper: int) -> list[Floats]:
-        """Return the membrane potentials, all leak applied."""
-        return self.state(sleeper).membrane_potentials(self._network)
-
-    def state(self, sleeper: int) -> SimulationState:
-        """Return a copy of the state."""
-        parts = np.split(self._night.membrane, self._layers.unit[1:-1])[1:]
-        membranes = [
-            v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)
-        ]
-        return SimulationState(self._step, membranes, self._night.membrane_step.tolist())
-
-    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
-        """Return the spikes of every neuron so far."""
-        return [counts.copy() for counts in np.split(self._night.counts, self._layers.unit[1:-1])]
-
-    def _parts(self) -> list[Floats]:
-        return np.split(self._night.weights, self._layers.weight[1:-1])
 
 
 def _bias(layer: SpikingLayer) -> Floats:

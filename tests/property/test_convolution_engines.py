@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from neurosleep.sims.downscaling import GradedDownscaling
 from neurosleep.sims.drive import UniformNoise
-from neurosleep.sims.engines import cpu_convolution as convolution_cpu
+from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.errors import InputError
@@ -167,7 +167,7 @@ def test_chunks_logging_and_full_buffers_change_nothing(
 ) -> None:
     whole = night(network, rule, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution_cpu, "EVENTS_PER_POPULATION", 1)
+        patch.setattr(compiled_base, "EVENTS_PER_POPULATION", 1)
         assert_identical(network, whole, night(network, rule, seed, chunk=chunk))
     silent = simulate(network, DRIVE, rule, STEPS, seed=seed)
     assert_identical(network, whole, (silent, whole[1]))

@@ -14,6 +14,7 @@ from neurosleep.sims import checkpoint as checkpoints
 from neurosleep.sims.checkpoint import simulate_resumable
 from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines import cpu_streams as minibatch
 from neurosleep.sims.engines.contract import Engine, Sleeper
 from neurosleep.sims.engines.cpu import CpuEngine
@@ -263,7 +264,7 @@ def test_chunks_and_stops_change_nothing(
 def test_a_full_event_buffer_loses_nothing(network: SpikingNetwork, rule: PlasticityRule, seed: int, room: int) -> None:
     whole, spikes = night(network, MeanRate(900.0), rule, seed, streams=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(minibatch, "EVENTS_PER_POPULATION", room)
+        patch.setattr(compiled_base, "EVENTS_PER_POPULATION", room)
         narrow, few = night(network, MeanRate(900.0), rule, seed, streams=2)
     assert_identical(whole, narrow)
     assert_same_spikes(spikes, few, network)
