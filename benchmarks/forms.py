@@ -7,11 +7,12 @@ from unittest import mock
 import numpy as np
 
 from ..sims.drive import RecordedSpikes
-from ..sims.engines import cpu
+from ..sims.engines import compiled_base
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
-from ..sims.network import SimulationState, SpikingLayer, SpikingNetwork
+from ..sims.network import SpikingLayer, SpikingNetwork
 from ..sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from ..sims.state import SimulationState
 
 SHARES = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.95)
 PRE = 0.1
@@ -36,8 +37,8 @@ def forms(width: int, steps: int, rounds: int) -> list[dict[str, Any]]:
             milliseconds: dict[str, list[float]] = {form: [] for form in FORMS}
             for _ in range(rounds):
                 for form, at in FORMS.items():
-                    shares = (at, at) if at is not None else (cpu.DENSE_GATED, cpu.DENSE_CONSTANT)
-                    with mock.patch.multiple(cpu, DENSE_GATED=shares[0], DENSE_CONSTANT=shares[1]):
+                    shares = (at, at) if at is not None else (compiled_base.DENSE_GATED, compiled_base.DENSE_CONSTANT)
+                    with mock.patch.multiple(compiled_base, DENSE_GATED=shares[0], DENSE_CONSTANT=shares[1]):
                         milliseconds[form].append(_per_step(network, drive, rule, steps))
             rows.append(
                 {"rule": name, "share": share, **{form: float(np.median(t)) for form, t in milliseconds.items()}}

@@ -10,7 +10,7 @@ from ..sims.engines.contract import Engine, Sleeper
 from ..sims.engines.cpu import CpuEngine
 from ..sims.engines.cuda import CudaEngine
 from ..sims.errors import BackendError
-from ..sims.network import SimulationState
+from ..sims.state import SimulationState
 from .workloads import RULE, Trained
 
 COPIED = 2**28

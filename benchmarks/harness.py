@@ -11,8 +11,8 @@ import numpy as np
 
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
-from ..sims.network import Floats
-from ..sims.simulate import simulate
+from ..sims.ensemble import simulate
+from ..sims.operators import Floats
 from .bound import Bound, Parts
 from .peers import Outcome, Peer
 from .workloads import Workload

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..sims.engines.contract import Events
 from ..sims.engines.sinks import SpikeRecorder
-from ..sims.simulate import simulate
+from ..sims.ensemble import simulate
 from ..sims.spikes.log import SpikeLog
 from .harness import spread
 from .workloads import Workload

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sims.ensemble import Member, Simulation, simulate_ensemble
-from ..sims.simulate import simulate
+from ..sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from .harness import spread
 from .workloads import RULE, Trained
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..sims.network import Floats
+from ..sims.operators import Floats
 from .workloads import Workload
 
 

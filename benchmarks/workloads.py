@@ -26,10 +26,12 @@ from ..converters import to_spiking, write_back
 from ..sims.drive import Drive, MaskedMeanRate, RecordedSpikes
 from ..sims.engines.reference import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
+from ..sims.ensemble import simulate
 from ..sims.errors import InputError
-from ..sims.network import Floats, SimulationState, SpikingLayer, SpikingNetwork
+from ..sims.network import SpikingLayer, SpikingNetwork
+from ..sims.operators import Floats
 from ..sims.plasticity import GatedHebbian
-from ..sims.simulate import simulate
+from ..sims.state import SimulationState
 
 RULE = GatedHebbian(Config.inc, Config.dec)
 ACTIVE_STEPS = 250

@@ -6,17 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from torch import nn
 
-from ..sims.convolution import Sharing, SpikingConvolution
 from ..sims.errors import InputError
-from ..sims.network import Floats, Layer, SpikingLayer
-from ..sims.operators import AveragePool, Convolution, Shape
+from ..sims.network import Kernels, Sharing, SpikingLayer
+from ..sims.operators import AveragePool, Convolution, Floats, Shape
 from .chain import Stage
 from .errors import ConversionError, submodule
 from .torch_layers import Convolutional, average_pool, strides_and_padding
 
 
 class Neurons(NamedTuple):
-    """Numbers of a layer's neurons, see `SpikingLayer` and `SpikingConvolution`."""
+    """Numbers of a layer's neurons, see `SpikingLayer`."""
 
     gain: float
     threshold: float
@@ -26,37 +25,15 @@ class Neurons(NamedTuple):
     sharing: Sharing
 
 
-def spiking_layer(stage: Stage, input_shape: Shape, bias: Floats | None, numbers: Neurons) -> Layer:
+def spiking_layer(stage: Stage, input_shape: Shape, bias: Floats | None, numbers: Neurons) -> SpikingLayer:
     """Return a stage as a spiking layer; a linear layer behind a pooling becomes kernels as large as what they see."""
-    gain, threshold, decay, inhibition, plastic, sharing = numbers
-    weights = stage_weights(stage)
-    pool = _pool(stage, input_shape)
-    if isinstance(stage.module, nn.Linear):
-        if pool is None:
-            return SpikingLayer(weights, gain, threshold, decay, inhibition, bias, stage.name, plastic)
-        space = pool.output_shape(input_shape)
-        stride = padding = dilation = None
-        kernels, groups = np.ascontiguousarray(weights.T).reshape(-1, *space), 1
-    else:
-        kernels, groups = weights, stage.module.groups
-        stride, padding, dilation = _geometry(stage.module, stage.where)
-    return SpikingConvolution(
-        kernels,
-        input_shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        pool,
-        gain,
-        threshold,
-        decay,
-        inhibition,
-        bias,
-        stage.name,
-        plastic,
-        sharing,
-    )
+    weights, pool, kernels = stage_weights(stage), _pool(stage, input_shape), None
+    if not isinstance(stage.module, nn.Linear):
+        kernels = Kernels(input_shape, *_geometry(stage.module, stage.where), stage.module.groups, pool)
+    elif pool is not None:
+        weights = np.ascontiguousarray(weights.T).reshape(-1, *pool.output_shape(input_shape))
+        kernels = Kernels(input_shape, pool=pool)
+    return SpikingLayer(weights, bias=bias, name=stage.name, kernels=kernels, **numbers._asdict())
 
 
 def stage_weights(stage: Stage) -> Floats:

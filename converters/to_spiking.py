@@ -7,9 +7,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ..sims.convolution import Sharing, check_sharing
 from ..sims.errors import InputError
-from ..sims.network import SpikingNetwork
+from ..sims.network import Sharing, SpikingNetwork, check_sharing
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .layers import Neurons, input_shapes, spiking_layer
@@ -63,7 +62,7 @@ def to_spiking(
         Paths of the layers that sleep may change; None for all.
     sharing
         What a change of a convolution's shared weight is divided by: "mean", "sum" or "positions", see
-        `neurosleep.sims.convolution.SpikingConvolution`.
+        `neurosleep.sims.network.SpikingLayer`.
 
     Returns
     -------

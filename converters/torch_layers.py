@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..sims.network import Floats
-from ..sims.operators import AveragePool, Convolution, Dense, MaxPool, MaxPoolRule, Operator, Shape
+from ..sims.operators import AveragePool, Convolution, Dense, Floats, MaxPool, MaxPoolRule, Operator, Shape
 from .errors import ConversionError
 
 Average = nn.AvgPool1d | nn.AvgPool2d

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..sims.network import Floats, SpikingNetwork
+from ..sims.network import SpikingNetwork
+from ..sims.operators import Floats
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 

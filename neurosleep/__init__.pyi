@@ -14,13 +14,13 @@ from .sims.drive import MeanRate as MeanRate
 from .sims.drive import RecordedSpikes as RecordedSpikes
 from .sims.drive import UniformNoise as UniformNoise
 from .sims.ensemble import Member as Member
+from .sims.ensemble import simulate as simulate
 from .sims.ensemble import simulate_ensemble as simulate_ensemble
 from .sims.errors import BackendError as BackendError
 from .sims.errors import InputError as InputError
 from .sims.errors import NeurosleepError as NeurosleepError
 from .sims.plasticity import GatedHebbian as GatedHebbian
 from .sims.plasticity import Hebbian as Hebbian
-from .sims.simulate import simulate as simulate
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
 

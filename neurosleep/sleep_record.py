@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.convolution import SpikingConvolution, geometry
-from neurosleep.sims.network import Floats, Layer, SpikingNetwork
+from neurosleep.sims.engines.geometry import geometry
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.operators import Floats
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,12 @@ def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[
     return sum(int(counts @ fan_out(layer)) for counts, layer in below)
 
 
-def fan_out(layer: Layer) -> NDArray[np.int64]:
+def fan_out(layer: SpikingLayer) -> NDArray[np.int64]:
     """Return the number of synapses of each presynaptic neuron, (n_pre,)."""
-    if not isinstance(layer, SpikingConvolution):
-        return np.full(layer.n_pre, layer.n_post, dtype=np.int64)
     where = geometry(layer)
-    synapses = np.bincount(where.taps[where.taps >= 0], minlength=int(np.prod(layer.pooled_shape[1:])))
+    synapses = np.bincount(where.taps[where.taps >= 0], minlength=where.seen)
     if where.pool is not None:
         met = where.pool >= 0
         through = np.broadcast_to(synapses[:, None], met.shape)[met]
-        n = int(np.prod(layer.input_shape[1:]))
-        synapses = np.bincount(where.pool[met], weights=through, minlength=n).astype(np.int64)
-    return np.tile(synapses * (len(layer.weights) // layer.groups), where.below)
+        synapses = np.bincount(where.pool[met], weights=through, minlength=where.unpooled).astype(np.int64)
+    return np.tile(synapses * (layer.output_shape[0] // where.groups), where.below)

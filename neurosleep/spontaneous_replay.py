@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
-from neurosleep.sims.convolution import Sharing, check_sharing
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import Drive
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import Sharing, check_sharing
 from neurosleep.sims.plasticity import PlasticityRule
 from neurosleep.sims.silencing import Silencing
 
@@ -53,7 +53,7 @@ class SpontaneousReplay:
         Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
     sharing
         What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
-        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.convolution.SpikingConvolution`. Sleep
+        "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.network.SpikingLayer`. Sleep
         of convolutions is our own extension of the paper.
     silenced
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",

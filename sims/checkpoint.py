@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .convolution import SpikingConvolution
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
-from .network import SimulationState, SpikingNetwork, Unpaid
+from .network import SpikingNetwork
+from .state import SimulationState, Unpaid
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -110,9 +110,10 @@ def digest(member: Member, steps: int) -> str:
     parts += [part for part in schedule if not isinstance(part, np.ndarray)]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
-        if isinstance(layer, SpikingConvolution):
-            parts += [layer.input_shape, layer.pool, layer.groups, layer.sharing]
-            parts += [layer.operator.stride, layer.operator.padding, layer.operator.dilation]
+        if layer.kernels is not None:
+            operator = layer.kernels.operator(layer.weights)
+            parts += [layer.input_shape, layer.kernels.pool, operator.groups, layer.sharing]
+            parts += [operator.stride, operator.padding, operator.dilation]
         parts += [] if layer.plastic else ["frozen"]
         arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
     if member.state is not None:

@@ -1,4 +1,4 @@
-"""`simulate_ensemble`: any number of networks asleep at the same time, each as if it were alone."""
+"""`simulate`: one network asleep; `simulate_ensemble`: any number at the same time, each as if it were alone."""
 
 import os
 import threading
@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .convolution import SpikingConvolution, needs_sharing
 from .downscaling import DownscalingRule
 from .drive import Drive
 from .engines.contract import MAX_STEPS, Engine, Sleeper
@@ -18,12 +17,14 @@ from .engines.course import Cancelled, Course, sleep
 from .engines.cpu import CpuEngine
 from .engines.cpu_convolution import ConvolutionEngine
 from .engines.cpu_streams import MinibatchEngine
+from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
-from .network import SimulationState, SpikingNetwork, membrane_shapes
+from .network import SpikingNetwork
 from .plasticity import PlasticityRule
 from .random import check_seed
+from .state import SimulationState, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -92,6 +93,43 @@ class Simulation:
     state: SimulationState
     steps: int
     spike_counts: list[NDArray[np.int64]]
+
+
+def simulate(
+    network: SpikingNetwork,
+    drive: Drive,
+    plasticity: PlasticityRule | None,
+    steps: int,
+    *,
+    mean_input: ArrayLike | None = None,
+    seed: int = 0,
+    backend: Backend = "cpu",
+    state: SimulationState | None = None,
+    log: EventSink | None = None,
+    downscaling: DownscalingRule | None = None,
+    downscale_every: int | None = None,
+    streams: int = 1,
+    chunk: int = 1000,
+    on_progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Let a spiking network sleep: input spikes, propagation and plasticity, step by step.
+
+    Parameters
+    ----------
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+        See `Member`.
+    steps, backend, chunk, on_progress
+        See `simulate_ensemble`.
+
+    Raises
+    ------
+    InputError
+        If an argument does not fit the network.
+    BackendError
+        If the backend is not known or not available, or is "cuda" and there are several streams.
+    """
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams)
+    return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
 def simulate_ensemble(
@@ -222,7 +260,7 @@ def _check_shared(member: Member) -> None:
         raise InputError(
             f"networks with convolutions or frozen layers sleep with one stream, got streams={member.streams}"
         )
-    convolves = any(isinstance(layer, SpikingConvolution) for layer in layers)
+    convolves = any(layer.kernels is not None for layer in layers)
     if convolves and member.log is not None and member.log.weights_every:
         raise InputError(
             "a log takes snapshots of dense weights only, and this network has convolutions: use weights_every=0"

@@ -1,19 +1,56 @@
-"""A spiking network as plain arrays, and its state during a night."""
+"""A spiking network as plain arrays."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import InputError
+from .operators import AveragePool, Convolution, Dense, Floats, Operator, Shape
 
-if TYPE_CHECKING:
-    from .convolution import SpikingConvolution
+Sharing = Literal["mean", "sum", "positions"]
 
-Floats = NDArray[np.floating]
-Layer = Union["SpikingLayer", "SpikingConvolution"]
+
+@dataclass(frozen=True)
+class Kernels:
+    """How neurons share their weights: as the kernels of torch's Conv1d and Conv2d, zero-padded.
+
+    Parameters
+    ----------
+    input_shape
+        (n_pre_channels, *space) of the presynaptic population, before pooling; one or two axes of space.
+    stride, padding, dilation
+        One number for each axis of space; None for 1, 0 and 1.
+    groups
+        Into how many groups channels are split.
+    pool
+        Average pooling of the presynaptic spikes, or None.
+    """
+
+    input_shape: Shape
+    stride: Shape | None = None
+    padding: Shape | None = None
+    dilation: Shape | None = None
+    groups: int = 1
+    pool: AveragePool | None = None
+
+    def operator(self, weights: Floats) -> Convolution:
+        """Return the convolution alone, without pool."""
+        space = weights.ndim - 2
+        return Convolution(
+            weights,
+            (1,) * space if self.stride is None else self.stride,
+            (0,) * space if self.padding is None else self.padding,
+            (1,) * space if self.dilation is None else self.dilation,
+            self.groups,
+        )
+
+    @property
+    def seen_shape(self) -> Shape:
+        """Shape of what the kernels see."""
+        return self.input_shape if self.pool is None else self.pool.output_shape(self.input_shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +65,26 @@ class SpikingLayer:
 
     (Tadros et al. 2022, Algorithm 1, lines 14 to 16; leak, inhibition and the tie ``>=`` as in the released code.)
 
+    With `kernels` neurons share their weights. Then ``s`` has the shape `input_shape`, and::
+
+        x       = average pool of s, if there is a pool: the share of each window that fired; else s
+        impulse = gain * (weights * x)                               (cross-correlation, zero-padded)
+
+    Weight ``w[o, i, k]`` stands for one synapse at each output position at which tap k meets a neuron; taps in the
+    padding meet none. Of these synapses let ``all`` be the number, ``n`` those whose postsynaptic neuron (channel o)
+    spiked in this step, and ``c`` those of the n whose input was above 0 too (with a pool: any neuron of the window
+    fired). Then::
+
+        w += (inc * c - dec * (n - c)) / norm * g(w)
+
+    with ``norm`` n ("mean"), 1 ("sum") or all ("positions"), and ``g`` the rule's factor. With one output position all
+    three are the dense rule. Neurons are numbered as torch flattens them: channel by channel, row by row.
+
     Parameters
     ----------
     weights
-        (n_pre, n_post) float32 or float64, pre-major: row i holds the outgoing weights of presynaptic neuron i.
+        Float32 or float64. (n_pre, n_post), pre-major: row i holds the outgoing weights of presynaptic neuron i; with
+        `kernels` (n_channels, n_pre_channels / groups, *size).
     gain
         What every input is multiplied by: the weight normalisation (alpha in the released code). Not negative.
     threshold
@@ -41,11 +94,16 @@ class SpikingLayer:
     inhibition
         Share of the mean input that is taken from every neuron (W_inh in the released code), at least 0.
     bias
-        (n_post,) constant current per step, or None.
+        (n_post,) constant current per step, with `kernels` (n_channels,), or None.
     name
         Where the weights come from, for example the path of the torch module.
     plastic
         Whether sleep changes the weights; those of a frozen layer stay as they are, downscaling included.
+    kernels
+        How neurons share their weights; None if each has its own from every presynaptic neuron.
+    sharing
+        What the change of a shared weight is divided by, see above. "mean": a kernel changes as much as if one of its
+        neurons had spiked, however many did. Without `kernels` all are the same.
     """
 
     weights: Floats
@@ -56,53 +114,74 @@ class SpikingLayer:
     bias: Floats | None = None
     name: str = ""
     plastic: bool = True
+    kernels: Kernels | None = None
+    sharing: Sharing = "mean"
 
     def __post_init__(self) -> None:
         where = f"layer {self.name!r}" if self.name else "a spiking layer"
-        w = self.weights
-        if not isinstance(w, np.ndarray) or w.ndim != 2 or w.dtype not in (np.float32, np.float64) or 0 in w.shape:
+        self._check_weights(where)
+        for what, value, low, ok in (
+            ("gain", self.gain, "at least 0", self.gain >= 0),
+            ("threshold", self.threshold, "positive", self.threshold > 0),
+            ("decay", self.decay, "above 0 and at most 1", 0 < self.decay <= 1),
+            ("inhibition", self.inhibition, "at least 0", self.inhibition >= 0),
+        ):
+            if not (np.isfinite(value) and ok):
+                raise InputError(f"{where}: {what} must be finite and {low}, got {value!r}")
+        channels = self.output_shape[0]
+        if self.bias is not None and (self.bias.shape != (channels,) or not np.isfinite(self.bias).all()):
+            raise InputError(f"{where}: bias must be ({channels},) finite numbers, got shape {self.bias.shape}")
+        check_sharing(self.sharing)
+
+    def _check_weights(self, where: str) -> None:
+        w, dense = self.weights, self.kernels is None
+        fits = isinstance(w, np.ndarray) and w.dtype in (np.float32, np.float64)
+        if not fits or (dense and (w.ndim != 2 or 0 in w.shape)):
             got = f"{w.dtype} of shape {w.shape}" if isinstance(w, np.ndarray) else type(w).__name__
-            raise InputError(
-                f"{where}: weights must be a float32 or float64 array (n_pre, n_post), none of them 0, got {got}"
-            )
-        check_neurons(self, where)
-        if self.bias is not None and (self.bias.shape != (w.shape[1],) or not np.isfinite(self.bias).all()):
-            raise InputError(f"{where}: bias must be ({w.shape[1]},) finite numbers, got shape {self.bias.shape}")
+            expected = "array (n_pre, n_post), none of them 0" if dense else "array of kernels"
+            raise InputError(f"{where}: weights must be a float32 or float64 {expected}, got {got}")
+        try:
+            _ = self.output_shape
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        if not np.isfinite(w).all():
+            raise InputError(f"{where}: {np.count_nonzero(~np.isfinite(w))} of {w.size} weights are not finite")
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """What spikes pass through, without gain: a pool, if there is one, then the weights."""
+        if self.kernels is None:
+            return (Dense(self.weights),)
+        pool = () if self.kernels.pool is None else (self.kernels.pool,)
+        return (*pool, self.kernels.operator(self.weights))
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the presynaptic population, (n_pre,) or (n_pre_channels, *space)."""
+        return (int(self.weights.shape[0]),) if self.kernels is None else self.kernels.input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of this layer's population, (n_post,) or (n_channels, *space)."""
+        if self.kernels is None:
+            return (int(self.weights.shape[1]),)
+        return self.kernels.operator(self.weights).output_shape(self.kernels.seen_shape)
 
     @property
     def n_pre(self) -> int:
         """Number of presynaptic neurons."""
-        return int(self.weights.shape[0])
+        return math.prod(self.input_shape)
 
     @property
     def n_post(self) -> int:
         """Number of neurons in this layer."""
-        return int(self.weights.shape[1])
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the presynaptic population."""
-        return (self.n_pre,)
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Shape of this layer's population."""
-        return (self.n_post,)
+        return math.prod(self.output_shape)
 
 
-def check_neurons(layer: "Layer", where: str) -> None:
-    """Raise `InputError` if a layer's weights are not finite or its neurons' numbers are out of range."""
-    w = layer.weights
-    if not np.isfinite(w).all():
-        raise InputError(f"{where}: {np.count_nonzero(~np.isfinite(w))} of {w.size} weights are not finite")
-    for what, value, low, ok in (
-        ("gain", layer.gain, "at least 0", layer.gain >= 0),
-        ("threshold", layer.threshold, "positive", layer.threshold > 0),
-        ("decay", layer.decay, "above 0 and at most 1", 0 < layer.decay <= 1),
-        ("inhibition", layer.inhibition, "at least 0", layer.inhibition >= 0),
-    ):
-        if not (np.isfinite(value) and ok):
-            raise InputError(f"{where}: {what} must be finite and {low}, got {value!r}")
+def check_sharing(sharing: str) -> None:
+    """Raise `InputError` if there is no such way to share a change."""
+    if sharing not in get_args(Sharing):
+        raise InputError(f"sharing must be one of {', '.join(get_args(Sharing))}, got {sharing!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +191,12 @@ class SpikingNetwork:
     Parameters
     ----------
     layers
-        From the first hidden layer to the output, `SpikingLayer` or `SpikingConvolution` (see
-        `neurosleep.sims.convolution`), each as wide in front as the one before it is at its end.
+        From the first hidden layer to the output, each as wide in front as the one before it is at its end.
     dt
         Length of a step in seconds.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[SpikingLayer, ...]
     dt: float = 0.001
 
     def __post_init__(self) -> None:
@@ -165,7 +243,7 @@ class SpikingNetwork:
         return self._map(lambda _: next(arrays))
 
     def _map(self, new_weights: Any) -> "SpikingNetwork":
-        def change(layer: Layer) -> Layer:
+        def change(layer: SpikingLayer) -> SpikingLayer:
             weights = new_weights(layer)
             bias = None if layer.bias is None else layer.bias.astype(weights.dtype)
             return replace(layer, weights=weights, bias=bias)
@@ -177,80 +255,3 @@ def population_sizes(sizes: Sequence[int]) -> dict[str, int]:
     """Name the populations of a chain of layers: input, hidden1, hidden2, ..., output."""
     hidden = [f"hidden{i}" for i in range(1, len(sizes) - 1)]
     return dict(zip(["input", *hidden, "output"], sizes, strict=True))
-
-
-def membrane_shapes(sizes: Sequence[int], streams: int) -> list[tuple[int, ...]]:
-    """Return the shapes of the membranes in a state, one a layer: (n_post,), with several streams (streams, n_post)."""
-    return [(n,) if streams == 1 else (streams, n) for n in sizes[1:]]
-
-
-def leaked(membranes: Floats, left: float) -> Floats:
-    """Return membrane potentials of which a share is left; one of minus infinity has none that could be counted."""
-    with np.errstate(invalid="ignore"):  # minus infinity times 0
-        potentials: Floats = membranes * membranes.dtype.type(left)
-    return potentials
-
-
-class Unpaid(NamedTuple):
-    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
-
-    A night goes on from these, if they give the network's weights exactly: rounding is then as in one go.
-    """
-
-    stored: list[Floats]
-    owed: list[NDArray[np.int32]]
-
-    def paid(self, dec: float) -> list[Floats]:
-        """Return the weights with everything taken that their columns owe."""
-        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n in zip(self.stored, self.owed, strict=True)]
-
-    @classmethod
-    def begin(cls, network: SpikingNetwork, state: "SimulationState", dec: float | None) -> "Unpaid":
-        """Return what to begin with: as the state has it, if that gives the network's weights, else without debts.
-
-        `dec` is the depression of the constant rule, None for other rules.
-        """
-        weights = [layer.weights for layer in network.layers]
-        if state.unpaid is not None and dec is not None:
-            pairs = zip(state.unpaid.paid(dec), weights, strict=True)
-            if all(np.array_equal(a, b) for a, b in pairs):
-                return state.unpaid
-        return cls(weights, [np.zeros(layer.n_post, dtype=np.int32) for layer in network.layers])
-
-
-@dataclass(eq=False)
-class SimulationState:
-    """Where a night stands between two steps; continuing from it gives the identical night.
-
-    Attributes
-    ----------
-    step
-        Steps done since the night began.
-    membranes
-        Membrane potential of every layer as it was at `membrane_steps`: (n_post,), or (streams, n_post) with several
-        streams. Minus infinity for silenced neurons, see `neurosleep.sims.silencing`.
-    membrane_steps
-        Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
-    unpaid
-        How a backend that puts off the depressions of the constant rule holds the weights, or None.
-    """
-
-    step: int
-    membranes: list[Floats]
-    membrane_steps: list[int] = field(default_factory=list)
-    unpaid: "Unpaid | None" = None
-
-    @classmethod
-    def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":
-        """Return the state at the first step: all membranes at 0, of as many copies as there are streams."""
-        membranes: list[Floats] = [
-            np.zeros(shape, dtype=network.dtype) for shape in membrane_shapes(network.sizes, streams)
-        ]
-        return cls(0, membranes, [0] * len(membranes))
-
-    def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:
-        """Return the membrane potential of every layer after the last step, all leak applied."""
-        return [
-            v if layer.bias is not None else leaked(v, layer.decay ** (self.step - last))
-            for layer, v, last in zip(network.layers, self.membranes, self.membrane_steps, strict=True)
-        ]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
-from .network import Floats
 
+Floats = NDArray[np.floating]
 Shape = tuple[int, ...]
 MaxPoolRule = Literal["winner", "any"]
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from .drive import Drive, Silenced
 from .errors import InputError, nearest
-from .network import SimulationState, SpikingNetwork
+from .network import SpikingNetwork
+from .state import SimulationState
 
 
 class Silencing(Mapping[str, tuple[int, ...]]):

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from ...sims.awake.graph import INPUT, Projection
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Flatten, MaxPool, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
 from .operator_algebra import Operators, by_channel, followed, respond, scaled
 

@@ -1,11 +1,11 @@
 """A chain that sleeps becomes a graph that is shown inputs and exported."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
-from ...sims.convolution import SpikingConvolution
-from ...sims.network import Layer, SpikingNetwork
-from ...sims.operators import Convolution, Dense, Operator
+from ...sims.network import SpikingLayer, SpikingNetwork
 from ..errors import ConversionError
 
 
@@ -33,28 +33,20 @@ def as_graph(network: SpikingNetwork) -> SpikingGraph:
     )
 
 
-def _population(layer: Layer, name: str, source: str) -> Population:
+def _population(layer: SpikingLayer, name: str, source: str) -> Population:
     if layer.inhibition:
         raise ConversionError(
             f"layer {name!r} has inhibition {layer.inhibition:g}, which a graph cannot express (the mean input of "
             "all neurons is taken from each); convert with inhibition=0"
         )
-    weights = layer.weights * layer.weights.dtype.type(layer.gain)
-    bias, operators = layer.bias, list[Operator]()
-    if isinstance(layer, SpikingConvolution):
-        shared = layer.operator
-        if layer.pool is not None:
-            operators.append(layer.pool)
-        operators.append(Convolution(weights, shared.stride, shared.padding, shared.dilation, shared.groups))
-        if bias is not None:
-            by_channel = bias.reshape(-1, *[1] * (len(layer.output_shape) - 1))
-            bias = np.broadcast_to(by_channel, layer.output_shape).copy()
-    else:
-        operators.append(Dense(weights))
+    bias = layer.bias
+    if bias is not None:  # one a channel
+        bias = np.repeat(bias, layer.n_post // bias.size).reshape(layer.output_shape)
+    scaled = replace(layer, weights=layer.weights * layer.weights.dtype.type(layer.gain))
     return Population(
         name,
         layer.output_shape,
-        (Projection(source, tuple(operators)),),
+        (Projection(source, scaled.operators),),
         bias=bias,
         threshold=layer.threshold,
         decay=layer.decay,

@@ -6,8 +6,7 @@ import numpy as np
 
 from ...sims.awake.graph import Population, SpikingGraph
 from ...sims.awake.present import Presentation
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Floats, Shape
 from .operator_algebra import by_channel
 
 PAIRS = 1000  # rates and activations that a report keeps of each layer, for figures

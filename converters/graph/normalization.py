@@ -17,7 +17,7 @@ import torch
 
 from ...sims.awake.graph import INPUT
 from ...sims.errors import InputError
-from ...sims.network import Floats
+from ...sims.operators import Floats
 from .operator_algebra import bounds, by_channel
 from .relu_graph import ReluGraph, ReluUnit
 

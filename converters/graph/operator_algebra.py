@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 
 Operators = tuple[Operator, ...]
 

@@ -10,8 +10,7 @@ from torch import nn
 
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
-from ...sims.network import Floats
-from ...sims.operators import Flatten, Shape
+from ...sims.operators import Flatten, Floats, Shape
 from ..errors import ConversionError, submodule
 from ..torch_layers import check_precision
 from ..tracing import answer_of, evaluating

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...sims.awake.graph import INPUT, Population, Projection, Reset, SpikingGraph, Tie
 from ...sims.errors import InputError
-from ...sims.network import Floats
+from ...sims.operators import Floats
 from .normalization import GraphNormalization, Per, unit_scales
 from .operator_algebra import by_channel, in_precision, scaled, scaled_input
 from .reader import MaxPoolOption

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import bounds, in_precision, scaled_input
 from .targets import SYNAPSE_BITS, Change, ExportReport, Profile, Target, profile_of

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..torch_layers import each, padded
 from .targets import Target, profile_of

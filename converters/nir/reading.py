@@ -10,8 +10,7 @@ import torch
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.errors import InputError
-from ...sims.network import Floats
-from ...sims.operators import Operator, Scale, Shape
+from ...sims.operators import Floats, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import respond_all
 from .lowering import require_nir

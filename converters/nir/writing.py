@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
-from ...sims.network import Floats
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import scaled
 from .lowering import SumPool, diagonal, lowered, neuron_threshold

@@ -25,8 +25,8 @@ from torch import nn
 
 from ...sims.awake.contract import precision
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
-from ...sims.network import Floats, SpikingNetwork
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ...sims.network import SpikingNetwork
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.from_chain import as_graph
 

@@ -15,7 +15,6 @@ from torch import nn
 
 from neurosleep.analysis.activations import layer_inputs
 from neurosleep.analysis.sparseness import most_active
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 
@@ -100,7 +99,7 @@ def count_spikes(network: SpikingNetwork, trains: NDArray[np.bool_]) -> list[NDA
     """
     if trains.ndim != 3 or trains.shape[2] != network.sizes[0]:
         raise InputError(f"input spikes must be (steps, n, {network.sizes[0]}), got shape {trains.shape}")
-    if shared := [layer.name for layer in network.layers if isinstance(layer, SpikingConvolution)]:
+    if shared := [layer.name for layer in network.layers if layer.kernels is not None]:
         raise InputError(
             f"spikes are counted in chains of dense layers, got convolutions ({', '.join(map(repr, shared))}): "
             "give the dense layers behind them as a network of their own"

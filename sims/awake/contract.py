@@ -6,8 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Floats
-from ..operators import Convolution, Dense
+from ..operators import Convolution, Dense, Floats
 from ..random import INPUT_STREAM, WINDOW_STREAM
 from .graph import SpikingGraph
 

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from ..kernels import graph as kernels
 from ..kernels import graph_layout as layout
-from ..network import Floats
-from ..operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..random import firing_thresholds
 from .contract import PRESENTED_STREAM, Part, Task
 from .graph import INPUT, Population, Projection

@@ -13,8 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError
-from ..network import Floats
-from ..operators import Operator, Shape
+from ..operators import Floats, Operator, Shape
 
 INPUT = "input"
 Reset = Literal["subtract", "zero", "none"]

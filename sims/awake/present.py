@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..engines.contract import MAX_STEPS
 from ..engines.course import Cancelled
 from ..errors import BackendError, InputError
-from ..network import Floats
+from ..operators import Floats
 from ..random import check_seed
 from .contract import Coding, Show, Task, precision
 from .cpu import CompiledGraph

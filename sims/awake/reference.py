@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Floats
-from ..operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Operator, Scale, Shape
+from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..random import firing_thresholds, random_words
 from .contract import PRESENTED_STREAM, Part, Task
 from .graph import INPUT, Population, Projection

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule, MagnitudePruning
 from ..engines.contract import Sleeper
-from ..network import Floats
+from ..operators import Floats
 from . import downscaling, layout, memory, night
 
 

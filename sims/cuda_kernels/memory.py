@@ -9,7 +9,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from ..engines.contract import Sleeper
-from ..network import Floats
+from ..operators import Floats
 from . import layout
 
 Owed = list[NDArray[np.int32]]

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from ..downscaling import DownscalingRule
 from ..drive import InputSchedule
-from ..network import Floats, SimulationState, SpikingNetwork
+from ..network import SpikingNetwork
+from ..operators import Floats
 from ..plasticity import PlasticityRule
+from ..state import SimulationState
 
 MAX_STEPS = 2**32
 """Steps of a night, at most. Copy m of a night draws the random numbers of the steps from ``m * MAX_STEPS`` on."""

@@ -6,53 +6,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..convolution import Geometry, SpikingConvolution, geometry
 from ..downscaling import DownscalingRule
-from ..kernels import convolution, layout
-from ..network import Floats, Layer, SimulationState, SpikingNetwork
-from .contract import Events, Sleeper
-from .cpu import EVENTS_PER_POPULATION, joined, layer_numbers, offsets, rule_numbers
+from ..kernels import convolution
+from ..network import SpikingLayer, SpikingNetwork
+from ..operators import Floats
+from .compiled_base import CompiledEngine, joined, offsets
+from .contract import Sleeper
+from .geometry import Geometry, geometry, pre_major
 
 _SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
 
 
-class ConvolutionEngine:
+class ConvolutionEngine(CompiledEngine):
     """See `neurosleep.sims.engines.contract.Engine` for the contract; an engine has one sleeper.
 
     Nothing is put off. Memory: one copy of the weights and room for four layers of them, and buffers of
     `EVENTS_PER_POPULATION` spikes for each population, 8 bytes each.
     """
 
-    overlap = 0
-
     def __init__(self, sleeper: Sleeper) -> None:
-        network, schedule, plasticity, seed, state, _ = sleeper
+        super().__init__(sleeper)
+        network, state = sleeper.network, sleeper.state
         sizes, real = network.sizes, network.dtype
-        units, widest = sum(sizes), max(sizes)
-        self._step = state.step
-        self._seed = np.uint64(seed)
-        self._schedule = schedule
-        self._network = network
-        self._rule = rule_numbers(plasticity, real)
+        widest, silent_input = max(sizes), np.zeros(sizes[0])
         biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
-        self._layers = layer_numbers(network)._replace(bias=np.concatenate([np.zeros(sizes[0]), *biases]).astype(real))
+        self._layers = self._layers._replace(bias=np.concatenate([silent_input, *biases]).astype(real))
         self._shapes = _shapes(network)
-        self._drained: list[tuple[int, Events]] = []
-
+        weights = joined([pre_major(layer, layer.weights) for layer in network.layers], real)
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
-        blocks = 1 + max(sizes[0] // 4 + 1, schedule.window * (schedule.window // 4 + 2))
-        self._night = layout.Night(
-            weights=joined([_pre_major(layer, layer.weights) for layer in network.layers], real),
-            membrane=joined([np.zeros(sizes[0]), *membranes], real),
-            membrane_step=np.array(state.membrane_steps, dtype=np.int64),
-            spikes=np.zeros(units + 1, dtype=np.int32),
-            n_spikes=np.zeros(len(sizes), dtype=np.int64),
-            impulse=joined([np.zeros(widest)], real),
-            counts=np.zeros(units, dtype=np.int64),
-            firing=np.add.reduceat(schedule.thresholds > 0, np.arange(0, sizes[0], 4)).astype(np.bool_),
-            blocks=np.zeros((3, blocks), dtype=np.uint32),
-            words=np.zeros((4, blocks), dtype=np.uint32),
-        )
+        self._night = self._begin(state, weights, joined([silent_input, *membranes], real))
         shapes = self._shapes
         taps = int((shapes.taps * shapes.channels).max())
         most_seen = max(widest, int((shapes.below * shapes.seen).max()))  # overlapping windows are more than neurons
@@ -70,103 +52,55 @@ class ConvolutionEngine:
             values=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
             changes=np.zeros(max(layer.weights.size for layer in network.layers), dtype=real),
         )
-        room_for_events = [max(EVENTS_PER_POPULATION, n) for n in sizes]
-        self._events = layout.EventBuffer(
-            wanted=np.zeros(len(sizes), dtype=np.bool_),
-            start=offsets(room_for_events),
-            used=np.zeros(len(sizes), dtype=np.int64),
-            step=np.empty(sum(room_for_events), dtype=np.uint32),
-            node=np.empty(sum(room_for_events), dtype=np.uint32),
-        )
 
-    def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
-        """Simulate up to step `until`, or until the event buffer is full."""
-        events = self._events
-        events.wanted[:] = wanted[0]
-        self._step = int(
-            convolution.advance(
-                self._step,
-                until,
-                self._seed,
-                self._schedule,
-                self._layers,
-                self._rule,
-                self._night,
-                self._shapes,
-                self._scratch,
-                events,
-            )
+    def _advance(self, until: int) -> int:
+        reached: int = convolution.advance(
+            self._step,
+            until,
+            self._seed,
+            self._schedule,
+            self._layers,
+            self._rule,
+            self._night,
+            self._shapes,
+            self._scratch,
+            self._events,
         )
-        spans = [slice(a, a + n) for a, n in zip(events.start[:-1], events.used, strict=True)]
-        self._drained.append((self._step, [(events.step[span].copy(), events.node[span].copy()) for span in spans]))
-
-    def drain(self) -> list[tuple[int, Events]]:
-        """Return the step reached and the spikes of the oldest `advance`."""
-        return [self._drained.pop(0)]
+        return reached
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
         """Downscale all layers that are not frozen."""
-        weights = self.weights(sleeper)
-        for layer, part, w in zip(self._network.layers, self._parts(), weights, strict=True):
+        for layer, part, w in zip(self._network.layers, self._parts(), self._stored(), strict=True):
             if layer.plastic:
                 rule.apply_in_place(w)
-                part[:] = _pre_major(layer, w).ravel()
+                part[:] = pre_major(layer, w).ravel()
 
-    def weights(self, sleeper: int) -> list[Floats]:
-        """Return a copy of the weights, in the shapes that the network has."""
+    def _membranes(self) -> list[Floats]:
+        parts = self._populations(self._night.membrane)[1:]
+        return [v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)]
+
+    def _stored(self) -> list[Floats]:
         return [_as_network(layer, part) for layer, part in zip(self._network.layers, self._parts(), strict=True)]
 
-    def membranes(self, sleeper: int) -> list[Floats]:
-        """Return the membrane potentials, all leak applied."""
-        return self.state(sleeper).membrane_potentials(self._network)
 
-    def state(self, sleeper: int) -> SimulationState:
-        """Return a copy of the state."""
-        parts = np.split(self._night.membrane, self._layers.unit[1:-1])[1:]
-        membranes = [
-            v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)
-        ]
-        return SimulationState(self._step, membranes, self._night.membrane_step.tolist())
-
-    def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
-        """Return the spikes of every neuron so far."""
-        return [counts.copy() for counts in np.split(self._night.counts, self._layers.unit[1:-1])]
-
-    def _parts(self) -> list[Floats]:
-        return np.split(self._night.weights, self._layers.weight[1:-1])
-
-
-def _channels(layer: Layer) -> int:
-    return layer.output_shape[0]
-
-
-def _bias(layer: Layer) -> Floats:
+def _bias(layer: SpikingLayer) -> Floats:
     """Return the bias of each neuron, (n_post,)."""
     if layer.bias is None:
         return np.zeros(layer.n_post)
     return np.repeat(layer.bias, layer.n_post // layer.bias.size)
 
 
-def _space_first(layer: Layer, values: Floats) -> Floats:
+def _space_first(layer: SpikingLayer, values: Floats) -> Floats:
     """Return one value a neuron, given channel by channel, as position by position."""
-    return values.reshape(_channels(layer), -1).T.ravel()
+    return values.reshape(layer.output_shape[0], -1).T.ravel()
 
 
-def _pre_major(layer: Layer, weights: Floats) -> Floats:
-    """Return weights as kernels of compiled code take them: (presynaptic channels, taps, channels of a group)."""
-    if not isinstance(layer, SpikingConvolution):
-        return weights
-    grouped = weights.reshape(layer.groups, len(weights) // layer.groups, weights.shape[1], -1)
-    return grouped.transpose(0, 2, 3, 1)
-
-
-def _as_network(layer: Layer, part: Floats) -> Floats:
-    """Return weights as the network has them: the inverse of `_pre_major`, a copy."""
-    w = layer.weights
-    if not isinstance(layer, SpikingConvolution):
-        return part.reshape(w.shape).copy()
-    grouped = part.reshape(layer.groups, w.shape[1], -1, len(w) // layer.groups)
-    return np.ascontiguousarray(grouped.transpose(0, 3, 1, 2)).reshape(w.shape)
+def _as_network(layer: SpikingLayer, part: Floats) -> Floats:
+    """Return weights as the network has them, a copy."""
+    weights = np.empty(layer.weights.shape, dtype=part.dtype)
+    view = pre_major(layer, weights)
+    view[:] = part.reshape(view.shape)
+    return weights
 
 
 def _inverse(places: NDArray[np.intp], n: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -196,26 +130,24 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
     """Return how the layers of a network share their weights."""
     layers = network.layers
     where = [geometry(layer) for layer in layers]
-    unpooled = [layer.n_pre // x.below for layer, x in zip(layers, where, strict=True)]
-    seen = [n if x.pool is None else len(x.pool) for n, x in zip(unpooled, where, strict=True)]
     none = np.zeros((0, 1), dtype=np.intp)
     pools = [none if x.pool is None else x.pool for x in where]
-    pool_at, window, _, window_seen = _lists([_inverse(pool, n) for pool, n in zip(pools, unpooled, strict=True)])
-    seen_at, meeting, tap, position = _lists([_inverse(x.taps, n) for x, n in zip(where, seen, strict=True)])
+    pool_at, window, _, window_seen = _lists([_inverse(pool, x.unpooled) for pool, x in zip(pools, where, strict=True)])
+    seen_at, meeting, tap, position = _lists([_inverse(x.taps, x.seen) for x in where])
     met = [(x.taps >= 0).astype(np.int32) for x in where]
     met_at, all_met = _together([m.ravel() for m in met])
     tap_at, synapses = _together([m.sum(axis=0, dtype=np.int32) for m in met])
     return convolution.Shapes(
         groups=_numbers(x.groups for x in where),
         below=_numbers(x.below for x in where),
-        channels=_numbers(_channels(layer) for layer in layers),
-        unpooled=_numbers(unpooled),
-        seen=_numbers(seen),
+        channels=_numbers(layer.output_shape[0] for layer in layers),
+        unpooled=_numbers(x.unpooled for x in where),
+        seen=_numbers(x.seen for x in where),
         positions=_numbers(len(x.taps) for x in where),
         taps=_numbers(x.taps.shape[1] for x in where),
-        full=np.array([_is_full(x, n) for x, n in zip(where, seen, strict=True)]),
+        full=np.array([_is_full(x) for x in where]),
         plastic=np.array([layer.plastic for layer in layers]),
-        sharing=_numbers(_SHARING[getattr(layer, "sharing", "mean")] for layer in layers),
+        sharing=_numbers(_SHARING[layer.sharing] for layer in layers),
         pool_size=_numbers(pool.shape[1] if len(pool) else 0 for pool in pools),
         pool_at=pool_at,
         window=window,
@@ -231,8 +163,8 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
     )
 
 
-def _is_full(where: Geometry, seen: int) -> bool:
-    whole = np.arange(seen)[None, :]
+def _is_full(where: Geometry) -> bool:
+    whole = np.arange(where.seen)[None, :]
     return where.groups == 1 and where.pool is None and np.array_equal(where.taps, whole)
 
 

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from ..cuda_kernels.gpu import require_gpu
 from ..downscaling import DownscalingRule
 from ..errors import BackendError, InputError
-from ..network import Floats, SimulationState, Unpaid
+from ..operators import Floats
 from ..plasticity import PlasticityRule
+from ..state import SimulationState, Unpaid
 from .contract import Events, Sleeper
 
 LIST_ROOM = 16_384

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..convolution import SpikingConvolution, convolve, geometry, inputs_seen, learn_shared
 from ..downscaling import DownscalingRule
 from ..drive import InputSchedule
-from ..network import Floats, SimulationState, membrane_shapes
+from ..operators import Floats
 from ..plasticity import PlasticityRule
 from ..random import INPUT_STREAM, random_words, window_position
+from ..state import SimulationState, membrane_shapes
 from .contract import MAX_STEPS, Events, Sleeper
+from .geometry import convolve, geometry, inputs_seen, learn_shared
 
 Spikes = NDArray[np.bool_]
 
@@ -75,11 +76,11 @@ class ReferenceEngine:
         """Bring one copy of a layer's membranes up to this step; return which neurons fire, (n_post,)."""
         layer, weights, v = self._network.layers[index], self._weights[index], self._membranes[index][copy]
         real = weights.dtype.type
-        if isinstance(layer, SpikingConvolution):
+        if layer.kernels is None:
+            impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
+        else:
             where = self._geometry[index]
             impulse = real(layer.gain) * convolve(where, weights, inputs_seen(where, pre, real))
-        else:
-            impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
         impulse -= real(layer.inhibition) * impulse.mean()
         v[:] = real(layer.decay) * v + impulse
         if layer.bias is not None:
@@ -93,11 +94,11 @@ class ReferenceEngine:
         layer, weights, rule = self._network.layers[index], self._weights[index], self._plasticity
         if rule is None or not layer.plastic:
             return
-        if isinstance(layer, SpikingConvolution):
+        if layer.kernels is None:
+            learn(weights, pre, post, rule)
+        else:
             where = self._geometry[index]
             learn_shared(where, weights, inputs_seen(where, pre[0], weights.dtype.type), post[0], rule, layer.sharing)
-        else:
-            learn(weights, pre, post, rule)
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
         """Downscale all layers that are not frozen."""

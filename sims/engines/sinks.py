@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Floats
+from ..operators import Floats
 from .contract import Events
 
 

@@ -23,9 +23,8 @@ from neurosleep.analysis import (
     weight_growth_in_log,
 )
 from neurosleep.networks import relu_network
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Convolution
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
@@ -462,9 +461,8 @@ def test_operations_of_a_real_night_are_those_of_its_record(slept) -> None:
 @pytest.mark.parametrize("pool", [None, AveragePool((3, 2), (2, 2), (1, 0))])
 def test_fan_out_of_convolutions(pool) -> None:
     shape = (4, 9, 8)
-    layer = SpikingConvolution(
-        np.ones((6, 2, 3, 2), np.float32), shape, (2, 1), (1, 0), (1, 2), groups=2, pool=pool, name="convolution"
-    )
+    kernels = Kernels(shape, (2, 1), (1, 0), (1, 2), groups=2, pool=pool)
+    layer = SpikingLayer(np.ones((6, 2, 3, 2), np.float32), kernels=kernels, name="convolution")
     network = SpikingNetwork((layer, SpikingLayer(np.ones((layer.n_post, 7), np.float32))))
     reach = fan_out(network)
     assert list(reach) == ["input", "hidden1"]

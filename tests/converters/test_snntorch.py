@@ -17,13 +17,12 @@ from neurosleep.converters.snntorch.reading import from_snntorch, sleeping_chain
 from neurosleep.converters.snntorch.writing import State, fire, fire_above, to_snntorch
 from neurosleep.sims.awake.graph import Population, Projection, Reset, SpikingGraph, Tie
 from neurosleep.sims.awake.present import present
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.ensemble import simulate
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Scale
 from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.simulate import simulate
 from neurosleep.snn import SpikingClassifier
 
 Real = type[np.float32] | type[np.float64]
@@ -203,11 +202,9 @@ def test_a_sleeping_convolution_becomes_a_population() -> None:
     rng = np.random.default_rng(2)
     network = SpikingNetwork(
         (
-            SpikingConvolution(
+            SpikingLayer(
                 eighths(rng, 3, 2, 3, 3),
-                (2, 8, 8),
-                padding=(1, 1),
-                pool=AveragePool((2, 2), (2, 2), (0, 0)),
+                kernels=Kernels((2, 8, 8), padding=(1, 1), pool=AveragePool((2, 2), (2, 2), (0, 0))),
                 gain=2.0,
                 bias=eighths(rng, 3, scale=0.25),
                 decay=0.5,
@@ -409,9 +406,8 @@ def test_sequential_and_own_networks_are_read_in_order() -> None:
 
 def test_convolutions_come_back() -> None:
     rng = np.random.default_rng(2)
-    first = SpikingConvolution(
-        eighths(rng, 3, 2, 3, 3), (2, 8, 8), padding=(1, 1), pool=AveragePool((2, 2), (2, 2), (0, 0)), decay=0.5
-    )
+    kernels = Kernels((2, 8, 8), padding=(1, 1), pool=AveragePool((2, 2), (2, 2), (0, 0)))
+    first = SpikingLayer(eighths(rng, 3, 2, 3, 3), kernels=kernels, decay=0.5)
     network = SpikingNetwork((first, SpikingLayer(eighths(rng, 48, 5), decay=0.5)))
     back = from_snntorch(to_snntorch(network), input_shape=(2, 8, 8))
     inputs = rng.random((12, 128)) < 0.3

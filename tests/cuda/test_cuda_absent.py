@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from neurosleep.sims.drive import UniformNoise
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.simulate import simulate
 
 
 def test_missing_package_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from scipy.io import loadmat
 
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.simulate import simulate
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 

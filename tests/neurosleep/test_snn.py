@@ -22,7 +22,7 @@ from neurosleep.papers.src import SrcExperiment
 from neurosleep.papers.src_config import Config
 from neurosleep.papers.src_snn import SnnConfig
 from neurosleep.sims.drive import RecordedSpikes
-from neurosleep.sims.simulate import simulate
+from neurosleep.sims.ensemble import simulate
 from neurosleep.snn import Coding, SpikingClassifier
 from neurosleep.training import Trainer, predict
 

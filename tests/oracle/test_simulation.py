@@ -8,9 +8,9 @@ from scipy.io import loadmat
 
 from neurosleep.sims.drive import MeanRate, RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
-from neurosleep.sims.simulate import simulate
 
 
 def load(path: Path) -> dict[str, np.ndarray]:

@@ -5,17 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.downscaling import GradedDownscaling
 from neurosleep.sims.drive import UniformNoise
-from neurosleep.sims.engines import cpu_convolution as convolution_cpu
+from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.network import Floats, Layer, SpikingLayer, SpikingNetwork
-from neurosleep.sims.operators import AveragePool, Shape
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
+from neurosleep.sims.operators import AveragePool, Floats, Shape
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 
 STEPS = 60
 DRIVE = UniformNoise(150.0)
@@ -27,7 +25,7 @@ def networks(draw: st.DrawFn, dyadic: bool = False) -> SpikingNetwork:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     space = draw(st.integers(1, 2))
     shape: Shape = (4, *draw(st.tuples(*[st.integers(3, 7)] * space)))
-    layers: list[Layer] = []
+    layers: list[SpikingLayer] = []
     for _ in range(draw(st.integers(1, 2))):
         layer = _kernels(draw, rng, shape, dyadic)
         layers.append(layer)
@@ -38,7 +36,7 @@ def networks(draw: st.DrawFn, dyadic: bool = False) -> SpikingNetwork:
     return SpikingNetwork(tuple(layers))
 
 
-def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bool) -> SpikingConvolution:
+def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bool) -> SpikingLayer:
     space, groups, channels = len(shape) - 1, draw(st.sampled_from([1, 2])), draw(st.sampled_from([2, 4]))
 
     def numbers(low: int, high: int) -> Shape:
@@ -46,16 +44,18 @@ def _kernels(draw: st.DrawFn, rng: np.random.Generator, shape: Shape, dyadic: bo
 
     weights = _weights(rng, (channels, shape[0] // groups, *numbers(1, 3)), dyadic)
     sharing = draw(st.sampled_from(["mean", "sum", "positions"]))
-    how = {"groups": groups, "sharing": sharing, "plastic": draw(st.sampled_from([True, True, False]))}
+    how = {"sharing": sharing, "plastic": draw(st.sampled_from([True, True, False]))}
     pool = AveragePool(numbers(1, 2) if not dyadic else (2,) * space, numbers(1, 2), numbers(0, 1))
     for _ in range(10):
         options = {"stride": numbers(1, 2), "padding": numbers(0, 2), "dilation": numbers(1, 2)}
         options["pool"] = pool if draw(st.booleans()) else None
         try:
-            return SpikingConvolution(weights, shape, **how, **options, **_neurons(draw, rng, channels, dyadic))
+            kernels = Kernels(shape, groups=groups, **options)
+            return SpikingLayer(weights, kernels=kernels, **how, **_neurons(draw, rng, channels, dyadic))
         except InputError:  # kernels are larger than what they see
             continue
-    return SpikingConvolution(weights, shape, padding=(2,) * space, **how, **_neurons(draw, rng, channels, dyadic))
+    kernels = Kernels(shape, padding=(2,) * space, groups=groups)
+    return SpikingLayer(weights, kernels=kernels, **how, **_neurons(draw, rng, channels, dyadic))
 
 
 def _weights(rng: np.random.Generator, shape: Shape, dyadic: bool) -> Floats:
@@ -167,7 +167,7 @@ def test_chunks_logging_and_full_buffers_change_nothing(
 ) -> None:
     whole = night(network, rule, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution_cpu, "EVENTS_PER_POPULATION", 1)
+        patch.setattr(compiled_base, "EVENTS_PER_POPULATION", 1)
         assert_identical(network, whole, night(network, rule, seed, chunk=chunk))
     silent = simulate(network, DRIVE, rule, STEPS, seed=seed)
     assert_identical(network, whole, (silent, whole[1]))

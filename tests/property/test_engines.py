@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 
 INPUT_SHAPE = (4, 5)
 
@@ -173,11 +172,11 @@ def test_weights_stay_without_plasticity(network: SpikingNetwork, drive: Drive, 
 @settings(max_examples=20)
 def test_a_full_event_buffer_loses_nothing(network: SpikingNetwork, seed: int, room: int) -> None:
     """With room for hardly more than one step, the engine stops early and goes on where it stopped."""
-    from neurosleep.sims.engines import cpu
+    from neurosleep.sims.engines import compiled_base
 
     whole = night(network, MeanRate(900.0), Hebbian(0.002, 0.001), seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "EVENTS_PER_POPULATION", room)
+        patch.setattr(compiled_base, "EVENTS_PER_POPULATION", room)
         narrow = night(network, MeanRate(900.0), Hebbian(0.002, 0.001), seed)
     assert_identical(whole, narrow)
     for population in range(len(network.sizes)):

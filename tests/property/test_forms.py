@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosleep.sims.drive import MeanRate, RecordedSpikes, UniformNoise
-from neurosleep.sims.engines import cpu
+from neurosleep.sims.engines import compiled_base, cpu
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
+from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.simulate import simulate
 
 STEPS = 150
 rules = st.sampled_from([Hebbian(0.002, 0.0007), GatedHebbian(0.002, 0.0007), GatedHebbian(0.01, 0.001, 0.004)])
@@ -55,8 +54,8 @@ def test_dense_equals_event_driven(network: SpikingNetwork, drive: object, rule:
     nights = []
     for share in (-1.0, 0.2, 2.0):  # always dense, mixed, never dense
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cpu, "DENSE_GATED", share)
-            patch.setattr(cpu, "DENSE_CONSTANT", share)
+            patch.setattr(compiled_base, "DENSE_GATED", share)
+            patch.setattr(compiled_base, "DENSE_CONSTANT", share)
             nights.append(night(network, drive, rule, seed))
     assert_same(nights[0], nights[1])
     assert_same(nights[0], nights[2])

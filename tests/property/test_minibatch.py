@@ -14,18 +14,19 @@ from neurosleep.sims import checkpoint as checkpoints
 from neurosleep.sims.checkpoint import simulate_resumable
 from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines import cpu_streams as minibatch
 from neurosleep.sims.engines.contract import Engine, Sleeper
 from neurosleep.sims.engines.cpu import CpuEngine
 from neurosleep.sims.engines.cpu_streams import MinibatchEngine
 from neurosleep.sims.engines.reference import input_spikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
+from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words
-from neurosleep.sims.simulate import simulate
+from neurosleep.sims.state import SimulationState
 
 STEPS = 120
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)
@@ -263,7 +264,7 @@ def test_chunks_and_stops_change_nothing(
 def test_a_full_event_buffer_loses_nothing(network: SpikingNetwork, rule: PlasticityRule, seed: int, room: int) -> None:
     whole, spikes = night(network, MeanRate(900.0), rule, seed, streams=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(minibatch, "EVENTS_PER_POPULATION", room)
+        patch.setattr(compiled_base, "EVENTS_PER_POPULATION", room)
         narrow, few = night(network, MeanRate(900.0), rule, seed, streams=2)
     assert_identical(whole, narrow)
     assert_same_spikes(spikes, few, network)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Simulation
-from neurosleep.sims.network import Floats, SpikingLayer, SpikingNetwork
+from neurosleep.sims.ensemble import Simulation, simulate
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.operators import Floats
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.silencing import Silencing, silence
-from neurosleep.sims.simulate import simulate
 
 STEPS = 150
 MEAN = np.random.default_rng(3).random(20) * (np.arange(20) % 3 > 0)

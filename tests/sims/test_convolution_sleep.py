@@ -15,16 +15,14 @@ from neurosleep.memory import Memory
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.checkpoint import load, simulate_resumable
-from neurosleep.sims.convolution import SpikingConvolution
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Member
+from neurosleep.sims.ensemble import Member, simulate
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
-from neurosleep.sims.simulate import simulate
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 
@@ -32,7 +30,7 @@ BACKENDS = ["cpu", "reference"]
 X = torch.from_numpy(np.random.default_rng(0).random((20, 2, 8, 8), dtype=np.float32))
 
 
-def one_step(layer: SpikingConvolution, image: list[list[int]], backend: str) -> np.ndarray:
+def one_step(layer: SpikingLayer, image: list[list[int]], backend: str) -> np.ndarray:
     """Return the kernels after one step in which these pixels fire; every increase is 1 and every decrease 1 / 4."""
     raster = np.array(image).reshape(1, -1).repeat(2, axis=0)
     done = simulate(SpikingNetwork((layer,)), RecordedSpikes(raster), Hebbian(1.0, 0.25), 1, backend=backend)
@@ -52,16 +50,16 @@ def one_step(layer: SpikingConvolution, image: list[list[int]], backend: str) ->
 )
 def test_a_kernel_changes_as_by_hand(backend: str, sharing: str, expected: list[list[float]]) -> None:
     image = [[1, 1, 0], [1, 1, 1], [0, 0, 0]]
-    layer = SpikingConvolution(np.ones((1, 1, 2, 2)), (1, 3, 3), threshold=3.0, sharing=sharing)
+    layer = SpikingLayer(np.ones((1, 1, 2, 2)), kernels=Kernels((1, 3, 3)), threshold=3.0, sharing=sharing)
     np.testing.assert_array_equal(one_step(layer, image, backend)[0, 0], expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_taps_in_the_padding_are_no_synapses(backend: str) -> None:
     """With one pixel and a padding of one, each of the four positions meets it with another tap, and nothing else."""
-    layer = SpikingConvolution(np.ones((1, 1, 2, 2)), (1, 1, 1), padding=(1, 1), sharing="positions")
+    layer = SpikingLayer(np.ones((1, 1, 2, 2)), kernels=Kernels((1, 1, 1), padding=(1, 1)), sharing="positions")
     np.testing.assert_array_equal(one_step(layer, [[1]], backend)[0, 0], [[2, 2], [2, 2]])
-    row = SpikingConvolution(np.array([[[1.0, 1.0, 1.0]]]), (1, 2), padding=(1,))
+    row = SpikingLayer(np.array([[[1.0, 1.0, 1.0]]]), kernels=Kernels((1, 2), padding=(1,)))
     np.testing.assert_array_equal(one_step(row, [[1, 0]], backend)[0, 0], [2, 1 + 0.375, 0.75])
 
 
@@ -70,7 +68,7 @@ def test_a_pool_sends_the_share_of_its_window(backend: str) -> None:
     """Windows (1 1 / 0 1) and (0 0 / 0 0): the first sends 3 / 4, and counts as fired for plasticity."""
     image = [[1, 1, 0, 0], [0, 1, 0, 0]]
     pool = AveragePool((2, 2), (2, 2), (0, 0))
-    layer = SpikingConvolution(np.ones((1, 1, 1, 2)), (1, 2, 4), pool=pool, threshold=0.75)
+    layer = SpikingLayer(np.ones((1, 1, 1, 2)), kernels=Kernels((1, 2, 4), pool=pool), threshold=0.75)
     np.testing.assert_array_equal(one_step(layer, image, backend)[0, 0], [[2.0, 0.75]])
     silent = replace(layer, threshold=0.7501)
     np.testing.assert_array_equal(one_step(silent, image, backend)[0, 0], [[1.0, 1.0]])
@@ -81,7 +79,9 @@ def dense_and_kernels() -> tuple[SpikingNetwork, SpikingNetwork]:
     sizes = [(12, 9), (9, 5)]
     weights = [rng.normal(0.005, 0.02, size) for size in sizes]
     dense = [SpikingLayer(w, gain=60.0, decay=0.9) for w in weights]
-    kernels = [SpikingConvolution(w.T[:, :, None].copy(), (len(w), 1), gain=60.0, decay=0.9) for w in weights]
+    kernels = [
+        SpikingLayer(w.T[:, :, None].copy(), kernels=Kernels((len(w), 1)), gain=60.0, decay=0.9) for w in weights
+    ]
     return SpikingNetwork(tuple(dense)), SpikingNetwork(tuple(kernels))
 
 
@@ -101,14 +101,15 @@ def test_with_one_position_a_night_is_the_dense_one(rule: GatedHebbian | Hebbian
             np.testing.assert_array_equal(x.weights.T, y.weights[:, :, 0])
 
 
-def unrolled(layer: SpikingConvolution) -> SpikingLayer:
+def unrolled(layer: SpikingLayer) -> SpikingLayer:
     """Return the dense layer that sends what a layer of kernels sends: its answer to each neuron alone."""
     torch_layer = nn.functional.conv2d if layer.weights.ndim == 4 else nn.functional.conv1d
     one = torch.eye(layer.n_pre, dtype=torch.float64).reshape(-1, *layer.input_shape)
-    if layer.pool is not None:
-        one = nn.functional.avg_pool2d(one, layer.pool.size, layer.pool.stride, layer.pool.padding)
-    kernels, how = torch.from_numpy(layer.weights), layer.operator
-    rows = torch_layer(one, kernels, None, how.stride, how.padding, how.dilation, layer.groups).flatten(1).numpy()
+    *pools, how = layer.operators
+    for pool in pools:
+        one = nn.functional.avg_pool2d(one, pool.size, pool.stride, pool.padding)
+    kernels = torch.from_numpy(how.kernels)
+    rows = torch_layer(one, kernels, None, how.stride, how.padding, how.dilation, how.groups).flatten(1).numpy()
     bias = None if layer.bias is None else np.repeat(layer.bias, layer.n_post // len(layer.bias))
     return SpikingLayer(rows.copy(), layer.gain, layer.threshold, layer.decay, layer.inhibition, bias)
 
@@ -130,7 +131,8 @@ def test_kernels_send_what_the_dense_layer_sends(backend: str, options: dict[str
     given = dict(options)
     weights = rng.integers(-8, 16, (6, 4 // int(given.get("groups", 1)), 3, 2)) / 64
     given["bias"] = rng.integers(-4, 5, 6) / 32 if given.get("bias") else None
-    layer = SpikingConvolution(weights, (4, 8, 9), gain=2.0, decay=0.5, **given)
+    neurons = {"bias": given.pop("bias"), "inhibition": given.pop("inhibition", 0.0)}
+    layer = SpikingLayer(weights, kernels=Kernels((4, 8, 9), **given), gain=2.0, decay=0.5, **neurons)
     both = [SpikeRecorder(), SpikeRecorder()]
     a, b = (
         simulate(SpikingNetwork((one,)), UniformNoise(150.0), None, 60, seed=3, backend=backend, log=log)
@@ -176,7 +178,7 @@ def pooled_model() -> nn.Sequential:
 def rates(network: SpikingNetwork, x: np.ndarray) -> np.ndarray:
     """What the normalised network answers if it computes with rates instead of spikes."""
     for layer in network.layers:
-        if isinstance(layer, SpikingConvolution):
+        if layer.kernels is not None:
             layer = unrolled(layer)
         x = np.maximum(layer.gain * x @ layer.weights + (0 if layer.bias is None else layer.bias), 0)
     return x
@@ -187,7 +189,7 @@ def rates(network: SpikingNetwork, x: np.ndarray) -> np.ndarray:
 def test_conversion_preserves_the_function(make: Callable[[], nn.Module], normalization: str) -> None:
     model, x = make().double().eval(), X.double()
     network = to_spiking(model, x, normalization=normalization)
-    assert all(isinstance(layer, SpikingConvolution) for layer in network.layers[:2])
+    assert all(layer.kernels is not None for layer in network.layers[:2])
     expected, got = model(x).relu().detach().numpy(), rates(network, x.flatten(1).numpy())
     assert expected.max() > 0
     np.testing.assert_allclose(got * (expected.max() / got.max()), expected, atol=1e-12)
@@ -345,19 +347,19 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         ({"weights": np.zeros((2, 3, 3, 3))}, r"kernels take \(3, and 2 axes of space\), got shape \(2, 8, 8\)"),
         ({"weights": np.zeros((2, 2, 3, 3), dtype=np.int64)}, "must be a float32 or float64 array of kernels"),
         ({"weights": np.full((2, 2, 3, 3), np.nan)}, "36 of 36 are not finite"),
-        ({"padding": (1,)}, "padding must be 2 whole numbers"),
+        ({"kernels": Kernels((2, 8, 8), padding=(1,))}, "padding must be 2 whole numbers"),
         ({"threshold": 0.0}, "threshold must be finite and positive"),
         ({"bias": np.zeros(5)}, r"bias must be \(2,\) finite numbers"),
         ({"sharing": "all"}, "sharing must be one of"),
     ],
 )
 def test_wrong_layers_are_named(options: dict[str, object], message: str) -> None:
-    given = {"weights": np.zeros((2, 2, 3, 3)), "name": "conv"} | options
+    given = {"weights": np.zeros((2, 2, 3, 3)), "name": "conv", "kernels": Kernels((2, 8, 8))} | options
     with pytest.raises(InputError, match=message):
-        SpikingConvolution(input_shape=(2, 8, 8), **given)  # type: ignore[arg-type]
+        SpikingLayer(**given)  # type: ignore[arg-type]
 
 
 def test_layers_must_fit() -> None:
-    below = SpikingConvolution(np.zeros((2, 2, 3, 3)), (2, 8, 8), name="a")
+    below = SpikingLayer(np.zeros((2, 2, 3, 3)), kernels=Kernels((2, 8, 8)), name="a")
     with pytest.raises(InputError, match=r"layer 'b' takes inputs of shape \(8, 3, 3\), .* has shape \(2, 6, 6\)"):
-        SpikingNetwork((below, SpikingConvolution(np.zeros((2, 8, 3, 3)), (8, 3, 3), name="b")))
+        SpikingNetwork((below, SpikingLayer(np.zeros((2, 8, 3, 3)), kernels=Kernels((8, 3, 3)), name="b")))

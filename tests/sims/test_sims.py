@@ -10,10 +10,11 @@ import pytest
 from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError, InputError
-from neurosleep.sims.network import SimulationState, SpikingLayer, SpikingNetwork, population_sizes
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork, population_sizes
 from neurosleep.sims.plasticity import GatedHebbian, Hebbian
-from neurosleep.sims.simulate import simulate
+from neurosleep.sims.state import SimulationState
 
 BACKENDS = pytest.mark.parametrize("backend", ["cpu", "reference"])
 
@@ -103,7 +104,7 @@ def test_populations_are_named() -> None:
 
 
 def test_sims_do_not_import_torch() -> None:
-    code = "import sys, neurosleep.sims.simulate, neurosleep.sims.spikes.log; sys.exit('torch' in sys.modules)"
+    code = "import sys, neurosleep.sims.ensemble, neurosleep.sims.spikes.log; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -30,7 +30,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.silencing import Silencing, silence
-from neurosleep.sims.simulate import simulate
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
 

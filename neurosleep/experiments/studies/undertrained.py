@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neurosleep.continual.datasets import labelled_arrays
 from neurosleep.continual.learning import night_seed
 from neurosleep.experiments.conditions import Backend
 from neurosleep.experiments.networks import ReluNetwork
@@ -18,7 +19,6 @@ from neurosleep.experiments.studies.base import OnProgress, Study, check_night, 
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
-from neurosleep.continual.datasets import labelled_arrays
 from neurosleep.sims.drive import MaskedMeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.plasticity import GatedHebbian
