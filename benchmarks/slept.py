@@ -14,19 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurosleep.continual import class_incremental
+from neurosleep.experiments import load
 from neurosleep.memory import Memory
-from neurosleep.networks import relu_network
-from neurosleep.night import SpontaneousReplay, sleep
-from neurosleep.papers.src_config import Config
-from neurosleep.training import Trainer, predict
+from neurosleep.night import sleep
+from neurosleep.training import predict
 
 from ..converters import to_nir, to_snntorch, to_spiking_graph
-from ..data import load
 from ..sims.awake.graph import SpikingGraph
 from ..sims.awake.present import present
-from ..sims.drive import MaskedMeanRate
-from ..sims.plasticity import GatedHebbian
 
 STEPS = 200
 Simulator = Callable[[SpikingGraph, torch.Tensor], np.ndarray]
@@ -34,27 +29,18 @@ Simulator = Callable[[SpikingGraph, torch.Tensor], np.ndarray]
 
 def slept(data_dir: str | None, seed: int = 0) -> tuple[nn.Module, torch.Tensor]:
     """Return the network after its last night, and 1,000 of the images that it saw."""
-    config = Config()
-    train, test = (load("mnist", split, data_dir=data_dir) for split in ("train", "test"))
-    stream = class_incremental(train.vectors(), train.labels, test.vectors(), test.labels)
+    released = load("src-mnist")
+    stream, trainer, condition = released.stream.make(seed, data_dir), released.training, released.conditions["src"]
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = relu_network((784, *config.hidden, 10), dropout=config.dropout, init=config.init, generator=generator)
-    trainer = Trainer(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.loss)
+    model = released.network.make(784, 10, seed)
     optimizer, memory, seen = trainer.optimizer(model), Memory(), []
-    for number, task in enumerate(stream.tasks):
-        inputs, labels = task.inputs[: config.images_per_task], task.labels[: config.images_per_task]
-        trainer.train(model, inputs, labels, optimizer=optimizer, generator=generator)
-        memory.observe(model, inputs)
-        night = SpontaneousReplay(
-            steps=config.sleep_steps + config.sleep_steps_more * number,
-            drive=MaskedMeanRate(config.max_rate, config.window),
-            plasticity=GatedHebbian(config.inc, config.dec),
-            thresholds=config.thresholds,
-            gain_scale=config.gain_scale,
-        )
-        sleep(model, memory, night, seed=seed * 100 + number)
-        seen.append(inputs[:200])
+    for number, task in enumerate(stream.tasks, start=1):
+        trainer.train(model, task.inputs, task.labels, optimizer=optimizer, generator=generator)
+        memory.observe(model, task.inputs)
+        for night in condition.stages(number, {}, seed):
+            sleep(model, memory, night, seed=seed * 100 + number - 1)
+        seen.append(task.inputs[:200])
     return model.eval(), torch.cat(seen)
 
 

@@ -15,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurosleep.continual import class_incremental
+from neurosleep.experiments import load
 from neurosleep.memory import Memory
-from neurosleep.networks import relu_network
-from neurosleep.papers.src_config import Config
-from neurosleep.training import Trainer
+from neurosleep.night import SpontaneousReplay, fall_asleep
 
 from .. import data
 from ..converters import to_spiking, write_back
@@ -33,7 +31,8 @@ from ..sims.operators import Floats
 from ..sims.plasticity import GatedHebbian
 from ..sims.state import SimulationState
 
-RULE = GatedHebbian(Config.inc, Config.dec)
+RULE = GatedHebbian(0.032064, 0.003344)
+"""Of the released MNIST script (Tadros et al. 2022)."""
 ACTIVE_STEPS = 250
 SILENT_AFTER, SILENT_STEPS = 3000, 5000
 TUNED_STEPS = 50
@@ -126,40 +125,25 @@ def nights(tasks: int = 5, data_dir: str | None = None) -> list[Trained]:
     -------
     The network before each of its nights.
     """
-    config = Config() if data_dir else Config(dataset="mnist-small", epochs=5, images_per_task=2000)
-    train, test = (data.load(config.dataset, part, data_dir=data_dir) for part in ("train", "test"))
-    images = train.vectors(), train.labels, test.vectors(), test.labels
-    stream = class_incremental(*images, images_per_task=config.images_per_task)
+    released = load("src-mnist", () if data_dir else ("dataset=mnist-small", "epochs=5", "images_per_task=2000"))
+    stream, trainer, condition = released.stream.make(0, data_dir), released.training, released.conditions["src"]
+    model = released.network.make(784, 10, 0)
     generator = torch.Generator().manual_seed(0)
-    model = relu_network((784, *config.hidden, 10), dropout=config.dropout, init=config.init, generator=generator)
-    trainer = Trainer(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.loss)
-    drive, memory, found = MaskedMeanRate(config.max_rate, config.window), Memory(), []
+    memory, found = Memory(), []
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for number, task in enumerate(stream.tasks[:tasks]):
             trainer.train(model, task.inputs, task.labels, generator=generator)
             memory.observe(model, task.inputs)
-            network = _fall_asleep(model, memory, config)
-            steps = config.sleep_steps + number * config.sleep_steps_more
-            about = f"trained on {number + 1} x {len(task.inputs)} digits of {config.dataset}, {config.epochs} epochs"
+            (night,) = condition.stages(number + 1, {}, 0)
+            network, drive, steps = fall_asleep(model, memory, night).network, night.drive, night.steps
+            images = f"{number + 1} x {len(task.inputs)} digits of {released.stream.dataset}"
+            about = f"trained on {images}, {trainer.epochs} epochs"
             found.append(Trained(network, drive, np.asarray(memory.mean_input), steps, about))
             if number + 1 < tasks:
                 slept = simulate(network, drive, RULE, steps, mean_input=memory.mean_input, seed=number)
                 write_back(slept.network, model)
     return found
-
-
-def _fall_asleep(model: nn.Module, memory: Memory, config: Config) -> SpikingNetwork:
-    if memory.calibration is None:
-        raise InputError("the memory has seen nothing yet")
-    return to_spiking(
-        model,
-        memory.calibration,
-        normalization=config.normalization,
-        thresholds=config.thresholds,
-        gain_scale=config.gain_scale,
-        decay=config.decay,
-    )
 
 
 def widened(source: Trained, width: int) -> Trained:

@@ -68,11 +68,12 @@ def labelled_arrays(dataset: str, data_dir: str | None, layers: Layers = "vgg-ci
     if dataset in ("cifar10", "cifar100"):
         from neurosleep.features.cache import features
 
-        splits = [features(dataset, split, data_dir=data_dir, layers=layers) for split in ("train", "test")]
-        return Arrays(*(array for split in splits for array in (split.inputs, split.labels)))
+        seen = features(dataset, "train", data_dir=data_dir, layers=layers)
+        tested = features(dataset, "test", data_dir=data_dir, layers=layers)
+        return Arrays(seen.inputs, seen.labels, tested.inputs, tested.labels)
     if dataset in ("mnist-small", "mnist", "fashion-mnist"):
-        images = [data.load(dataset, split, data_dir=data_dir) for split in ("train", "test")]
-        return Arrays(*(array for split in images for array in (split.vectors(), split.labels)))
+        train, test = data.load(dataset, "train", data_dir=data_dir), data.load(dataset, "test", data_dir=data_dir)
+        return Arrays(train.vectors(), train.labels, test.vectors(), test.labels)
     if dataset == "permuted-digits":
         own = data.permuted_digits()
     else:

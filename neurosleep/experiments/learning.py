@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neurosleep.analysis import class_responses, specific_neurons
+from neurosleep.analysis.weights import weight_histograms
 from neurosleep.continual import Checkpoint, History, Nights, Stream, learn, learn_jointly
 from neurosleep.continual.learning import night_seed
 from neurosleep.continual.methods.names import MethodName
@@ -24,7 +25,6 @@ from neurosleep.memory import Memory
 from neurosleep.night import Simulate, SleepRecord, SpontaneousReplay, fall_asleep
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
-from neurosleep.statistics import weight_histograms
 from neurosleep.tripartite.learner import Learner
 from neurosleep.tripartite.looking import learn_and_look
 from neurosleep.tripartite.network import ReplayNetwork

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from neurosleep import __version__
 from neurosleep.continual import Stream, learn_together
@@ -97,6 +97,20 @@ def log_path(logs: Path, run: RunId) -> Path:
     return logs / f"{blake2b(run.condition.encode(), digest_size=8).hexdigest()}-{run.seed}.h5"
 
 
+class Where(NamedTuple):
+    """Where runs happen, and who is told; see `perform`."""
+
+    device: str
+    data_dir: str | None
+    logs: Path | None
+    unfinished: Callable[[RunId], Path] | None
+    on_progress: OnProgress
+
+    def log(self, experiment: AnyExperiment, run: RunId) -> Path | None:
+        """Return the file for the spikes of a run, if they are kept."""
+        return log_path(self.logs, run) if self.logs is not None and experiment.logged(run) else None
+
+
 def perform(
     experiment: AnyExperiment,
     runs: Sequence[RunId],
@@ -124,48 +138,38 @@ def perform(
     on_progress
         Called with the amount of work just done, in the units of `amount`.
     """
-    how = {"device": device, "data_dir": data_dir, "on_progress": on_progress}
+    where = Where(device, data_dir, logs, unfinished, on_progress)
     if isinstance(experiment, StudyExperiment):
         for run in runs:
-            yield run, _studied(experiment, run, logs, **how)
+            yield run, _studied(experiment, run, where)
         return
-    going = [partial(_run, experiment, run, logs, unfinished and unfinished(run), **how) for run in runs]
+    going = [partial(_run, experiment, run, where) for run in runs]
     with products(experiment.products):
         for index, outcome in learn_together(going, threads=1 if experiment.backend != "cuda" else len(runs)):
             yield runs[index], outcome
 
 
-def _run(
-    experiment: Experiment,
-    run: RunId,
-    logs: Path | None,
-    unfinished: Path | None,
-    simulate: Simulate,
-    *,
-    device: str,
-    data_dir: str | None,
-    on_progress: OnProgress,
-) -> Record:
+def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -> Record:
     begin = time.perf_counter()
-    plain = _stream(experiment.stream, run.seed, data_dir)
+    plain = _stream(experiment.stream, run.seed, where.data_dir)
     network, condition = experiment.network_of(run.condition), experiment.conditions[run.condition]
-    stream = _shaped(plain, network).to(device)
+    stream = _shaped(plain, network).to(where.device)
     populations = population_sizes(network.sizes(*_sizes(plain)))
-    model = network.make(*_sizes(plain), run.seed).to(device)
+    model = network.make(*_sizes(plain), run.seed).to(where.device)
     replays = any(isinstance(stage, SpontaneousReplay) for stage in condition.night)
-    logged = logs is not None and experiment.logged(run) and replays
+    log = where.log(experiment, run) if replays else None
     given = Given(
         experiment,
         run,
         stream,
         populations,
-        log=log_path(logs, run) if logs is not None and logged else None,
-        unfinished=unfinished,
-        on_progress=on_progress,
+        log=log,
+        unfinished=None if where.unfinished is None else where.unfinished(run),
+        on_progress=where.on_progress,
         simulate=simulate,
     )
     learned = learn_awake(given, model) if condition.learns_awake(network) else learn_by_nights(given, model)
-    record = _framed(run, begin, logged, learned)
+    record = _framed(run, begin, log is not None, learned)
     if experiment.stream.order == "dealt":
         record["class_order"] = experiment.stream.class_order(_sizes(plain)[1], run.seed)
     return record | {
@@ -174,19 +178,13 @@ def _run(
     }
 
 
-def _studied(
-    experiment: StudyExperiment,
-    run: RunId,
-    logs: Path | None,
-    *,
-    device: str,
-    data_dir: str | None,
-    on_progress: OnProgress,
-) -> Record | Exception:
+def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | Exception:
     begin = time.perf_counter()
-    log = log_path(logs, run) if logs is not None and experiment.logged(run) else None
+    log = where.log(experiment, run)
     try:
-        found = experiment.study.run(run.seed, device=device, data_dir=data_dir, log=log, on_progress=on_progress)
+        found = experiment.study.run(
+            run.seed, device=where.device, data_dir=where.data_dir, log=log, on_progress=where.on_progress
+        )
     except Exception as error:  # one failed run does not sink the others
         return error
     seconds = found.pop("seconds")["sleep"]

@@ -229,7 +229,7 @@ class Results:
     @property
     def sleep_seconds(self) -> float:
         """Time that sleep took in a run, the median of all."""
-        return statistics.median(record["seconds"]["sleep"] for record in self.records.values())
+        return float(statistics.median(record["seconds"]["sleep"] for record in self.records.values()))
 
     @property
     def complete(self) -> bool:
