@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neurosleep.experiments.conditions import SilencedNeurons as SilencedNeurons
     from neurosleep.experiments.experiment import Experiment as Experiment
     from neurosleep.experiments.page.report import write_report as write_report
+    from neurosleep.experiments.page.section import Section as Section
     from neurosleep.experiments.results import Results as Results
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     ),
     "experiment": ("Experiment",),
     "page.report": ("write_report",),
+    "page.section": ("Section",),
     "results": ("Results",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

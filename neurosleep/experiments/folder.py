@@ -1,7 +1,7 @@
 """The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
 
 ``experiment.toml``, ``runs/CONDITION/seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
-(the story of a failed one), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``.
+(the story of a failed one), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``, ``figures``.
 """
 
 import os

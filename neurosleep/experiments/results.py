@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -20,6 +20,9 @@ from neurosleep.interchange.source import need
 from neurosleep.papers.folder import write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
+
+if TYPE_CHECKING:
+    from neurosleep.experiments.page.section import Section
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,11 +213,16 @@ class Results:
             raise InputError(f"no spikes of {wanted} were kept; spikes there are of {kept}")
         return SpikeReader(ExperimentFolder(self.folder).spikes(found[0]))
 
-    def report(self, night: int | None = None) -> Path:
-        """Write ``report.html``, one page with everything; see `neurosleep.experiments.write_report`."""
-        from neurosleep.experiments.page.report import write_report
+    def report(self, extras: "Sequence[Section]" = (), *, night: int | None = None) -> Path:
+        """Write ``report.html``, one page with everything, and its figures as PNG and SVG into ``figures``.
 
-        return write_report(self, night=night)
+        See `neurosleep.experiments.write_report`.
+        """
+        from neurosleep.experiments.page.report import write_figures, write_report
+
+        page = write_report(self, extras, night=night)
+        write_figures(self)
+        return page
 
     @property
     def complete(self) -> bool:
@@ -237,8 +245,8 @@ class Results:
         lines = [self.experiment.question, *self._told()]
         for name, row in self.summary().iterrows():
             seeds = int(row["seeds"])
-            spread = f" ± {row['s.d.']:.1f}" if seeds > 1 else ""
-            shown = f"{row['accuracy %']:.1f}{spread} % ({seeds} seed{'' if seeds == 1 else 's'})"
+            spread = f"s.d. {row['s.d.']:.1f}, " if seeds > 1 else ""
+            shown = f"{row['accuracy %']:.1f} % ({spread}{seeds} seed{'' if seeds == 1 else 's'})"
             lines.append(f"  {name}: {shown if seeds else 'no finished run'}")
         return "\n".join(lines)
 
