@@ -214,6 +214,10 @@ class Results:
             raise InputError(f"no spikes of {wanted} were kept; spikes there are of {kept}")
         return SpikeReader(ExperimentFolder(self.folder).spikes(found[0]))
 
+    def spikes_file(self, run: RunId) -> Path:
+        """Return where the spikes of a run are kept."""
+        return ExperimentFolder(self.folder).spikes(run)
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the table of results, each a dict with the same keys."""
         if isinstance(self.experiment, StudyExperiment):
@@ -250,10 +254,12 @@ class Results:
     def __repr__(self) -> str:
         """Say what was asked, what is there, and how the conditions did."""
         lines = [self.experiment.question, *self._told()]
+        if isinstance(self.experiment, StudyExperiment):
+            return "\n".join(lines)
         for name, row in self.summary().iterrows():
             seeds = int(row["seeds"])
-            spread = f" ± {row['s.d.']:.1f}" if seeds > 1 else ""
-            shown = f"{row['accuracy %']:.1f}{spread} % ({seeds} seed{'' if seeds == 1 else 's'})"
+            spread = f"s.d. {row['s.d.']:.1f}, " if seeds > 1 else ""
+            shown = f"{row['accuracy %']:.1f} % ({spread}{seeds} seed{'' if seeds == 1 else 's'})"
             lines.append(f"  {name}: {shown if seeds else 'no finished run'}")
         return "\n".join(lines)
 

@@ -105,6 +105,11 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     base = tmp_path_factory.mktemp("pages")
     two = {"awake": Condition(), "asleep": Condition([NIGHT])}
     three = {**two, NASTY: Condition([replace(NIGHT, steps=300)])}
+    names = ("rehearsal:0.02+src", "a_name_without_any_space_that_goes_on_and_on", "icarl:100 with nights of its own")
+    many = {
+        name: Condition([replace(NIGHT, steps=100 + n)])
+        for n, name in enumerate((*names, *(f"p{n}+rem" for n in range(17))))
+    }
     folders = [
         fill(base / "two", tiny(two, 4)),
         fill(
@@ -112,6 +117,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
             failing=(RunId("asleep", 1),), missing=(RunId(NASTY, 2),),
         ),
         fill(base / "no-logs", tiny(two, 2, "none")),
+        fill(base / "many", tiny(many, 2)),
         fill(base / "one", tiny({"asleep": Condition([NIGHT])}, 1)),
         fill(base / "empty", tiny(two, 1), missing=tuple(tiny(two, 1).runs)),
     ]  # fmt: skip

@@ -1,3 +1,4 @@
+import base64
 import importlib.util
 import json
 import re
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from neurosleep.experiments.conditions import Condition, SilencedNeurons
-from neurosleep.experiments.page import figures, figures_night, raster_view, report
+from neurosleep.experiments.page import answer, differences, figures, figures_night, raster_view, report
 from neurosleep.experiments.page.raster_view import _shares, raster_views
+from neurosleep.experiments.page.section import Section
 from neurosleep.experiments.record import RunId
 from neurosleep.experiments.results import Results
+from neurosleep.figures import conditions as shown
 from neurosleep.sims.errors import InputError
 
 _spec = importlib.util.spec_from_file_location("report_pages", Path(__file__).parent.parent / "browser" / "conftest.py")
@@ -40,19 +43,19 @@ def test_the_page_asks_for_nothing_from_elsewhere(results):
     own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"(src|href)\s*=|url\(|@import", own)
     assert "default-src 'none'" in own
-    assert own.count("application/json") == 2  # the figures; one night
+    assert own.count("application/json") == 4  # the figures; what nights there are; two nights
 
 
 def test_the_answer_says_effect_interval_test_and_correction(results):
     row = results.compare("accuracy", "asleep", "awake")
-    answer = " ".join(report._answer(results, [row]))
+    said = " ".join(answer.answer(results, [row]))
     for number in (row.effect, row.low, row.high):
-        assert f"{100 * number:+.1f}".replace("-", "\N{MINUS SIGN}") in answer
-    assert "paired t-test" in answer
-    assert "Holm" not in answer  # one comparison
+        assert f"{100 * number:+.1f}".replace("-", "\N{MINUS SIGN}") in said
+    assert "paired t-test" in said
+    assert "Holm" not in said  # one comparison
     three = {**TWO, "longer": Condition([replace(pages.NIGHT, steps=500)])}
     more = Results.open(pages.fill(results.folder.parent / "three", pages.tiny(three, 3)))
-    assert "p corrected for 2 comparisons by Holm" in " ".join(report._answer(more, list(more.compare_all("accuracy"))))
+    assert "p corrected for 2 comparisons by Holm" in " ".join(answer.answer(more, list(more.compare_all("accuracy"))))
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -60,10 +63,10 @@ def test_the_answer_with_few_runs_claims_nothing(tmp_path, seeds):
     experiment = pages.tiny(TWO, seeds)
     missing = tuple(run for run in experiment.runs if run != RunId("asleep", 0))
     found = Results.open(pages.fill(tmp_path / "few", experiment, missing=missing))
-    answer = " ".join(report._answer(found, report._compared(found, "accuracy")))
-    assert "cannot be compared yet" in answer
-    assert "p =" not in answer
-    assert "p <" not in answer
+    said = " ".join(answer.answer(found, report._compared(found, "accuracy")))
+    assert "cannot be compared yet" in said
+    assert "p =" not in said
+    assert "p <" not in said
     assert report.write_report(found).exists()
 
 
@@ -73,7 +76,7 @@ def test_settings_are_those_that_differ(results):
         "short": Condition([pages.NIGHT]),
         "long": Condition([replace(pages.NIGHT, steps=1_000)], lesions=[SilencedNeurons("hidden1", 0.1)]),
     }
-    settings = report._settings(pages.tiny(conditions, 1))
+    settings = differences.settings(pages.tiny(conditions, 1))
     dash = "\N{EN DASH}"
     assert settings == {
         "night": ["none", "SpontaneousReplay", "SpontaneousReplay"],
@@ -83,7 +86,7 @@ def test_settings_are_those_that_differ(results):
 
 
 def test_the_interval_is_that_of_the_summary(results):
-    mean, low, high = figures.interval([100 * record["accuracy"] for record in figures.of(results.records, "asleep")])
+    mean, low, high = shown.interval([100 * record["accuracy"] for record in figures.of(results.records, "asleep")])
     row = results.summary().loc["asleep"]
     assert (mean, low, high) == pytest.approx((row["accuracy %"], row["low"], row["high"]))
 
@@ -97,8 +100,10 @@ def test_every_seed_is_a_point_and_pairs_are_joined(results):
 
 
 def test_a_raster_has_every_spike_of_its_night(results):
-    (view,), unread = raster_views(results, night=2)
-    assert (view.overview, unread) == (None, [])
+    rasters = raster_views(results, night=2)
+    assert (rasters.unread, rasters.left_out, rasters.opened) == ([], "", 1)
+    first, view = rasters.views
+    assert [(v.task, v.overview) for v in (first, view)] == [(1, None), (2, None)]
     with results.spikes("asleep", 0) as reader:
         for trace, name in zip(view.raster.data, reader.layers, strict=True):
             step, neuron = reader.events(name, 400, 800)
@@ -107,7 +112,9 @@ def test_a_raster_has_every_spike_of_its_night(results):
 
 
 def test_a_night_with_too_many_spikes_is_a_window_and_an_overview(results):
-    (view,), _ = raster_views(results, spikes_at_most=300)
+    rasters = raster_views(results, spikes_at_most=300)
+    (view,) = rasters.views
+    assert (rasters.left_out, rasters.task_left_out) == ("after task 2 of “asleep”", 2)
     shown = sum(len(_decoded(trace["x"])) for trace in view.raster.data)
     assert 280 <= shown <= 300
     assert "840 spikes" in view.rule
@@ -121,12 +128,12 @@ def test_a_night_with_too_many_spikes_is_a_window_and_an_overview(results):
 
 def test_points_that_cover_each_other_come_with_an_overview(results, monkeypatch):
     monkeypatch.setattr(raster_view, "_OVERLAP", 839)
-    (view,), _ = raster_views(results)
+    view, _ = raster_views(results).views
     assert sum(len(_decoded(trace["x"])) for trace in view.raster.data) == 840
     assert view.rule.startswith("All 840 spikes of its 400 steps are shown. Where points cover")
     assert view.overview is not None
     monkeypatch.setattr(raster_view, "_OVERLAP", 840)
-    assert raster_views(results)[0][0].overview is None
+    assert raster_views(results).views[0].overview is None
 
 
 def test_room_that_one_night_does_not_need_goes_to_the_others():
@@ -144,9 +151,9 @@ def test_a_night_that_is_not_there_is_refused(results):
 def test_a_damaged_log_is_told_and_the_page_is_written(results):
     path = results.spikes("asleep", 0).path
     path.write_bytes(b"nothing")
-    views, unread = raster_views(results)
-    assert views == []
-    assert str(path) in unread[0]
+    rasters = raster_views(results)
+    assert (rasters.views, len(rasters.unread)) == ([], 1)
+    assert str(path) in rasters.unread[0]
     assert "seed-0.h5" in report.write_report(results).read_text(encoding="utf-8")
 
 
@@ -190,7 +197,7 @@ def test_nights_that_grow_begin_together_and_say_their_sum(results):
 
 def test_axes_of_accuracy_hold_no_impossible_values(results):
     two = {run: record for run, record in results.records.items() if run.seed < 2}
-    ends = [figures.interval([100 * r["accuracy"] for r in figures.of(two, name)]) for name in TWO]
+    ends = [shown.interval([100 * r["accuracy"] for r in figures.of(two, name)]) for name in TWO]
     assert max(high for _, _, high in ends) > 101  # two seeds know that little
     low, high = figures.accuracy(two, list(TWO)).layout["xaxis"]["range"]
     assert low >= -1
@@ -205,20 +212,107 @@ def test_numbers_in_the_heat_map_can_be_read(results):
 
 
 def test_no_minus_before_zero_and_no_line_break_within_a_number():
-    assert (report._points(-0.0001), report._points(-0.012)) == ("+0.0", "\N{MINUS SIGN}1.2")
-    tied = report._tied("95 % of 3 points (20 seeds, p = 0.5, n = 4) and p < 0.001").replace("\N{NO-BREAK SPACE}", "_")
+    assert (answer.points(-0.0001), answer.points(-0.012)) == ("+0.0", "\N{MINUS SIGN}1.2")
+    tied = answer.tied("95 % of 3 points (20 seeds, p = 0.5, n = 4) and p < 0.001").replace("\N{NO-BREAK SPACE}", "_")
     assert tied == "95_% of 3_points (20_seeds, p_=_0.5, n_=_4) and p_<_0.001"
 
 
-def test_other_nights_are_named_only_where_there_are_some(results):
-    assert report._other_nights(results, None) == [1]
-    assert report._other_nights(results, 1) == [2]
-    assert "report(night=1)" in report.write_report(results).read_text(encoding="utf-8")
+def test_first_nights_come_first_and_what_found_no_room_is_told(tmp_path):
+    five = {"awake": Condition()} | {f"night {n}": Condition([replace(pages.NIGHT, steps=400 + n)]) for n in range(5)}
+    found = Results.open(pages.fill(tmp_path / "five", pages.tiny(five, 2, "all")))
+    rasters = raster_views(found, spikes_at_most=6 * 840)
+    views = [(view.condition, view.task) for view in rasters.views]
+    assert views == [("night 0", 1), ("night 0", 2), *((f"night {n}", 1) for n in range(1, 5))]
+    assert rasters.left_out == "after task 2 of 4 conditions"
+    assert (rasters.opened, rasters.other_seeds) == (0, 5)
+    other = raster_views(found, night=2, spikes_at_most=5 * 840)
+    assert [(view.task, view.seed) for view in other.views] == [(2, 0)] * 5
+    assert (
+        raster_view._listed([(1, "a"), (2, "a"), (3, "a"), (3, "b")])
+        == "after tasks 1 to 2 of “a”; after task 3 of “a”, “b”"
+    )
+
+
+def test_nights_left_out_are_named_only_where_there_are_some(results, monkeypatch):
+    assert "report(night=" not in report.write_report(results).read_text(encoding="utf-8")
+    monkeypatch.setattr(report, "raster_views", lambda results, night: raster_views(results, night, 840))
+    page = report.write_report(results).read_text(encoding="utf-8")
+    assert "Left out are the nights after task 2 of “asleep”" in page
+    assert "report(night=2)" in page
     single = Results.open(pages.fill(results.folder.parent / "single", pages.tiny(TWO, 1, "none")))
-    assert report._other_nights(single, None) == []
     page = report.write_report(single).read_text(encoding="utf-8")
     assert "report(night=" not in page
     assert "No spikes were kept" in page
+
+
+def test_chance_is_a_labelled_line(results):
+    for figure, axis in ((figures.accuracy, "x"), (figures.over_time, "y")):
+        layout = figure(results.records, list(TWO)).layout
+        (line,), (label,) = layout["shapes"], layout["annotations"]
+        assert line[f"{axis}0"] == line[f"{axis}1"] == label[axis] == 25  # four classes
+        assert label["text"] == "chance 25 %"
+    low, high = figures.accuracy(results.records, list(TWO)).layout["xaxis"]["range"]
+    assert low < 25 < high
+    for record in results.records.values():
+        for task in record["tasks"]:
+            task.pop("classes", None)
+    assert "shapes" not in figures.over_time(results.records, list(TWO)).layout
+
+
+def test_many_conditions_have_a_look_each_and_no_bands_that_hide_each_other(results):
+    names = [f"c{n}" for n in range(24)]
+    assert len({style.colour for style in shown.styles(names).values()}) == 24
+    record = results.records[RunId("asleep", 0)]
+    records = {RunId(name, seed): {**record, "seed": seed} for name in names for seed in range(2)}
+    for some, visible in ((names[:8], True), (names, False)):
+        data = figures.over_time(records, some).data
+        assert {trace["visible"] for trace in data if trace.get("fill")} == {visible}
+        assert {trace["meta"] for trace in data} == set(range(len(some)))
+    lines = figures.plain("rehearsal:0.02+src", 16), figures.plain("no_break" + "x" * 40, 10)
+    assert lines == ("rehearsal:0.02<br>+src", "no_breakxx<br>xxxxxxxxxx<br>…")
+
+
+def test_of_many_conditions_the_answer_names_those_that_differ(results):
+    row = results.compare("accuracy", "asleep", "awake")
+    rows = [replace(row, first=f"c{n}", effect=n / 100, p=0.01 if n > 3 else 0.5) for n in range(10)]
+    said = " ".join(answer.answer(results, rows))
+    assert "6 of the 9 other" not in said
+    assert "6 of the 10 other conditions differ from it with p < 0.05, most of all: “c9” by +9.0 points" in said
+    assert "“c6” by" in said
+    assert "“c5”" not in said
+    none = " ".join(answer.answer(results, [replace(row, p=0.5) for row in rows]))
+    assert "None of the 10 other conditions differs from it with p < 0.05. Differences are" in none
+
+
+def test_what_an_experiment_adds_is_on_the_page(results, tmp_path):
+    png = tmp_path / "drawn.png"
+    png.write_bytes(b"\x89PNG made up")
+    rows = [{"layer": "hidden <1>", "spikes": 1_000, "s.d.": 0.25}, {"layer": "output", "spikes": 2, "s.d.": None}]
+    extras = [Section("Replay & more", "Means of 4 seeds.", rows, [png]), Section("", "Drawn once more.", (), [png])]
+    page = report.write_report(results, extras).read_text(encoding="utf-8")
+    assert page.index("<h2>Nights</h2>") < page.index("<h2>Replay &amp; more</h2>") < page.index("To do it again</h2>")
+    assert "hidden &lt;1&gt;</th><td>1000</td><td>0.2</td>" in page
+    assert "output</th><td>2</td><td>\N{EN DASH}</td>" in page
+    assert page.count(f'src="data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"') == 2
+    assert "<figcaption>Drawn once more.</figcaption>" in page
+    with pytest.raises(InputError, match="same columns, layer, spikes"):
+        Section("", "", [*rows, {"layer": "x"}])
+    for bad, why in ((tmp_path / "none.png", "cannot be read"), (results.folder / "experiment.toml", "no PNG")):
+        with pytest.raises(InputError, match=why):
+            report.write_report(results, [Section("", "", (), [bad])])
+
+
+def test_a_report_has_its_figures_beside_it(results):
+    page = results.report()
+    files = sorted(path.name for path in (page.parent / "figures").iterdir())
+    names = ("accuracy", "accuracy-over-time", "hypnogram", "raster", "tasks")
+    assert files == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    results.spikes("asleep", 0).path.write_bytes(b"nothing")
+    written = report.write_figures(results)
+    assert {path.stem for path in written} == set(names) - {"raster"}
+    no_run = pages.tiny(TWO, 1)
+    empty = Results.open(pages.fill(results.folder.parent / "no", no_run, missing=tuple(no_run.runs)))
+    assert report.write_figures(empty) == []
 
 
 def test_joint_learning_is_a_level(results):
@@ -239,6 +333,4 @@ def test_the_command_writes_the_page(results):
 
 
 def _decoded(array):
-    import base64
-
     return np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])

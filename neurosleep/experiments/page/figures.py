@@ -1,27 +1,23 @@
 """Figures of an experiment as plain values for plotly.js: traces and a layout, without colours of text or background.
 
-The page gives these their colours, light or dark. Every condition has its own colour, of Okabe & Ito, "Color Universal
-Design" (2008), distinct for people with impaired colour vision too; grey, for the first, stands in for their black.
+The page gives these their colours, light or dark.
 """
 
 import base64
 import html
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from neurosleep.experiments.record import Record, RunId
+from neurosleep.figures import conditions as shown
+from neurosleep.figures.conditions import GREY, MOST_BANDS, Style, interval, styles, wrapped
 
 Trace = dict[str, Any]
 Records = Mapping[RunId, Record]
-GREY = "#888888"
-_PALETTE = (GREY, "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,29 +40,14 @@ class Figure:
     layout: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Style:
-    """How a condition is drawn."""
-
-    colour: str
-    symbol: str
-
-    @property
-    def shade(self) -> str:
-        """The colour, nearly transparent."""
-        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
-        return f"rgba({red},{green},{blue},0.16)"
-
-
-def styles(conditions: Iterable[str]) -> dict[str, Style]:
-    """Return how each condition is drawn."""
-    n = len(_PALETTE)
-    return {name: Style(_PALETTE[i % n], _SYMBOLS[i // n % len(_SYMBOLS)]) for i, name in enumerate(conditions)}
+_MOST_NAMED = 6  # tasks whose names have room below a figure on a phone; those of more are shown where one points
+_AXIS = {"automargin": False, "zeroline": False, "exponentformat": "none", "separatethousands": True}
+"""Numbers in full: plotly.js would write 0.0005 Hz as 500 millionths, and 20,000 steps as 20k."""
 
 
 def plain(text: str, width: int = 0, lines: int = 3) -> str:
     """Return text as plotly.js shows it word for word, wrapped into a few lines if a width is given."""
-    parts = textwrap.wrap(text, width, max_lines=lines, placeholder=" …") if width else [text]
+    parts = wrapped(text, width, lines) if width else [text]
     return "<br>".join(html.escape(part, quote=False) for part in parts)
 
 
@@ -74,15 +55,6 @@ def typed(array: NDArray[Any]) -> dict[str, str]:
     """Return an array as the base64 of its bytes, which plotly.js reads without parsing numbers."""
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return {"dtype": f"{array.dtype.kind}{array.dtype.itemsize}", "bdata": base64.b64encode(little.tobytes()).decode()}
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean and its 95 % confidence interval by Student's t; of one value, the value alone."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, mean, mean
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return mean, mean - half, mean + half
 
 
 def layout(height: int, x: str, y: str, **more: Any) -> dict[str, Any]:
@@ -93,8 +65,8 @@ def layout(height: int, x: str, y: str, **more: Any) -> dict[str, Any]:
         "showlegend": False,
         "hovermode": "closest",
         "dragmode": False,
-        "xaxis": {"title": {"text": x}, "automargin": False, "zeroline": False},
-        "yaxis": {"title": {"text": y}, "automargin": False, "zeroline": False},
+        "xaxis": {"title": {"text": x}, **_AXIS},
+        "yaxis": {"title": {"text": y}, **_AXIS},
     }
     for key, value in more.items():
         base[key] = {**base[key], **value} if isinstance(base.get(key), dict) else value
@@ -113,12 +85,34 @@ def rows(names: Sequence[str], width: int = 16) -> dict[str, Any]:
 
 def beside(names: Iterable[str], width: int = 16, **more: int) -> dict[str, int]:
     """Return margins with room for names at the left."""
-    return {"l": 30 + 8 * min(width, max(map(len, names))), "r": 12, "t": 12, "b": 48, **more}
+    longest = max(len(part) for name in names for part in wrapped(name, width))
+    return {"l": 22 + 7 * longest, "r": 12, "t": 12, "b": 48, **more}
 
 
 def of(records: Records, condition: str) -> list[Record]:
     """Return the records of a condition in order of seeds."""
     return [records[run] for run in sorted(records) if run.condition == condition]
+
+
+def by_condition(records: Records, conditions: Sequence[str]) -> dict[str, dict[int, Record]]:
+    """Return the records of each condition by seed."""
+    return {name: {run.seed: record for run, record in records.items() if run.condition == name} for name in conditions}
+
+
+def _chance(records: shown.Records, along: str, middle: float = 0.0) -> dict[str, Any]:
+    """Return what a layout needs for a line at the accuracy of guessing, if known, with its label toward the middle."""
+    at = shown.chance(records)
+    if at is None:
+        return {}
+    line = {"color": GREY, "width": 1.5, "dash": "dot"}
+    if along == "x":
+        shape = {"x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1}
+        where = {"x": at, "yref": "paper", "y": 1, "yanchor": "bottom", "xanchor": "left" if at < middle else "right"}
+    else:
+        shape = {"y0": at, "y1": at, "xref": "paper", "x0": 0, "x1": 1}
+        where = {"y": at, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom"}
+    label = {"text": f"chance {at:.3g} %", "showarrow": False, "font": {"size": 12}}
+    return {"shapes": [{"type": "line", "layer": "below", "line": line, **shape}], "annotations": [{**label, **where}]}
 
 
 def accuracy(records: Records, conditions: Sequence[str]) -> Figure:
@@ -175,18 +169,22 @@ def accuracy(records: Records, conditions: Sequence[str]) -> Figure:
                 "<extra>%{fullData.name}</extra>",
             }
         )  # fmt: skip
+    own = by_condition(records, conditions)
+    ends += [] if (guessed := shown.chance(own)) is None else [guessed]
     pad = max(1.0, 0.05 * (max(ends) - min(ends)))
+    left, right = max(min(ends) - pad, -1.0), min(max(ends) + pad, 101.0)
     return Figure(
         "accuracy",
         "Accuracy at the end of each condition, every seed a point, with means and 95 % intervals",
         data,
         layout(
-            90 + 58 * len(conditions),
+            110 + 58 * len(conditions),
             "accuracy at the end (%)",
             "",
-            margin=beside(conditions),
-            xaxis={"range": [max(min(ends) - pad, -1.0), min(max(ends) + pad, 101.0)]},
+            margin=beside(conditions, t=32),
+            xaxis={"range": [left, right]},
             yaxis=rows(conditions) | {"showgrid": False},
+            **_chance(own, "x", (left + right) / 2),
         ),
     )
 
@@ -194,9 +192,14 @@ def accuracy(records: Records, conditions: Sequence[str]) -> Figure:
 def lines(
     series: Mapping[str, Mapping[float, Sequence[float]]], drawn: Mapping[str, Style], unit: str, **more: Any
 ) -> list[Trace]:
-    """Return a line with its band for each condition: means of the values at each x, and their 95 % intervals."""
+    """Return a line with its band for each condition: means of the values at each x, and their 95 % intervals.
+
+    A trace's ``meta`` is the place of its condition, by which the page hides it. Bands of more than `MOST_BANDS`
+    conditions are hidden until few enough conditions are shown.
+    """
     data: list[Trace] = []
-    for name, points in series.items():
+    for place, name in enumerate(drawn):
+        points = series.get(name)
         if not points:
             continue
         x = sorted(points)
@@ -205,13 +208,16 @@ def lines(
         if any(len(points[at]) > 1 for at in x):
             data.append(
                 {"type": "scatter", "mode": "lines", "x": x + x[::-1], "y": [*high, *low[::-1]], "fill": "toself",
-                 "fillcolor": style.shade, "line": {"width": 0}, "hoverinfo": "skip"}
+                 "fillcolor": style.shade, "line": {"width": 0}, "hoverinfo": "skip", "meta": place,
+                 "visible": len(drawn) <= MOST_BANDS}
             )  # fmt: skip
         line = {"color": style.colour, "width": 2, **more.get("line", {})}
         marker = {"color": style.colour, "symbol": style.symbol, "size": 7, **more.get("marker", {})}
+        if more.get("open"):
+            marker["symbol"] += "-open"
         data.append(
             {"type": "scatter", "mode": "lines+markers", "name": plain(name), "x": x, "y": mean, "line": line,
-             "marker": marker, "customdata": list(zip(low, high, strict=True)),
+             "marker": marker, "customdata": list(zip(low, high, strict=True)), "meta": place,
              "hovertemplate": f"%{{y:.3~g}} {unit}{more.get('what', '')}, 95 % interval %{{customdata[0]:.3~g}} to "
              "%{customdata[1]:.3~g}<extra>%{fullData.name}</extra>"}
         )  # fmt: skip
@@ -220,28 +226,19 @@ def lines(
 
 def over_time(records: Records, conditions: Sequence[str]) -> Figure:
     """Draw the accuracy on all tasks after each training and each night; of joint learning, a level."""
-    names = {(p["task"], p["name"][0] != "T"): p["name"] for r in records.values() for p in r["checkpoints"]}
-    last = max((task for task, _ in names), default=1)
-    places = {names[key]: float(i) for i, key in enumerate(sorted(names))}
-    series: dict[str, dict[float, list[float]]] = {}
+    own, drawn = by_condition(records, conditions), styles(conditions)
+    places = shown.moments(own)
+    series, at_once = shown.courses(own)
     levels: list[Trace] = []
-    drawn = styles(conditions)
-    for name in conditions:
-        points: dict[float, list[float]] = {}
-        for record in of(records, name):
-            for point in record["checkpoints"]:
-                points.setdefault(places[point["name"]], []).append(100 * point["accuracy"])
-        if list(points) == [0.0] and last > 1:  # all tasks at once, and so but one moment
-            mean, low, high = interval(points[0.0])
-            levels.append(
-                {"type": "scatter", "mode": "lines", "name": plain(name), "x": [0, len(places) - 1],
-                 "y": [mean, mean], "line": {"color": drawn[name].colour, "width": 2, "dash": "dash"},
-                 "customdata": [[low, high]] * 2,
-                 "hovertemplate": "%{y:.1f} %, 95 % interval %{customdata[0]:.1f} to %{customdata[1]:.1f}"
-                 "<extra>%{fullData.name}</extra>"}
-            )  # fmt: skip
-        else:
-            series[name] = points
+    for name, values in at_once.items():
+        mean, low, high = interval(values)
+        levels.append(
+            {"type": "scatter", "mode": "lines", "name": plain(name), "x": [0, len(places) - 1],
+             "y": [mean, mean], "line": {"color": drawn[name].colour, "width": 2, "dash": "dash"},
+             "customdata": [[low, high]] * 2, "meta": conditions.index(name),
+             "hovertemplate": "%{y:.1f} %, 95 % interval %{customdata[0]:.1f} to %{customdata[1]:.1f}"
+             "<extra>%{fullData.name}</extra>"}
+        )  # fmt: skip
     ticks = {"tickvals": list(places.values()), "ticktext": [plain(name) for name in places]}
     return Figure(
         "time",
@@ -251,27 +248,24 @@ def over_time(records: Records, conditions: Sequence[str]) -> Figure:
             380,
             "after training (T) and night (S)",
             "accuracy (%)",
-            xaxis=ticks,
+            xaxis=ticks | ({"tickangle": -90, "automargin": True} if len(places) > 12 else {}),
             yaxis={"rangemode": "nonnegative", "autorangeoptions": {"clipmax": 100, "include": 0}},
+            **_chance(own, "y"),
         ),
     )
 
 
 def tasks(records: Records, conditions: Sequence[str]) -> Figure:
     """Draw the accuracy on each task at the end, mean over seeds, tasks in the order learned."""
-    kept = [name for name in conditions if of(records, name)]
-    z = [
-        [100 * float(v) for v in np.mean([r["checkpoints"][-1]["task_accuracies"] for r in of(records, name)], axis=0)]
-        for name in kept
-    ]
-    orders = {tuple(task["name"] for task in record["tasks"]) for record in records.values()}
-    number = len(next(iter(orders)))
-    same = len(orders) == 1
-    labels = [f"{i + 1}" + (f"<br>{plain(next(iter(orders))[i], 10)}" if same else "") for i in range(number)]
+    kept, percent, names = shown.task_accuracies(by_condition(records, conditions))
+    z, number = percent.tolist(), len(names)
+    wide = number <= _MOST_NAMED
+    labels = [f"{i}" + (f"<br>{plain(name, 10)}" if name and wide else "") for i, name in enumerate(names, start=1)]
+    told = [f"task {i}" + (f" ({plain(name)})" if name else "") for i, name in enumerate(names, start=1)]
     heat = {
         "type": "heatmap", "x": list(range(number)), "y": list(range(len(kept))), "z": z,
         "zmin": 0, "zmax": 100, "colorscale": "Cividis", "xgap": 2, "ygap": 2,
-        "text": [[plain(name)] * number for name in kept],
+        "text": [[f"{plain(name)}, {task}" for task in told] for name in kept],
         "hovertemplate": "%{text}: %{z:.1f} %<extra></extra>", "showscale": False,
     }  # fmt: skip
     cells = [(place, row) for row in range(len(kept)) for place in range(number)]
@@ -279,7 +273,8 @@ def tasks(records: Records, conditions: Sequence[str]) -> Figure:
     numbers: Trace = {
         "type": "scatter", "mode": "text", "x": [place for place, _ in cells], "y": [row for _, row in cells],
         "text": [f"{share:.0f}" for share in shares], "hoverinfo": "skip",
-        "textfont": {"color": ["#ffffff" if share < 50 else "#000000" for share in shares]},
+        "textfont": {"color": ["#ffffff" if share < 50 else "#000000" for share in shares],
+                     "size": 12 if number < 9 else 10},
     }  # fmt: skip
     ticks = {"tickvals": list(range(number)), "ticktext": labels, "showgrid": False, "automargin": True}
     return Figure(

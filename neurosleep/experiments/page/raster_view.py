@@ -1,7 +1,8 @@
 """Rasters of logged nights for the page: every spike of a night while there is room, else a window and an overview."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SPIKES_AT_MOST = 3_000_000
 """So many spikes are in a page, of all its rasters together: some 20 MB."""
+_LEAST = 100_000
+"""So many spikes, or all that there are, a night must have room for to be in the page."""
 _OVERLAP = 250_000
 """From so many spikes on, points cover each other, and an overview is shown too."""
 _TIME_BINS, _NEURON_BINS = 400, 40
@@ -30,18 +33,46 @@ class RasterView:
 
     Attributes
     ----------
-    title
-        Its condition, seed and task.
+    condition, seed, task
+        Whose night, after which task.
     rule
         Which of its spikes are shown.
     raster, overview
         Its figures; no overview if all its spikes are shown and seldom cover each other.
     """
 
-    title: str
+    condition: str
+    seed: int
+    task: int
     rule: str
     raster: Figure
     overview: Figure | None
+
+
+@dataclass(frozen=True, eq=False)
+class Rasters:
+    """The nights of a page.
+
+    Attributes
+    ----------
+    views
+        Condition by condition, in the order slept.
+    opened
+        Place of the one shown first.
+    left_out, task_left_out
+        Which nights found no room, in words, empty if none; the first task before one.
+    other_seeds
+        So many more runs have kept their spikes.
+    unread
+        What could not be read, and why.
+    """
+
+    views: list[RasterView]
+    opened: int
+    left_out: str
+    task_left_out: int
+    other_seeds: int
+    unread: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,47 +85,75 @@ class _Night:
     spikes: int
 
 
-def raster_views(
-    results: "Results", night: int | None = None, spikes_at_most: int = SPIKES_AT_MOST
-) -> tuple[list[RasterView], list[str]]:
-    """Return the raster of one logged night of each condition, and what could not be read.
+def raster_views(results: "Results", night: int | None = None, spikes_at_most: int = SPIKES_AT_MOST) -> Rasters:
+    """Return the rasters of the logged nights of the first logged seed of each condition, as far as there is room.
+
+    First nights come first, then second ones; every night has as much room as the others, or all that it needs.
 
     Parameters
     ----------
     results
         Of the experiment.
     night
-        The night after this task; that after the last if None.
+        Nights after this task come first, and one of them is opened; the first if None.
     spikes_at_most
-        So many spikes are kept, of all rasters together, divided so that nights that need less leave it to the others.
+        So many spikes are kept, of all rasters together.
 
     Raises
     ------
     InputError
         If spikes of some nights are kept, but none of the night asked for.
     """
-    nights = [found for name in results.experiment.conditions if (found := _night(results, name, night))]
-    if night is not None and not nights and any(record["log"] for record in results.records.values()):
+    logged = [record for record in results.records.values() if record["log"] and replays(record)]
+    of_condition = [_nights(results, name) for name in results.experiment.conditions]
+    if night is not None and logged and not any(n.task == night for own in of_condition for n in own):
         raise InputError(f"no spikes are kept of a night after task {night}: give the number of another task")
+    places = {n: place for own in of_condition for place, n in enumerate(own)}
+    ranked = sorted(places, key=lambda n: (night not in (None, n.task), places[n]))
+    chosen, needed = list[_Night](), 0
+    for n in ranked:
+        needed += min(n.spikes, _LEAST)
+        if needed <= spikes_at_most or not chosen:
+            chosen.append(n)
+    rooms = dict(zip(chosen, _shares([n.spikes for n in chosen], spikes_at_most), strict=True))
     views, unread = list[RasterView](), list[str]()
-    for chosen, room in zip(nights, _shares([n.spikes for n in nights], spikes_at_most), strict=True):
+    for (name, seed), own in groupby((n for n in places if n in rooms), lambda n: (n.condition, n.seed)):
         try:
-            with results.spikes(chosen.condition, chosen.seed) as reader:
-                views.append(_view(chosen, reader, room, len(views)))
+            with results.spikes(name, seed) as reader:
+                views += [_view(n, reader, rooms[n], len(views) + i) for i, n in enumerate(own)]
         except InputError as error:
             unread.append(str(error))
-    return views, unread
+    out = sorted((n.task, n.condition) for n in ranked if n not in rooms)
+    opened = min(range(len(views)), key=lambda i: (night not in (None, views[i].task), views[i].task), default=0)
+    first_task = out[0][0] if out else 0
+    others = len(logged) - sum(map(bool, of_condition))
+    return Rasters(views, opened, _listed(out), first_task, others, unread)
 
 
-def _night(results: "Results", condition: str, task: int | None) -> _Night | None:
+def _listed(nights: Sequence[tuple[int, str]]) -> str:
+    """Return tasks and the conditions with a night after them, as "after tasks 4 to 10 of 18 conditions"."""
+    tasks: dict[tuple[str, ...], list[int]] = {}
+    for task, own in groupby(nights, lambda night: night[0]):
+        tasks.setdefault(tuple(name for _, name in own), []).append(task)
+    return "; ".join(
+        f"after task{f's {of_these[0]} to {of_these[-1]}' if len(of_these) > 1 else f' {of_these[0]}'} of "
+        + (f"{len(names)} conditions" if len(names) > 3 else ", ".join(f"“{name}”" for name in names))
+        for names, of_these in tasks.items()
+    )
+
+
+def _nights(results: "Results", condition: str) -> list[_Night]:
+    """Return the logged nights of the first logged seed of a condition."""
     for record in of(results.records, condition):
-        stages = replays(record) if record["log"] else []
-        last = stages[-1]["task"] if task is None and stages else task
-        if chosen := [stage for stage in stages if stage["task"] == last]:
-            spikes = sum(sum(stage["spikes"].values()) for stage in chosen)
-            stop = chosen[-1]["begin"] + chosen[-1]["steps"]
-            return _Night(condition, record["seed"], chosen[0]["task"], chosen[0]["begin"], stop, spikes)
-    return None
+        if record["log"] and replays(record):
+            nights = []
+            for task, stages in groupby(replays(record), lambda stage: stage["task"]):
+                own = list(stages)
+                spikes = sum(sum(stage["spikes"].values()) for stage in own)
+                stop = own[-1]["begin"] + own[-1]["steps"]
+                nights.append(_Night(condition, record["seed"], task, own[0]["begin"], stop, spikes))
+            return nights
+    return []
 
 
 def _shares(wanted: Sequence[int], total: int) -> list[int]:
@@ -137,8 +196,8 @@ def _view(night: _Night, reader: SpikeReader, room: int, number: int) -> RasterV
         f"{room:,}: the raster shows every spike of the first {stop - night.begin:,} steps ({shown:,} spikes), and the "
         "overview below it the mean rates of the whole night."
     )  # fmt: skip
-    title = f"{night.condition}: seed {night.seed}, night after task {night.task}"
-    return RasterView(title, rule, figure, None if whole and not covered else _overview(night, reader, number))
+    overview = None if whole and not covered else _overview(night, reader, number)
+    return RasterView(night.condition, night.seed, night.task, rule, figure, overview)
 
 
 def _stop(night: _Night, reader: SpikeReader, room: int) -> int:
