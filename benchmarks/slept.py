@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurosleep.experiments import load
 from neurosleep.memory import Memory
 from neurosleep.night import sleep
 from neurosleep.training import predict
 
 from ..converters import to_nir, to_snntorch, to_spiking_graph
+from ..data import load
 from ..sims.awake.graph import SpikingGraph
 from ..sims.awake.present import present
+from .workloads import released, released_night
 
 STEPS = 200
 Simulator = Callable[[SpikingGraph, torch.Tensor], np.ndarray]
@@ -29,17 +30,16 @@ Simulator = Callable[[SpikingGraph, torch.Tensor], np.ndarray]
 
 def slept(data_dir: str | None, seed: int = 0) -> tuple[nn.Module, torch.Tensor]:
     """Return the network after its last night, and 1,000 of the images that it saw."""
-    released = load("src-mnist")
-    stream, trainer, condition = released.stream.make(seed, data_dir), released.training, released.conditions["src"]
+    experiment = released()
+    stream, trainer = experiment.stream.make(seed, data_dir), experiment.training
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = released.network.make(784, 10, seed)
+    model = experiment.network.make(784, 10, seed)
     optimizer, memory, seen = trainer.optimizer(model), Memory(), []
     for number, task in enumerate(stream.tasks, start=1):
         trainer.train(model, task.inputs, task.labels, optimizer=optimizer, generator=generator)
         memory.observe(model, task.inputs)
-        for night in condition.stages(number, {}, seed):
-            sleep(model, memory, night, seed=seed * 100 + number - 1)
+        sleep(model, memory, released_night(experiment, number), seed=seed * 100 + number - 1)
         seen.append(task.inputs[:200])
     return model.eval(), torch.cat(seen)
 

@@ -13,15 +13,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from neurosleep.experiments import load
+from neurosleep.experiments import Experiment, load
 from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
 
-from .. import data
-from ..converters import to_spiking, write_back
-from ..sims.drive import Drive, MaskedMeanRate, RecordedSpikes
+from ..converters import write_back
+from ..sims.drive import Drive, RecordedSpikes
 from ..sims.engines.reference import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
 from ..sims.ensemble import simulate
@@ -38,6 +36,22 @@ SILENT_AFTER, SILENT_STEPS = 3000, 5000
 TUNED_STEPS = 50
 TARGET = (5.3, 3.2)
 """Spikes per step of the two hidden layers at the beginning of a published night, which other widths are tuned to."""
+
+
+def released(*settings: str) -> Experiment:
+    """Return the experiment of the released MNIST script, with some values set."""
+    experiment = load("src-mnist", settings)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"src-mnist must compare conditions, got {experiment!r}")
+    return experiment
+
+
+def released_night(experiment: Experiment, number: int) -> SpontaneousReplay:
+    """Return its night after the task of a number, 1 for the first."""
+    (night,) = experiment.conditions["src"].stages(number, {}, 0)
+    if not isinstance(night, SpontaneousReplay):
+        raise InputError(f"the night of src must be spontaneous replay, got {night!r}")
+    return night
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +139,10 @@ def nights(tasks: int = 5, data_dir: str | None = None) -> list[Trained]:
     -------
     The network before each of its nights.
     """
-    released = load("src-mnist", () if data_dir else ("dataset=mnist-small", "epochs=5", "images_per_task=2000"))
-    stream, trainer, condition = released.stream.make(0, data_dir), released.training, released.conditions["src"]
-    model = released.network.make(784, 10, 0)
+    settings = () if data_dir else ("dataset=mnist-small", "epochs=5", "images_per_task=2000")
+    experiment = released(*settings)
+    stream, trainer = experiment.stream.make(0, data_dir), experiment.training
+    model = experiment.network.make(784, 10, 0)
     generator = torch.Generator().manual_seed(0)
     memory, found = Memory(), []
     with torch.random.fork_rng():
@@ -135,9 +150,9 @@ def nights(tasks: int = 5, data_dir: str | None = None) -> list[Trained]:
         for number, task in enumerate(stream.tasks[:tasks]):
             trainer.train(model, task.inputs, task.labels, generator=generator)
             memory.observe(model, task.inputs)
-            (night,) = condition.stages(number + 1, {}, 0)
+            night = released_night(experiment, number + 1)
             network, drive, steps = fall_asleep(model, memory, night).network, night.drive, night.steps
-            images = f"{number + 1} x {len(task.inputs)} digits of {released.stream.dataset}"
+            images = f"{number + 1} x {len(task.inputs)} digits of {experiment.stream.dataset}"
             about = f"trained on {images}, {trainer.epochs} epochs"
             found.append(Trained(network, drive, np.asarray(memory.mean_input), steps, about))
             if number + 1 < tasks:

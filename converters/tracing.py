@@ -1,4 +1,4 @@
-"""Tracing a torch module with `torch.fx`, and running it, in evaluation and without leaving anything behind."""
+"""Tracing a torch module with `torch.fx`, without leaving anything behind, and running it in evaluation."""
 
 import operator
 from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ import torch
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
-from .operator_algebra import Operators, by_channel, followed, respond, scaled
+from .operator_algebra import Operators, by_channel, followed, one_a_channel, respond, scaled
 
 MAX_PROJECTIONS = 256
 
@@ -140,15 +140,15 @@ def arithmetic(name: str, operands: Sequence[Any], options: dict[str, Any], wher
         if name == "div" or isinstance(left, Affine):
             raise ConversionError(f"{where} multiplies or divides by a value of the network; spikes cannot do that")
         left, right = right, left
-    factors = _full(right, left.shape, where).reshape(left.shape[0], -1)
+    factors = _full(right, left.shape, where)
     if name == "div":
         if not factors.all():
             raise ConversionError(f"{where} divides by zero; divide by numbers other than 0")
         factors = 1 / factors
-    if (factors != factors[:, :1]).any():
+    channels = one_a_channel(factors)
+    if channels is None:
         raise ConversionError(f"{where} multiplies places of a channel by different factors; use one a channel")
-    one = bool((factors == factors[0, 0]).all())
-    product: Affine = left.times(factors[0, 0] if one else factors[:, 0])
+    product: Affine = left.times(channels[0] if (channels == channels[0]).all() else channels)
     return product
 
 

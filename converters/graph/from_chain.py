@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.errors import InputError
 from ...sims.network import SpikingLayer, SpikingNetwork
 from ..errors import ConversionError
 
@@ -31,6 +32,15 @@ def as_graph(network: SpikingNetwork) -> SpikingGraph:
         network.dt,
         notes={"source": "SpikingNetwork", "gains": dict(zip(names, (x.gain for x in network.layers), strict=True))},
     )
+
+
+def as_spiking_graph(network: SpikingGraph | SpikingNetwork) -> SpikingGraph:
+    """Return a graph as it is, and a network that sleeps as a graph."""
+    if isinstance(network, SpikingGraph):
+        return network
+    if isinstance(network, SpikingNetwork):
+        return as_graph(network)
+    raise InputError(f"expected a SpikingGraph or a SpikingNetwork, got {type(network).__name__}")
 
 
 def _population(layer: SpikingLayer, name: str, source: str) -> Population:

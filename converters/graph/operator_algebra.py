@@ -1,6 +1,8 @@
 """Operators on analogue values: what they answer, and factors that move into their weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch.nn import functional
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 
 Operators = tuple[Operator, ...]
+Numbers = TypeVar("Numbers", Floats, torch.Tensor)
 
 
 def respond(operator: Operator, values: torch.Tensor) -> torch.Tensor:
@@ -43,9 +46,15 @@ def respond_all(operators: Operators, values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def by_channel(factors: Floats, axes: int) -> Floats:
+def by_channel(factors: Numbers, axes: int) -> Numbers:
     """Return () or (channels,) factors with as many axes as to multiply (channels, *space)."""
     return factors.reshape(-1, *[1] * (axes - 1)) if factors.ndim else factors
+
+
+def one_a_channel(values: Numbers) -> Numbers | None:
+    """Return the (channels,) numbers that are the same all over a channel of (channels, *space), or None if not."""
+    channels = values.reshape(len(values), -1)
+    return None if bool((channels != channels[:, :1]).any()) else channels[:, 0]
 
 
 def followed(operators: Operators, operator: Operator, shape: Shape) -> Operators:
@@ -113,30 +122,25 @@ def without_ones(operators: Operators) -> Operators:
 
 def in_precision(operator: Operator, dtype: np.dtype[np.floating]) -> Operator:
     """Return an operator whose arrays are of a precision, row by row."""
-    if isinstance(operator, Dense):
-        return Dense(np.ascontiguousarray(operator.weights, dtype))
-    if isinstance(operator, Convolution):
-        return replace(operator, kernels=np.ascontiguousarray(operator.kernels, dtype))
-    if isinstance(operator, Scale):
-        return Scale(np.asarray(operator.factors, dtype))
-    return operator
+    return _with_numbers(operator, lambda numbers: np.asarray(numbers, dtype, order="C"))
 
 
 def bounds(operator: Operator, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return within what an operator's answer lies, if each of its inputs lies between `low` and `high`."""
     if isinstance(operator, AveragePool | MaxPool | Flatten):
         return respond(operator, low), respond(operator, high)
-    middle, reach = respond(operator, (low + high) / 2), respond(_absolute(operator), (high - low) / 2)
+    middle, reach = respond(operator, (low + high) / 2), respond(_with_numbers(operator, np.abs), (high - low) / 2)
     return middle - reach, middle + reach
 
 
-def _absolute(operator: Operator) -> Operator:
+def _with_numbers(operator: Operator, change: Callable[[Floats], Floats]) -> Operator:
+    """Return an operator with its weights, kernels or factors changed; one that has none as it is."""
     if isinstance(operator, Dense):
-        return Dense(np.abs(operator.weights))
+        return Dense(change(operator.weights))
     if isinstance(operator, Convolution):
-        return replace(operator, kernels=np.abs(operator.kernels))
+        return replace(operator, kernels=change(operator.kernels))
     if isinstance(operator, Scale):
-        return Scale(np.abs(operator.factors))
+        return Scale(change(operator.factors))
     return operator
 
 

@@ -27,6 +27,7 @@ from ..torch_layers import (
 )
 from ..tracing import called, describe, traced
 from .affine import Affine, Pooled, arithmetic
+from .operator_algebra import by_channel
 
 MaxPoolOption = Literal["refuse", "average", "winner", "any"]
 Value = Affine | Pooled
@@ -137,7 +138,7 @@ class Reader:
             return value.through(kernels, self.shapes, bias, path)
         if isinstance(module, BatchNorm):
             factors, shift = batch_norm(module, where)
-            shifted = value.times(factors).plus(shift.reshape(-1, *[1] * (len(value.shape) - 1)))
+            shifted = value.times(factors).plus(by_channel(shift, len(value.shape)))
             return replace(shifted, name=value.name or path)
         return refuse(where, type(module).__name__)
 

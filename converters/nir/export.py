@@ -16,6 +16,7 @@ from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
 from ...sims.whole import whole
 from ..errors import ConversionError
+from ..graph.from_chain import as_spiking_graph
 from .lowering import as_run_by, export_report, require_nir
 from .reading import from_nir
 from .targets import Change, ExportReport, Target, profile_of
@@ -101,17 +102,6 @@ def write_nir(
     with whole(path) as half:
         require_nir().write(half, written)
     return export_report(graph, target)
-
-
-def as_spiking_graph(network: SpikingGraph | SpikingNetwork) -> SpikingGraph:
-    """Return a graph as it is, and a network that sleeps as a graph."""
-    if isinstance(network, SpikingGraph):
-        return network
-    if isinstance(network, SpikingNetwork):
-        from ..graph.from_chain import as_graph
-
-        return as_graph(network)
-    raise InputError(f"expected a SpikingGraph or a SpikingNetwork, got {type(network).__name__}")
 
 
 def _unchecked(nir: Any, target: Target) -> dict[str, bool]:

@@ -7,6 +7,7 @@ import torch
 
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
+from ..graph.operator_algebra import one_a_channel
 from ..torch_layers import each, padded
 from .targets import Target, profile_of
 
@@ -32,8 +33,7 @@ def operators_of(name: str, node: Any, shape: Shape, target: Target) -> tuple[tu
             return (AveragePool(size, stride, padding),), None
         if any(padding) and target in ("norse", "sinabs"):
             raise ConversionError(f"node {name!r} (SumPool2d) has padding, which {target} ignores")
-        factor = np.array(float(np.prod(size)), np.float32)
-        return (AveragePool(size, stride, padding), Scale(factor)), None
+        return (AveragePool(size, stride, padding), Scale(np.array(float(np.prod(size)), np.float32))), None
     if kind == "Flatten":
         start, end = (int(x) % len(shape) for x in (node.start_dim, node.end_dim))
         if target in ("norse", "snntorch") and node.start_dim >= 0:
@@ -44,11 +44,10 @@ def operators_of(name: str, node: Any, shape: Shape, target: Target) -> tuple[tu
             )
         return ((Flatten(),) if len(shape) > 1 else ()), None
     if kind == "Scale":
-        factors = np.broadcast_to(_floats(node.scale), shape)
-        channels = factors.reshape(shape[0], -1)
-        if (channels != channels[:, :1]).any():
+        factors = one_a_channel(np.broadcast_to(_floats(node.scale), shape))
+        if factors is None:
             raise ConversionError(f"node {name!r} (Scale) differs within a channel; only one factor each can be read")
-        return (Scale(np.ascontiguousarray(channels[:, 0])),), None
+        return (Scale(np.ascontiguousarray(factors)),), None
     raise ConversionError(
         f"node {name!r} ({kind}) of the NIR graph cannot be read; supported are IF, LIF, I, LI, CubaLIF with "
         "immediate synapses, Affine, Linear, Conv1d, Conv2d, AvgPool2d, SumPool2d, Flatten and Scale"

@@ -10,7 +10,7 @@ import numpy as np
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
-from ..graph.operator_algebra import scaled
+from ..graph.operator_algebra import by_channel, one_a_channel, scaled
 from .lowering import SumPool, diagonal, lowered, neuron_threshold
 from .targets import SYNAPSE_BITS, Profile, Target
 
@@ -113,7 +113,7 @@ class Writer:
     def _join(self, node: str, population: Population, strength: float) -> None:
         """Write a node that adds up what comes in, and the bias."""
         bias, shape = population.bias, population.shape
-        if bias is not None and len(shape) > 1 and not _by_channel(bias):
+        if bias is not None and len(shape) > 1 and one_a_channel(bias) is None:
             raise ConversionError(
                 f"population {population.name!r} has a bias that varies over space, which NIR's convolutions lack"
             )
@@ -159,9 +159,7 @@ class Writer:
                 kernel_size=np.array(operator.size), stride=np.array(operator.stride), padding=np.zeros(2, int)
             )
         if isinstance(operator, Scale):
-            factors = (
-                operator.factors.reshape(-1, *[1] * (len(shape) - 1)) if operator.factors.ndim else operator.factors
-            )
+            factors = by_channel(operator.factors, len(shape))
             return nir.Scale(scale=np.broadcast_to(factors, shape).astype(np.float32))
         # counted from the end: some importers count the batch axis, some do not
         return nir.Flatten(input_type={"input": np.array(shape)}, start_dim=-len(shape), end_dim=-1)
@@ -219,15 +217,11 @@ def _takes(way: tuple[Operator, ...], bias: Floats | None, shape: Shape) -> bool
         return False
     if isinstance(way[-1], Dense):
         return True
-    return isinstance(way[-1], Convolution) and len(shape) > 1 and _by_channel(bias)
+    return isinstance(way[-1], Convolution) and len(shape) > 1 and one_a_channel(bias) is not None
 
 
 def _last_weights(way: tuple[Operator, ...]) -> int:
     return max(j for j, operator in enumerate(way) if isinstance(operator, Dense | Convolution))
-
-
-def _by_channel(bias: Floats) -> bool:
-    return bool((bias == bias.reshape(len(bias), -1)[:, 0].reshape(-1, *[1] * (bias.ndim - 1))).all())
 
 
 def _depth_first(node: str, edges: list[tuple[str, str]]) -> Iterator[str]:

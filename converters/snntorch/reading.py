@@ -20,14 +20,14 @@ from torch import nn
 
 from ...sims.network import SpikingNetwork
 from ...sims.operators import Shape
-from ..errors import ConversionError
+from ..errors import ConversionError, submodule
 from ..normalization import Calibration
 from ..to_spiking import to_spiking
+from ..torch_layers import Average, Weighted
 from ..write_back import write_back
 from .writing import SnnTorchNetwork
 
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
-_PASSED = (nn.Flatten, nn.Dropout, nn.Identity, nn.AvgPool1d, nn.AvgPool2d)
+_Passed = nn.Flatten | nn.Dropout | nn.Identity | Average
 
 
 class _Neurons(NamedTuple):
@@ -89,9 +89,9 @@ def sleeping_chain(module: nn.Module, path: Sequence[str] | None = None) -> Slee
         raise ConversionError(f"the path through {type(module).__name__} is empty")
     for name in names:
         layer = _submodule(module, name)
-        if not isinstance(layer, (*_WEIGHTED, *_PASSED)) and type(layer) is not snntorch.Leaky:
+        if not isinstance(layer, Weighted | _Passed) and type(layer) is not snntorch.Leaky:
             raise ConversionError(
-                f"submodule {name!r} ({type(layer).__name__}) cannot sleep; supported: Linear, Conv1d, Conv2d, "
+                f"{submodule(name, layer)} cannot sleep; supported: Linear, Conv1d, Conv2d, "
                 "snntorch.Leaky, AvgPool, Flatten, Dropout and Identity"
             )
     return SleepingChain(module, names)
@@ -139,7 +139,7 @@ def from_snntorch(
     weights: tuple[str, nn.Module] | None = None
     for name in chain._path:
         layer = module.get_submodule(name)
-        if isinstance(layer, _WEIGHTED):
+        if isinstance(layer, Weighted):
             if weights is not None:
                 raise ConversionError(f"submodule {weights[0]!r} has no neurons: {name!r} follows it on the path")
             weights = name, layer
@@ -188,7 +188,7 @@ def _path(module: nn.Module) -> tuple[str, ...]:
         return tuple(_own_path(module))
     if type(module) is nn.Sequential:
         return tuple(_leaves(module, ""))
-    found = [f"{name} ({type(m).__name__})" for name, m in module.named_modules() if isinstance(m, _WEIGHTED)]
+    found = [f"{name} ({type(m).__name__})" for name, m in module.named_modules() if isinstance(m, Weighted)]
     found += [f"{name} (Leaky)" for name, m in module.named_modules() if isinstance(m, snntorch.Leaky)]
     raise ConversionError(
         f"no order can be read from {type(module).__name__}.forward, which steps through time: give path=, the names "

@@ -28,7 +28,8 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.network import SpikingNetwork
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
-from ..graph.from_chain import as_graph
+from ..graph.from_chain import as_spiking_graph
+from ..graph.operator_algebra import by_channel, one_a_channel
 
 
 def fire(excess: torch.Tensor) -> torch.Tensor:
@@ -109,12 +110,9 @@ class SnnTorchPopulation(nn.Module):
         """Put the bias into the last layer of the first projection, if it is of a kind that has one; else return it."""
         layers = self.projections[0]
         last = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-        if (
-            isinstance(last, nn.Conv1d | nn.Conv2d)
-            and bias.ndim > 1
-            and (bias.flatten(1) == bias.flatten(1)[:, :1]).all()
-        ):
-            last.bias = nn.Parameter(bias.flatten(1)[:, 0].clone())
+        channels = one_a_channel(bias)
+        if isinstance(last, nn.Conv1d | nn.Conv2d) and bias.ndim > 1 and channels is not None:
+            last.bias = nn.Parameter(channels.clone())
             return None
         if isinstance(last, nn.Linear):
             last.bias = nn.Parameter(bias)
@@ -217,7 +215,7 @@ class Factors(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the product."""
-        return x * (self.factors.reshape(-1, *[1] * (x.ndim - 2)) if self.factors.ndim else self.factors)
+        return x * by_channel(self.factors, x.ndim - 1)
 
 
 def to_snntorch(network: SpikingGraph | SpikingNetwork, dtype: torch.dtype | None = None) -> SnnTorchNetwork:
@@ -244,7 +242,7 @@ def to_snntorch(network: SpikingGraph | SpikingNetwork, dtype: torch.dtype | Non
         If something cannot be expressed, named by its population: inhibition, a winner among what are not the spikes
         themselves, or padding of more than half a pooling window.
     """
-    graph = as_graph(network) if isinstance(network, SpikingNetwork) else network
+    graph = as_spiking_graph(network)
     if dtype is None:
         dtype = torch.float32 if precision(graph) == np.float32 else torch.float64
     if dtype not in (torch.float32, torch.float64):

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 
 from neurosleep.converters import Calibration, ConversionError, calibrate, to_spiking, write_back
 from neurosleep.converters.chain import linear_stages
+from neurosleep.converters.tracing import traced
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.sims.errors import InputError
 
@@ -266,6 +267,37 @@ def test_a_module_may_declare_its_chain() -> None:
     assert torch.equal(model.into.bias, bias)
     with pytest.raises(ConversionError, match=r"submodule 'into': the slept weights are not all finite"):
         write_back(network.with_weights([layer.weights * np.float64(1e300) for layer in network.layers]), model)
+
+
+class WithConstant(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.arange(6)
+
+
+def test_reading_leaves_nothing_behind() -> None:
+    model = WithConstant()
+    before = set(vars(model))
+    with pytest.raises(ConversionError, match="the operation '_tensor_constant0'"):
+        linear_stages(model)
+    assert set(vars(model)) == before
+
+
+def test_a_model_is_traced_once_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import neurosleep as ns
+    from neurosleep.converters import chain
+
+    read: list[nn.Module] = []
+    monkeypatch.setattr(chain, "traced", lambda model: (read.append(model), traced(model))[1])
+    model = Leaky()
+    for use in (
+        lambda: ns.Memory().observe(model, X),
+        lambda: calibrate(model, X),
+        lambda: to_spiking(model, X),
+        lambda: ns.sleep(model, None, ns.MagnitudePruning(0.1)),
+    ):
+        read.clear()
+        use()
+        assert len(read) == 1
 
 
 def test_a_night_changes_a_module_by_its_declared_chain() -> None:

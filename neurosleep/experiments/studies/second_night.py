@@ -26,11 +26,11 @@ from neurosleep.experiments.studies.second_night_rows import second_night_rows
 from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.drive import MaskedMeanRate, UniformNoise
+from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.silencing import Silencing, silence
-from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
 
