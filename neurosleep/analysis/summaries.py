@@ -192,6 +192,11 @@ def weight_blocks(
     return {"fields": plain(fields), "blocks": plain(blocks)}
 
 
+def is_above(test: dict[str, Any] | None) -> bool:
+    """Whether a test of `replay` tells, at a level of 0.05 after correction, that the first group fires more."""
+    return test is not None and test["p"] is not None and bool(test["p"] < 0.05 and test["statistic"] > 0)
+
+
 def _plain_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: plain(value) for key, value in row.items()} for row in rows]
 

@@ -100,6 +100,17 @@ def histogram(values: ArrayLike, low: float, high: float, bins: int = 40) -> dic
     return {"counts": counts.tolist(), "from": low, "to": high}
 
 
+def weight_histograms(model: nn.Module, bins: int = 100) -> list[dict[str, Any]]:
+    """Return a histogram of each linear layer's weights as plain numbers: layer, counts (bins), from, to."""
+    histograms = []
+    for stage in linear_stages(model):
+        counts, edges = np.histogram(stage.module.weight.detach().cpu().numpy(), bins=bins)
+        histograms.append(
+            {"layer": stage.name, "counts": counts.tolist(), "from": float(edges[0]), "to": float(edges[-1])}
+        )
+    return histograms
+
+
 def _pairs(
     one: nn.Module | Sequence[ArrayLike], other: nn.Module | Sequence[ArrayLike]
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -10,15 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from neurosleep.analysis.summaries import is_above
 from neurosleep.figures.panels import ASLEEP, AWAKE, STYLE, TASK_COLORS, Runs, panels_raster, save
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.statistics import of_mean
 
 TIMES = {"before": ("before sleep", AWAKE), "after": ("after sleep", ASLEEP)}
 RANDOM = "#bbbbbb"
 
 
-def draw_replay(runs: Runs, nights: Sequence[str], folder: Path) -> list[Path]:
-    """Draw the second night of two tasks: representations, inputs, replay, weights (Tadros et al. 2022, Figs 4-6)."""
+def draw_replay(runs: Runs, nights: Sequence[str], folder: Path, log: Path | None = None) -> list[Path]:
+    """Draw the second night of two tasks: representations, inputs, replay, weights (Tadros et al. 2022, Figs 4-6).
+
+    Parameters
+    ----------
+    runs, nights
+        Records of the runs, and the nights whose firing is shown.
+    folder, log
+        Where the figures go, and the spikes of a run, or None.
+    """
     layers = len(runs[0]["before"])
     drawn = []
     with rc_context(STYLE):
@@ -35,26 +45,33 @@ def draw_replay(runs: Runs, nights: Sequence[str], folder: Path) -> list[Path]:
             panel_representation(axes, runs, what)
         drawn.append(save(figure, folder / "sparseness.png"))
 
-        figure = Figure((3.4 * layers, 3.4), layout="constrained")
+        figure = Figure((3.4 * layers, 3.6), layout="constrained")
+        figure.suptitle(means_of(runs).capitalize(), fontsize=10)
         for layer, axes in enumerate(np.atleast_1d(figure.subplots(1, layers))):
             panel_inputs(axes, runs, layer)
         drawn.append(save(figure, folder / "inputs.png"))
 
-        figure = Figure((4.4 * layers, 2.9 * len(nights)), layout="constrained")
+        figure = Figure((4.4 * layers, 2.9 * len(nights) + 0.2), layout="constrained")
+        figure.suptitle(means_of(runs).capitalize(), fontsize=10)
         grid = figure.subplots(len(nights), layers, squeeze=False)
         for row, night in zip(grid, nights, strict=True):
             for layer, axes in enumerate(row):
                 panel_replay(axes, runs, night, layer)
         drawn.append(save(figure, folder / "replay.png"))
         drawn += [_draw_fields(runs, folder), _draw_blocks(runs, folder)]
-
-        if (folder / "spikes.h5").exists():
-            with SpikeReader(folder / "spikes.h5") as reader:
-                if reader.epochs:
-                    figure = Figure((7.5, 6), layout="constrained")
-                    panels_raster(figure, reader, 0)
-                    drawn.append(save(figure, folder / "raster.png"))
+        if log is not None:
+            drawn += draw_raster(log, folder)
     return drawn
+
+
+def draw_raster(log: Path, folder: Path, *, height: float = 6) -> list[Path]:
+    """Draw the begin of the first night of a spike log, if it has any."""
+    with SpikeReader(log) as reader:
+        if not reader.epochs:
+            return []
+        figure = Figure((7.5, height), layout="constrained")
+        panels_raster(figure, reader, 0)
+        return [save(figure, folder / "raster.png")]
 
 
 def panel_correlations(axes: Axes, runs: Runs, layer: int, time: str) -> Any:
@@ -78,7 +95,7 @@ def panel_correlations(axes: Axes, runs: Runs, layer: int, time: str) -> Any:
 
 
 def panel_representation(axes: Axes, runs: Runs, what: str) -> None:
-    """Draw one measure of every hidden layer before and after sleep: mean, s.d., and every seed."""
+    """Draw one measure of every hidden layer before and after sleep."""
     label = {
         "sparseness": "population sparseness",
         "active": "share of active units",
@@ -91,7 +108,7 @@ def panel_representation(axes: Axes, runs: Runs, what: str) -> None:
     axes.set_xticks(range(values.shape[1]), [f"hidden {i + 1}" for i in range(values.shape[1])])
     axes.set(ylabel=label, ylim=(0, 1.02))
     if what == "sparseness":
-        axes.set_title(f"Mean, s.d. and each of {_seeds(runs)}")
+        axes.set_title(means_of(runs).capitalize())
     if what == "cosine":
         axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2)
 
@@ -109,82 +126,43 @@ def panel_inputs(axes: Axes, runs: Runs, layer: int) -> None:
         change = _mean([f["tasks"][number]["change"] for f in found])
         labels.append(f"task {number + 1} ({', '.join(map(str, task))})\nchange {change:+.3f}")
     axes.set_xticks(range(len(tasks)), labels)
-    n = " and ".join(str(task["n"]) for task in found[0]["tasks"])
-    axes.set_title(f"hidden {layer + 1}: {n} neurons, {_seeds(runs)}", fontsize=9)
+    n = " and ".join(_range([f["tasks"][number]["n"] for f in found]) for number in range(len(tasks)))
+    axes.set_title(f"hidden {layer + 1}: {n} neurons", fontsize=9)
     axes.set_ylabel("input to the task's neurons (W x)")
     axes.margins(y=0.3)
     if found[0]["test"]:
-        text = f"change, task {len(tasks)} against earlier (seed 0):\n{_short(found[0]['test'])}"
+        tests = [f["test"] for f in found]
+        text = f"change, task {len(tasks)} against earlier:\n{_verdict(tests, sum(map(_significant, tests)))}"
         axes.text(0.01, 0.99, text, transform=axes.transAxes, fontsize=6.5, va="top").set_in_layout(False)
     if layer == 0:
         axes.legend(fontsize=7, loc="lower left")
 
 
 def panel_replay(axes: Axes, runs: Runs, night: str, layer: int) -> None:
-    """Draw the firing of class-specific and random neurons in one night of the first seed, with tests (Fig. 6)."""
+    """Draw the firing of class-specific and random neurons in one night, with tests (Fig. 6)."""
     found = [run["replay"][night][layer] for run in runs]
-    groups, tests = found[0]["groups"], found[0]["tests"]
-    scale, unit = _rate_unit(max((_number(group["mean"]) for group in groups), default=0.0))
+    groups = found[0]["groups"]
     of_task = {c: number for number, task in enumerate(runs[0]["tasks"]) for c in task}
-    tops = []
+    rates = np.array([[_number(group["mean"]) for group in f["groups"]] for f in found])
+    half = interval_of(rates)
+    tops = np.fmax(rates.max(0), _mean(rates) + (0 if half is None else half))
+    highest = np.nanmax([*tops, 0]) or 1.0
     for x, group in enumerate(groups):
         color = RANDOM if group["class"] is None else TASK_COLORS[of_task[group["class"]] * 4 % len(TASK_COLORS)]
-        mean, sd = scale * _number(group["mean"]), scale * _number(group["sd"])
-        axes.bar(x, mean, yerr=[[min(sd, mean)], [sd]], color=color, alpha=0.75, capsize=3, width=0.65)
-        tops.append(mean + (0 if np.isnan(sd) else sd))
-    highest = np.nanmax([*tops, 0]) or 1.0
-    for x, test in enumerate(tests):
-        several = f"\n{sum(_above(f['tests'][x]) for f in found)} of {len(runs)} above" if len(runs) > 1 else ""
-        axes.text(x, tops[x] + 0.03 * highest, _in_words(test) + several, ha="center", va="bottom", fontsize=7)
+        bars(axes, np.array([x]), rates[:, [x]], color, "", width=0.65)
+    for x in range(len(found[0]["tests"])):
+        tests = [f["tests"][x] for f in found]
+        text = _in_words(tests[0]) if len(runs) == 1 else f"{sum(map(is_above, tests))} of {len(runs)}\nabove"
+        axes.text(x, tops[x] + 0.03 * highest, text, ha="center", va="bottom", fontsize=7)
     names = ["random" if group["class"] is None else f"class {group['class']}" for group in groups]
-    axes.set_xticks(range(len(groups)), [f"{name}\n({g['n']})" for name, g in zip(names, groups, strict=True)])
-    axes.set(ylabel=f"firing rate ({unit})", ylim=(0, 1.4 * highest), xlabel="neurons specific to (n)")
-    recent = found[0]["recent"]
-    axes.set_title(f"{night}, hidden {layer + 1}: mean, s.d. (seed 0)", fontsize=9)
-    if recent is not None:
-        text = f"task {len(runs[0]['tasks'])} > earlier:\n{_short(recent)}"
+    counts = [_range([f["groups"][x]["n"] for f in found]) for x in range(len(groups))]
+    axes.set_xticks(range(len(groups)), [f"{name}\n({n})" for name, n in zip(names, counts, strict=True)])
+    axes.set(ylabel="firing rate (Hz)", ylim=(0, 1.4 * highest), xlabel="neurons specific to (n)")
+    axes.set_title(f"{night}, hidden {layer + 1}", fontsize=9)
+    if found[0]["recent"] is not None:
+        tests = [f["recent"] for f in found]
+        text = f"task {len(runs[0]['tasks'])} > earlier:\n{_verdict(tests, sum(map(is_above, tests)))}"
         axes.text(0.01, 0.99, text, transform=axes.transAxes, fontsize=6.5, va="top").set_in_layout(False)
-
-
-def draw_undertrained(runs: Runs, evaluated_on: str, folder: Path) -> list[Path]:
-    """Draw what one night adds, against the amount of training and against accuracy before it."""
-    with rc_context(STYLE):
-        figure = Figure((8.6, 3.6), layout="constrained")
-        along, gained = figure.subplots(1, 2)
-        panel_training(along, runs, evaluated_on)
-        panel_gain(gained, runs, evaluated_on)
-        return [save(figure, folder / "undertrained.png")]
-
-
-def panel_training(axes: Axes, runs: Runs, evaluated_on: str) -> None:
-    """Draw accuracy before and after sleep against the number of images trained on, all epochs counted."""
-    points = runs[0]["points"]
-    sizes = sorted({point["images"] for point in points})
-    for size, marker in zip(sizes, "os^Dv<>p" * len(sizes), strict=False):
-        chosen = [index for index, point in enumerate(points) if point["images"] == size]
-        x = [points[index]["epochs"] for index in chosen]
-        for time, (name, color) in TIMES.items():
-            percent = 100 * np.array([[run["points"][index][time] for index in chosen] for run in runs])
-            label = name if len(sizes) == 1 else f"{size} images, {name}"
-            axes.errorbar(
-                x, percent.mean(0), spread_of(percent), color=color, marker=marker, markersize=4, capsize=2, label=label
-            )
-    axes.set(xlabel="epochs of training before sleep", ylabel=f"{evaluated_on} accuracy (%)", ylim=(0, 102))
-    axes.set_title(f"Mean and s.d. ({_seeds(runs)})")
-    axes.legend(fontsize=7)
-
-
-def panel_gain(axes: Axes, runs: Runs, evaluated_on: str) -> None:
-    """Draw what sleep adds against accuracy before sleep, every point of every seed."""
-    points = [point for run in runs for point in run["points"]]
-    before = 100 * np.array([point["before"] for point in points])
-    gain = 100 * np.array([point["after"] for point in points]) - before
-    epochs = np.array([point["epochs"] for point in points])
-    image = axes.scatter(before, gain, c=epochs, cmap="viridis", s=16)
-    axes.figure.colorbar(image, ax=axes, label="epochs of training")
-    axes.axhline(0, color="black", linewidth=0.6)
-    axes.set(xlabel=f"{evaluated_on} accuracy before sleep (%)", ylabel="gain in sleep (points)")
-    axes.set_title(f"One night each: n = {len(points)} ({_seeds(runs)})")
 
 
 def _draw_fields(runs: Runs, folder: Path) -> Path:
@@ -234,11 +212,14 @@ def _largest(values: NDArray[np.float64]) -> float:
 def bars(
     axes: Axes, x: NDArray[np.floating], values: NDArray[np.float64], color: str, label: str, *, width: float
 ) -> None:
-    """Draw means of (seeds, bars) with their s.d., and every seed as a point."""
-    axes.bar(x, _mean(values), yerr=spread_of(values), color=color, alpha=0.6, label=label, capsize=3, width=width)
-    if len(values) > 1:
-        shift = np.linspace(-0.25, 0.25, len(values)) * width
-        axes.plot(x + shift[:, np.newaxis], values, "o", color=color, markersize=2.5, markeredgecolor="white", mew=0.3)
+    """Draw means of (seeds, bars) with their 95 % interval, and every seed as a point."""
+    axes.bar(x, _mean(values), color=color, alpha=0.6, label=label, width=width)
+    half = interval_of(values)
+    if half is not None:
+        axes.errorbar(x, _mean(values), half, fmt="none", ecolor="#222222", elinewidth=1, capsize=3)
+        shift = np.linspace(-0.3, 0.3, len(values)) * width
+        style: dict[str, Any] = {"markersize": 3.2, "markeredgecolor": "white", "mew": 0.4, "zorder": 3}
+        axes.plot(x + shift[:, np.newaxis], values, "o", color=color, **style)
 
 
 def _mean(values: Any) -> Any:
@@ -249,10 +230,12 @@ def _mean(values: Any) -> Any:
     return np.where(n > 0, np.where(known, numbers, 0).sum(0) / np.maximum(n, 1), np.nan)
 
 
-def spread_of(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return the standard deviation over the first axis, or None for a single value."""
-    spread: NDArray[np.float64] | None = values.std(0, ddof=1) if len(values) > 1 else None
-    return spread
+def interval_of(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return half of the 95 % interval of the mean over the first axis, nan left out; None for a single value."""
+    if len(values) < 2:
+        return None
+    means = [of_mean(column) for column in values.reshape(len(values), -1).T]
+    return np.array([(mean.high - mean.low) / 2 for mean in means]).reshape(values.shape[1:])
 
 
 def _measure(layer: dict[str, Any], what: str) -> float:
@@ -281,13 +264,17 @@ def _in_words(test: dict[str, Any] | None) -> str:
     return p if test["statistic"] > 0 else f"{p}\n(below)"
 
 
-def _above(test: dict[str, Any] | None) -> bool:
-    """Whether a test tells, at a level of 0.05, that the first group is above the second."""
-    return test is not None and test["p"] is not None and bool(test["p"] < 0.05 and test["statistic"] > 0)
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
 
 
-def _rate_unit(largest: float) -> tuple[float, str]:
-    return (1000.0, "mHz") if largest < 0.5 else (1.0, "Hz")
+def _significant(test: dict[str, Any] | None) -> bool:
+    return test is not None and test["p"] is not None and bool(test["p"] < 0.05)
+
+
+def _verdict(tests: Sequence[dict[str, Any]], positive: int) -> str:
+    """Return a test's text, or of how many seeds it tells something."""
+    return _short(tests[0]) if len(tests) == 1 else f"p < 0.05 in {positive} of {len(tests)} seeds"
 
 
 def _classes(run: dict[str, Any]) -> list[int]:
@@ -296,3 +283,8 @@ def _classes(run: dict[str, Any]) -> list[int]:
 
 def _seeds(runs: Runs) -> str:
     return "one seed" if len(runs) == 1 else f"{len(runs)} seeds"
+
+
+def means_of(runs: Runs) -> str:
+    """Return over what means are taken, for a title."""
+    return "one seed" if len(runs) == 1 else f"mean of {len(runs)} seeds, 95 % interval"

@@ -64,7 +64,7 @@ def draw_src(runs: Runs, folder: Path) -> list[Path]:
 
         if runs[0]["weights"]:
             last_task = len(runs[0]["tasks"])
-            drawn.append(_draw_weights(runs[0]["weights"], f"T{last_task}", f"S{last_task}", folder))
+            drawn.append(draw_weights(runs[0]["weights"], f"T{last_task}", f"S{last_task}", folder))
         spikes = folder / "spikes.h5"
         if spikes.exists():
             with SpikeReader(spikes) as reader:
@@ -91,34 +91,6 @@ def method_name(method: str) -> str:
     if value:
         name += f" {100 * float(value):g} %" if base == "rehearsal" else f" {value}"
     return name + (" + sleep" if head != method else "")
-
-
-def draw_patches(runs: Runs, stages: Sequence[str], folder: Path) -> list[Path]:
-    """Draw a Patches run: accuracy against overlap (Tadros et al. 2022, Fig. 1B), weights and raster."""
-    drawn = []
-    with rc_context(STYLE):
-        figure = Figure((6, 4), layout="constrained")
-        axes = figure.subplots()
-        for stage, color, line in zip(stages, ("#4477aa", "#ee6677", "#ccbb44"), ("--", "--", "-"), strict=True):
-            percent = 100 * np.array([np.mean(run["task_accuracies"][stage], axis=1) for run in runs])
-            error = percent.std(0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else None
-            axes.errorbar(
-                runs[0]["overlaps"], percent.mean(0), error, color=color, linestyle=line, label=stage, capsize=2
-            )
-        axes.set(xlabel="overlapping pixels", ylabel="accuracy on all four images (%)", ylim=(0, 105))
-        axes.set_title(f"Patches: mean and s.e.m. of {len(runs)} trials")
-        axes.legend(loc="lower left")
-        drawn.append(save(figure, folder / "accuracy.png"))
-        if runs[0]["weights"]:
-            drawn.append(_draw_weights(runs[0]["weights"], stages[1], stages[2], folder))
-        spikes = folder / "spikes.h5"
-        if spikes.exists():
-            with SpikeReader(spikes) as reader:
-                if reader.epochs:
-                    figure = Figure((7.5, 4), layout="constrained")
-                    panels_raster(figure, reader, 0)
-                    drawn.append(save(figure, folder / "raster.png"))
-    return drawn
 
 
 def panel_checkpoints(axes: Axes, runs: Runs, method: str) -> None:
@@ -229,7 +201,7 @@ def panels_raster(figure: Any, reader: SpikeReader, epoch: int, start: int = 0, 
     panels[-1].set_xlabel(f"step ({reader.dt * 1000:g} ms each)")
 
 
-def _draw_weights(weights: dict[str, Any], before: str, after: str, folder: Path) -> Path:
+def draw_weights(weights: dict[str, Any], before: str, after: str, folder: Path) -> Path:
     """Draw each layer's weights before and after sleep."""
     layers = len(weights[before])
     figure = Figure((2.6 * layers + 1, 3), layout="constrained")

@@ -10,33 +10,64 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from neurosleep.figures.analysis import bars, spread_of
-from neurosleep.figures.panels import STYLE, Runs, save
+from neurosleep.figures.analysis import bars, draw_raster, interval_of
+from neurosleep.figures.panels import STYLE, Runs, draw_weights, save
 
+STAGE_LINES: tuple[dict[str, Any], ...] = (
+    {"color": "#4477aa", "linestyle": "--"},
+    {"color": "#ee6677", "linestyle": "--"},
+    {"color": "#ccbb44", "linestyle": "-"},
+)
 GROUP_COLORS = {"unique to task 1": "#228833", "unique to task 2": "#ee7733", "overlapping": "#aa3377"}
 
 
-def draw_weights(runs: Runs, stages: Sequence[str], overlap: int, folder: Path) -> list[Path]:
-    """Draw inputs, weights and similarities of a Patches run (Fig. 1C-D); what an older run lacks is left out."""
-    if not all("inputs" in run and "cosine" in run for run in runs):
-        return []
-    drawn = []
+def draw_patches(runs: Runs, stages: Sequence[str], overlap: int, folder: Path, log: Path | None = None) -> list[Path]:
+    """Draw a Patches run: accuracy against overlap (Fig. 1B), what the weights hold (Fig. 1C-D), and spikes.
+
+    Parameters
+    ----------
+    runs, stages
+        Records of the runs, and when accuracy was measured.
+    overlap
+        That whose weights are shown where one must be chosen.
+    folder, log
+        Where the figures go, and the spikes of a run, or None.
+    """
     with rc_context(STYLE):
+        figure = Figure((6, 4), layout="constrained")
+        panel_accuracy(figure.subplots(), runs, stages)
+        drawn = [save(figure, folder / "accuracy.png")]
+
         figure = Figure((8.6, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         shown = overlap if overlap in runs[0]["overlaps"] else runs[0]["overlaps"][0]
         panel_output_inputs(left, runs, stages, shown)
         panel_margins(right, runs, stages)
         drawn.append(save(figure, folder / "inputs.png"))
-        if runs[0].get("weight_groups"):
+
+        if runs[0]["weights"]:
+            drawn.append(draw_weights(runs[0]["weights"], stages[1], stages[2], folder))
             figure = Figure((7.5, 2.1 * len(stages)), layout="constrained")
             grid = figure.subplots(len(stages), 2, sharex=True, squeeze=False)
             panels_weight_groups(grid, runs[0]["weight_groups"], stages, overlap)
             drawn.append(save(figure, folder / "weight-groups.png"))
+
         figure = Figure((5.4, 3.6), layout="constrained")
         panel_cosine(figure.subplots(), runs)
         drawn.append(save(figure, folder / "cosine.png"))
+        if log is not None:
+            drawn += draw_raster(log, folder, height=4)
     return drawn
+
+
+def panel_accuracy(axes: Axes, runs: Runs, stages: Sequence[str]) -> None:
+    """Draw accuracy on all images after each stage, against overlap (Fig. 1B)."""
+    for stage, look in zip(stages, STAGE_LINES, strict=True):
+        percent = 100 * np.array([np.mean(run["task_accuracies"][stage], axis=1) for run in runs])
+        axes.errorbar(runs[0]["overlaps"], percent.mean(0), interval_of(percent), label=stage, capsize=2, **look)
+    axes.set(xlabel="overlapping pixels", ylabel="accuracy on all four images (%)", ylim=(0, 105))
+    axes.set_title(f"Patches: {_means(runs)}")
+    axes.legend(loc="lower left")
 
 
 def panel_output_inputs(axes: Axes, runs: Runs, stages: Sequence[str], overlap: int) -> None:
@@ -51,7 +82,7 @@ def panel_output_inputs(axes: Axes, runs: Runs, stages: Sequence[str], overlap: 
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_xticks(range(len(stages)), stages)
     axes.set_ylabel("input from image 0 (W x)")
-    axes.set_title(f"Overlap {overlap}: mean, s.d., {_trials(runs)}")
+    axes.set_title(f"Overlap {overlap}: {_means(runs)}")
     axes.margins(y=0.25)
     axes.legend(fontsize=7, loc="upper right")
 
@@ -59,13 +90,13 @@ def panel_output_inputs(axes: Axes, runs: Runs, stages: Sequence[str], overlap: 
 def panel_margins(axes: Axes, runs: Runs, stages: Sequence[str]) -> None:
     """Draw by how much image 0 prefers its own output to those of task 2, against overlap."""
     overlaps = runs[0]["overlaps"]
-    for stage, color, line in zip(stages, ("#4477aa", "#ee6677", "#ccbb44"), ("--", "--", "-"), strict=True):
+    for stage, look in zip(stages, STAGE_LINES, strict=True):
         pairs = np.array([run["inputs"][stage] for run in runs], dtype=np.float64)
         margin = pairs[..., 0] - pairs[..., 1]
-        axes.errorbar(overlaps, margin.mean(0), spread_of(margin), color=color, linestyle=line, capsize=2, label=stage)
+        axes.errorbar(overlaps, margin.mean(0), interval_of(margin), capsize=2, label=stage, **look)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set(xlabel="overlapping pixels", ylabel="input to own output - largest of task 2")
-    axes.set_title(f"Below 0, image 0 is taken for task 2 ({_trials(runs)})", fontsize=9)
+    axes.set_title("Below 0, image 0 is taken for task 2", fontsize=9)
     axes.legend(fontsize=7)
 
 
@@ -95,13 +126,13 @@ def panel_cosine(axes: Axes, runs: Runs) -> None:
     ):
         values = np.array([run["cosine"][name] for run in runs], dtype=np.float64)
         axes.errorbar(
-            runs[0]["overlaps"], values.mean(0), spread_of(values), color=color, linestyle=line, capsize=2, label=name
+            runs[0]["overlaps"], values.mean(0), interval_of(values), color=color, linestyle=line, capsize=2, label=name
         )
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set(xlabel="overlapping pixels", ylabel="cosine with the weights after task 1 alone")
-    axes.set_title(f"Mean and s.d. of {_trials(runs)}")
+    axes.set_title(_means(runs).capitalize())
     axes.legend(fontsize=7)
 
 
-def _trials(runs: Runs) -> str:
-    return "one trial" if len(runs) == 1 else f"{len(runs)} trials"
+def _means(runs: Runs) -> str:
+    return "one trial" if len(runs) == 1 else f"mean of {len(runs)} trials, 95 % interval"

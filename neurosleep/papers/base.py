@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch import nn
 
-from neurosleep.converters.chain import linear_stages
+from neurosleep.analysis.weights import weight_histograms as weight_histograms
 
 Progress = Callable[[float], None]
 
@@ -78,14 +77,3 @@ class Experiment(Protocol):
 def mean_and_sd(values: list[float]) -> tuple[float, float]:
     """Return mean and standard deviation (n - 1; nan for one value)."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-
-
-def weight_histograms(model: nn.Module, bins: int = 100) -> list[dict[str, Any]]:
-    """Return a histogram of each layer's weights as plain numbers: layer, counts (bins), from, to."""
-    histograms = []
-    for stage in linear_stages(model):
-        counts, edges = np.histogram(stage.module.weight.detach().cpu().numpy(), bins=bins)
-        histograms.append(
-            {"layer": stage.name, "counts": counts.tolist(), "from": float(edges[0]), "to": float(edges[-1])}
-        )
-    return histograms

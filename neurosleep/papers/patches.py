@@ -28,8 +28,7 @@ from torch import nn
 from neurosleep.analysis import cosine_similarity, group_weights, histogram, layer_weights, output_inputs, pixel_groups
 from neurosleep.continual.learning import night_seed
 from neurosleep.data import Patches, patches
-from neurosleep.figures import panels as plots
-from neurosleep.figures import patches as plots_patches
+from neurosleep.figures.patches import draw_patches
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
@@ -148,10 +147,8 @@ class PatchesExperiment:
 
     def draw(self, config: Config, runs: list[dict[str, Any]], folder: Path) -> list[Path]:
         """Draw accuracy against overlap, raster and weights, and the weights analysed."""
-        return [
-            *plots.draw_patches(runs, STAGES, folder),
-            *plots_patches.draw_weights(runs, STAGES, config.logged_overlap, folder),
-        ]
+        log = folder / "spikes.h5"
+        return draw_patches(runs, STAGES, config.logged_overlap, folder, log if log.exists() else None)
 
 
 def _trial(config: Config, overlap: int, seed: int, log: SpikeLog | None) -> dict[str, Any]:

@@ -185,7 +185,8 @@ class SrcReplay:
 
     def draw(self, config: Config, runs: list[dict[str, Any]], folder: Path) -> list[Path]:
         """Draw correlations, sparseness, inputs, replay, weight changes and the raster of the noise night."""
-        return plots_analysis.draw_replay(runs, NIGHTS, folder)
+        log = folder / "spikes.h5"
+        return plots_analysis.draw_replay(runs, NIGHTS, folder, log if log.exists() else None)
 
 
 def _look_inside(

@@ -20,7 +20,7 @@ from torch import nn
 
 from neurosleep import data
 from neurosleep.continual.learning import night_seed
-from neurosleep.figures import analysis as plots_analysis
+from neurosleep.figures.undertrained import draw_undertrained
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
@@ -137,7 +137,7 @@ class SrcUndertrained:
 
     def draw(self, config: Config, runs: list[dict[str, Any]], folder: Path) -> list[Path]:
         """Draw accuracy against training, and gain against accuracy before sleep."""
-        return plots_analysis.draw_undertrained(runs, config.evaluate_on, folder)
+        return draw_undertrained(runs, config.evaluate_on, folder)
 
 
 _Data = tuple[torch.Tensor, torch.Tensor]
