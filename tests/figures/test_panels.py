@@ -59,23 +59,6 @@ def test_src_figures(tmp_path: Path, methods: tuple[str, ...], seeds: int, logge
     assert all(is_picture(path) for path in drawn)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_patches_figures(tmp_path: Path, seeds: int) -> None:
-    stages = ("after task 1", "after task 2", "after sleep")
-    run = {
-        "overlaps": [1, 2],
-        "task_accuracies": {stage: [[1.0, 0.0], [0.5, 0.5]] for stage in stages},
-        "weights": {key: [{"layer": "1", "counts": [3, 1], "from": -1.0, "to": 1.0}] for key in stages},
-    }
-    assert [path.name for path in plots.draw_patches([run] * seeds, stages, tmp_path)] == [
-        "accuracy.png",
-        "weights.png",
-    ]
-    spike_log(tmp_path)
-    drawn = plots.draw_patches([{**run, "weights": {}}] * seeds, stages, tmp_path)
-    assert [path.name for path in drawn] == ["accuracy.png", "raster.png"]
-
-
 def test_stacked_heights_are_the_overall_accuracy() -> None:
     """Each task's share of a column is its accuracy divided by the number of tasks."""
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from neurosleep.experiments.page.section import Section
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.figures.tripartite import draw_all
-from neurosleep.figures.tripartite_panels import Traces, condition_of
+from neurosleep.figures.tripartite_panels import condition_of
 from neurosleep.sims.errors import InputError
 from neurosleep.tripartite.rows import RunTrace
 
@@ -22,7 +22,7 @@ def additions(results: "Results") -> Sequence[Section]:
     folder.mkdir(exist_ok=True)
     if isinstance(results.experiment, StudyExperiment):
         return _studied(results, results.experiment)
-    traces: Traces = {}
+    traces: dict[tuple[float, bool], list[RunTrace]] = {}
     for run, record in results.records.items():
         found = condition_of(results.experiment.conditions[run.condition].night)
         if found is not None and record.get("looks"):

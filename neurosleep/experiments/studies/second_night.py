@@ -17,14 +17,13 @@ from neurosleep.analysis import class_responses, random_neurons, specific_neuron
 from neurosleep.analysis.summaries import input_changes, replay, representation, weight_blocks
 from neurosleep.continual import Nights, Stream, learn
 from neurosleep.continual.learning import night_seed
-from neurosleep.converters import to_spiking
 from neurosleep.experiments.conditions import Backend
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.networks import ReluNetwork
 from neurosleep.experiments.studies.base import OnProgress, Study, check_night
 from neurosleep.experiments.studies.second_night_rows import second_night_rows
 from neurosleep.memory import Memory
-from neurosleep.night import SpontaneousReplay
+from neurosleep.night import SpontaneousReplay, fall_asleep
 from neurosleep.sims.drive import MaskedMeanRate, UniformNoise
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
@@ -201,7 +200,7 @@ class SecondNight(Study):
         inputs = torch.cat([task.test_inputs for task in stream.tasks])
         labels = torch.cat([task.test_labels for task in stream.tasks])
         y = labels.cpu().numpy()
-        network = self._spiking(before, memory)
+        network = fall_asleep(before, memory, self.night).network
         own, *seeds = (night_seed(seed, TASKS, stage) for stage in range(4))  # 0 is the second night's
 
         shown = np.concatenate([np.flatnonzero(y == c)[: self.shown] for c in classes])
@@ -243,24 +242,6 @@ class SecondNight(Study):
         """Return the night after a task, 1 for the first."""
         steps = self.night.steps + (number - 1) * self.steps_more
         return replace(self.night, steps=steps, name=f"{self.night.name} {number}")
-
-    def _spiking(self, model: nn.Module, memory: Memory) -> SpikingNetwork:
-        """Return the network that a model becomes when it falls asleep."""
-        if memory.calibration is None:
-            raise InputError("the memory has seen nothing")
-        night = self.night
-        return to_spiking(
-            model,
-            memory.calibration,
-            normalization=night.normalization,
-            thresholds=night.thresholds,
-            gain_scale=night.gain_scale,
-            decay=night.decay,
-            inhibition=night.inhibition,
-            dt=night.dt,
-            plastic=night.plastic,
-            sharing=night.sharing,
-        )
 
     def _rates(
         self,
