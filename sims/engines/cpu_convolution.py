@@ -31,11 +31,10 @@ class ConvolutionEngine(CompiledEngine):
         widest, silent_input = max(sizes), np.zeros(sizes[0])
         biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
         self._layers = self._layers._replace(bias=np.concatenate([silent_input, *biases]).astype(real))
-        self._shapes = _shapes(network)
+        self._shapes = shapes = _shapes(network)
         weights = joined([pre_major(layer, layer.weights) for layer in network.layers], real)
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
         self._night = self._begin(state, weights, joined([silent_input, *membranes], real))
-        shapes = self._shapes
         taps = int((shapes.taps * shapes.channels).max())
         most_seen = max(widest, int((shapes.below * shapes.seen).max()))  # overlapping windows are more than neurons
         self._scratch = convolution.Scratch(

@@ -1,4 +1,4 @@
-"""A spiking convolutional layer: neurons that share their weights, and how shared weights learn.
+"""Neurons that share their weights: which of them meets which weight, and how shared weights learn.
 
 Sleep Replay Consolidation was published for dense layers; Tadros et al. 2022 (Nature Communications 13:7742) put
 frozen convolutions in front of them and leave open how convolutions could sleep. What is here is therefore **our own
