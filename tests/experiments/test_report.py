@@ -287,11 +287,11 @@ def test_of_many_conditions_the_answer_names_those_that_differ(results):
 def test_what_an_experiment_adds_is_on_the_page(results, tmp_path):
     png = tmp_path / "drawn.png"
     png.write_bytes(b"\x89PNG made up")
-    rows = [{"layer": "hidden <1>", "spikes": 1_000, "s.d.": 0.25}, {"layer": "output", "spikes": 2, "s.d.": None}]
+    rows = [{"layer": "hidden <1>", "spikes": 1_000, "s.d.": 0.01234}, {"layer": "output", "spikes": 2, "s.d.": None}]
     extras = [Section("Replay & more", "Means of 4 seeds.", rows, [png]), Section("", "Drawn once more.", (), [png])]
     page = report.write_report(results, extras).read_text(encoding="utf-8")
     assert page.index("<h2>Nights</h2>") < page.index("<h2>Replay &amp; more</h2>") < page.index("To do it again</h2>")
-    assert "hidden &lt;1&gt;</th><td>1000</td><td>0.2</td>" in page
+    assert "hidden &lt;1&gt;</th><td>1000</td><td>0.0123</td>" in page
     assert "output</th><td>2</td><td>\N{EN DASH}</td>" in page
     assert page.count(f'src="data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"') == 2
     assert "<figcaption>Drawn once more.</figcaption>" in page

@@ -141,8 +141,11 @@ def _breaking(name: str) -> Markup:
 
 
 def _cell(value: Any) -> str:
-    """Write a value of a table."""
-    return number(value) if value is None or isinstance(value, float) else str(value)
+    """Write a value of a table: numbers below 1 with three digits, those above with one decimal."""
+    if not isinstance(value, float | None):
+        return str(value)
+    small = value is not None and 0 < abs(value) < 1
+    return f"{value:.3g}".replace("-", "\N{MINUS SIGN}") if small else number(value)
 
 
 def _json(value: Any) -> Markup:

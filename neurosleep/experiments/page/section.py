@@ -21,8 +21,8 @@ class Section:
         What is shown, in words: what error bars mean (the 95 % interval of the mean, unless it says otherwise), units,
         and how many seeds.
     rows
-        Of a table, all with the same keys, which head its columns; the first names the row. Floats are written with one
-        decimal, None and nan as a dash.
+        Of a table, all with the same keys, which head its columns; the first names the row. Numbers with a fraction are
+        written with one decimal, below 1 with three digits; None and nan as a dash.
     figures
         PNG files, which become part of the page.
     """
