@@ -95,6 +95,7 @@ def _compare(case: Case, base: Path, kept: Path, scratch: Path) -> str:
     if quiet:
         return f"QUIET    a night without effect at {quiet[0]} {took}"
     alone: list[str] = []
+    old, new = _unnumbered(old), _unnumbered(new)
     difference = first_difference(old, new, {**ONE_SIDED, **case.one_sided}, alone)
     if difference:
         return f"DIFFERS  {difference} {took}"
@@ -187,6 +188,15 @@ def first_difference(old: Any, new: Any, one_sided: dict[str, str], alone: list[
         return None if len(old) == len(new) else f"{place} has {len(old)} items before, {len(new)} now"
     a, b = json.dumps(old), json.dumps(new)  # every bit of a number, and its type
     return None if a == b else f"{place}: {a[:200]} before, {b[:200]} now"
+
+
+def _unnumbered(value: Any) -> Any:
+    """Return records whose nights are called as their stage: the number of the task was once part of the name."""
+    if isinstance(value, dict):
+        return {
+            key: re.sub(r" [0-9]+$", "", item) if key == "stage" else _unnumbered(item) for key, item in value.items()
+        }
+    return [_unnumbered(item) for item in value] if isinstance(value, list) else value
 
 
 def quiet_nights(value: Any, place: str = "") -> Iterator[str]:
