@@ -189,7 +189,7 @@ def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | 
         return error
     seconds = found.pop("seconds")["sleep"]
     kind = type(experiment.study).__name__
-    return _framed(run, begin, log is not None and log.exists(), {"study": kind, "stages": [], **found}, seconds)
+    return _framed(run, begin, log is not None and log.exists(), {"study": kind, **found}, seconds)
 
 
 def _framed(run: RunId, begin: float, logged: bool, found: dict[str, Any], asleep: float | None = None) -> Record:

@@ -3,9 +3,7 @@
 Error bars and bands are 95 % intervals of the mean over seeds. Records are given by condition and seed.
 """
 
-import os
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,11 @@ from matplotlib.lines import Line2D
 
 from neurosleep.figures import conditions as shown
 from neurosleep.figures.conditions import Records
-from neurosleep.figures.panels import STYLE, panels_raster
+from neurosleep.figures.panels import STYLE, panels_raster, save
 from neurosleep.sims.spikes.reader import SpikeReader
 
 _STYLE: Any = {**STYLE, "text.parse_math": False, "svg.hashsalt": "neurosleep"}
 _MARKERS = dict(zip(shown.SYMBOLS, "osD^P", strict=True))
-_DATES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 _ROW = 0.36  # inches
 
 
@@ -192,16 +189,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG, each whole or not at all."""
-    written = []
-    for kind, metadata in _DATES.items():
-        made, path = BytesIO(), folder / f"{name}.{kind}"
-        figure.savefig(made, format=kind, metadata=metadata)
-        half = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            half.write_bytes(made.getvalue())
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
-        written.append(path)
-    return written
+    """Write a figure as PNG and SVG."""
+    path = save(figure, folder / f"{name}.png")
+    return [path, path.with_suffix(".svg")]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole import whole
 
 TASK_COLORS = ("#332288", "#117733", "#44aa99", "#ddcc77", "#cc6677", "#aa4499", "#88ccee", "#999933")
 METHOD_NAMES = {
@@ -26,6 +27,7 @@ METHOD_NAMES = {
     "icarl": "iCaRL",
 }
 AWAKE, ASLEEP = "#999999", "#4477aa"
+_WITHOUT_DATES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -221,6 +223,8 @@ def draw_weights(weights: dict[str, Any], before: str, after: str, folder: Path)
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure, and return where it is."""
-    figure.savefig(path)
-    return path
+    """Write a figure as PNG and, beside it, as SVG, each whole or not at all; return where the PNG is."""
+    for kind, metadata in _WITHOUT_DATES.items():
+        with whole(path.with_suffix(f".{kind}")) as half, rc_context({"svg.hashsalt": "neurosleep"}):
+            figure.savefig(half, format=kind, metadata=metadata)
+    return path.with_suffix(".png")

@@ -25,7 +25,7 @@ _Series = dict[str, dict[float, list[float]]]
 
 def replays(record: Record) -> list[dict[str, Any]]:
     """Return the stages of spontaneous replay of a run."""
-    return [stage for stage in record["stages"] if stage["kind"] == "SpontaneousReplay"]
+    return [stage for stage in record.get("stages", ()) if stage["kind"] == "SpontaneousReplay"]
 
 
 def hypnogram(records: Records, conditions: Sequence[str]) -> Figure | None:
@@ -58,7 +58,7 @@ def hypnogram(records: Records, conditions: Sequence[str]) -> Figure | None:
         path["x"].append(None)
         path["y"].append(None)
     names = list(found.lengths)
-    left = {"ticktext": [f"{plain(name, 18)}<br><i>{length}</i>" for name, length in found.lengths.items()]}
+    left = {"ticktext": [f"{plain(name, 18)}<br><i>{plain(length, 18)}</i>" for name, length in found.lengths.items()]}
     return Figure(
         "hypnogram",
         "Stages of every night of each condition: " + "; ".join(map(": ".join, found.lengths.items())),
