@@ -116,13 +116,10 @@ def pages(tmp_path_factory) -> dict[str, Path]:
             base / "nasty", tiny(three, 3, question=f"Is {NASTY} safe?"),
             failing=(RunId("asleep", 1),), missing=(RunId(NASTY, 2),),
         ),
-        fill(base / "no-logs", tiny(two, 2, "none")),
-        fill(base / "many", tiny(many, 2)),
+        fill(base / "many", tiny(many, 2, "none")),
         fill(base / "one", tiny({"asleep": Condition([NIGHT])}, 1)),
         fill(base / "empty", tiny(two, 1), missing=tuple(tiny(two, 1).runs)),
     ]  # fmt: skip
-    folders.append(fill(base / "damaged", tiny(two, 2)))
-    ExperimentFolder(folders[-1]).run_file(RunId("awake", 1)).write_text("{", encoding="utf-8")
     return {folder.name: write_report(Results.open(folder)) for folder in folders}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neurosleep.experiments.conditions import Condition, SilencedNeurons
+from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.page import answer, differences, figures, figures_night, raster_view, report
 from neurosleep.experiments.page.raster_view import _shares, raster_views
 from neurosleep.experiments.page.section import Section
@@ -155,6 +156,13 @@ def test_a_damaged_log_is_told_and_the_page_is_written(results):
     assert (rasters.views, len(rasters.unread)) == ([], 1)
     assert str(path) in rasters.unread[0]
     assert "seed-0.h5" in report.write_report(results).read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_be_read_is_told_of_at_the_top(results):
+    ExperimentFolder(results.folder).run_file(RunId("awake", 1)).write_text("{", encoding="utf-8")
+    page = report.write_report(Results.open(results.folder)).read_text(encoding="utf-8")
+    assert page.index("1 run cannot be read") < page.index("Conditions</h2>")
+    assert "7 of 8 runs finished" in page
 
 
 def _with_stages(results, *stages):
