@@ -13,6 +13,7 @@ from .networks import GenerativeNetwork as GenerativeNetwork
 from .networks import ReluNetwork as ReluNetwork
 from .networks import SnnNetwork as SnnNetwork
 from .page.report import write_report as write_report
+from .page.section import Section as Section
 from .results import Results as Results
 from .running import run as run
 from .study import StudyExperiment as StudyExperiment
