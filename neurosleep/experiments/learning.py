@@ -119,7 +119,7 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
     def stages(task: int) -> list[Any]:
         tonight = condition.stages(task, given.populations, seed)
         slept.extend((task, index) for index in range(len(tonight)))
-        if given.log is not None and tonight:
+        if given.log is not None and tonight and not isinstance(model, ReplayNetwork):  # whose features may be negative
             specific.append(_specific(network, memory, stream, task, tonight, seed))
         return tonight
 
