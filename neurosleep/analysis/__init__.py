@@ -4,7 +4,8 @@ Everything works on a model that converts (of any depth), on data of any kind, a
 measures are those of Tadros et al. 2022, Nature Communications 13:7742, Figs 1, 4, 5 and 6.
 
 Questions about one night of a spike log (`replay_above_chance` to `synaptic_operations`) read it in slices, and answer
-with an effect and its 95 % interval: ``print`` it for one line, ``table()`` for rows.
+with an effect and its 95 % interval: ``print`` it for one line, ``table()`` for rows. Which log, night and populations
+they take is told by `neurosleep.interchange.open_spikes`, which opens a file once for several questions.
 """
 
 from neurosleep.analysis.activations import layer_activations, layer_inputs

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.analysis.one_night import Bins, OneNight, one_night
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Log, Spikes, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.statistics import Effect, of_jackknife
 
@@ -111,8 +110,8 @@ def pairwise_correlation(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, night
+        As of `open_spikes`.
     population
         Whose neurons.
     neurons
@@ -120,20 +119,18 @@ def pairwise_correlation(
     bin_steps
         Steps in which spikes are counted together. What is left of the night, or of a window of it that was logged,
         after the last whole bin is left out.
-    night
-        Index of the epoch, from the end if negative.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night, population or neurons, or fewer than two bins were logged.
+        As `open_spikes`, and if there are no such neurons, or fewer than two bins were logged.
 
     References
     ----------
     Fisher 1921, Metron 1:3, for z. Arvesen 1969, Annals of Mathematical Statistics 40:2076, for the interval.
     """
-    with one_night(log, night, [population]) as asleep:
-        return _correlated(asleep, neurons, asleep.whole_bins(_checked_steps(bin_steps)), bin_steps)
+    with open_spikes(log, [population], night=night) as asleep:
+        return _correlated(asleep, neurons, bin_steps)
 
 
 def correlation_change(
@@ -168,27 +165,25 @@ def correlation_change(
     else:
         if not 0 < share <= 0.5:
             raise InputError(f"share must be above 0 and at most 0.5, got {share}")
-        with one_night(log, nights, [population]) as asleep:
-            stage = asleep.stage
-            steps = int(share * (stage.stop - stage.start))
-            spans = (stage.start, stage.start + steps), (stage.stop - steps, stage.stop)
-            first, last = (
-                _correlated(asleep, neurons, asleep.whole_bins(_checked_steps(bin_steps), cut), bin_steps)
-                for cut in ([(max(a, start), min(b, stop)) for a, b in stage.logged] for start, stop in spans)
-            )
+        with open_spikes(log, [population], night=nights) as asleep:
+            steps = int(share * (asleep.stop - asleep.start))
+            first = _correlated(asleep.within(asleep.start, asleep.start + steps), neurons, bin_steps)
+            last = _correlated(asleep.within(asleep.stop - steps, asleep.stop), neurons, bin_steps)
     difference = _fisher(last.matrix) - _fisher(first.matrix)
     known = ~np.isnan(difference)
     pairs = (int(known.sum()) - int(np.trace(known))) // 2
     return CorrelationChange(first, last, pairs, _over_pairs(difference))
 
 
-def _correlated(asleep: OneNight, neurons: ArrayLike | None, bins: Bins, bin_steps: int) -> PairwiseCorrelation:
-    (population,) = asleep.populations
+def _correlated(asleep: Spikes, neurons: ArrayLike | None, bin_steps: int) -> PairwiseCorrelation:
+    if bin_steps < 1:
+        raise InputError(f"bin_steps must be at least 1, got {bin_steps}")
+    (population,), bins = asleep.populations, asleep.whole_bins(bin_steps)
     chosen = _checked_neurons(neurons, asleep.size(population), population)
     if len(bins) < 2:
         raise InputError(
             f"correlations need at least two bins of {bin_steps} logged steps, got {len(bins)} of "
-            f"{asleep.part.reader.path}; make bin_steps smaller"
+            f"{asleep.reader.path}; make bin_steps smaller"
         )
     matrix = _pearson((counts[:, chosen] for counts in asleep.binned(population, bins)), len(chosen))
     mean = _over_pairs(_fisher(matrix))
@@ -232,12 +227,6 @@ def _over_pairs(z: Floats) -> Effect:
     left = n_pairs - pairs
     without = np.divide(total - sums, left, out=np.full(len(left), np.nan), where=left > 0)
     return of_jackknife(float(total / n_pairs), without)
-
-
-def _checked_steps(bin_steps: int) -> int:
-    if bin_steps < 1:
-        raise InputError(f"bin_steps must be at least 1, got {bin_steps}")
-    return bin_steps
 
 
 def _checked_neurons(neurons: ArrayLike | None, size: int, population: str) -> NDArray[np.int64]:

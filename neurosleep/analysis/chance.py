@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.analysis.one_night import one_night
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_difference, p_text
 
@@ -116,13 +115,11 @@ def replay_above_chance(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, night
+        As of `open_spikes`.
     specific
         For each population, for each class, indices of the specific neurons: as `specific_neurons` finds them, or an
         entry of ``record["specific"]`` has them under "neurons".
-    night
-        Index of the epoch, from the end if negative.
     draws
         At least 1.
     seed
@@ -133,7 +130,7 @@ def replay_above_chance(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night or population, or an index is not in its layer.
+        As `open_spikes`, and if an index is not in its layer.
 
     References
     ----------
@@ -145,9 +142,9 @@ def replay_above_chance(
     if not specific:
         raise InputError("specific must name a population with its classes, got none")
     groups = []
-    with one_night(log, night, list(specific)) as asleep:
+    with open_spikes(log, list(specific), night=night) as asleep:
         for layer, population in enumerate(asleep.populations):
-            counts, seconds = asleep.counts(population), asleep.steps * asleep.dt
+            counts, seconds = asleep.counts(population), asleep.seconds
             for number, (group, indices) in enumerate(specific[population].items()):
                 chosen = _checked(indices, len(counts), f"{population}, class {group}")
                 rng = np.random.default_rng([seed, layer, number])

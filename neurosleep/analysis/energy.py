@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.one_night import one_night
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sleep_record import fan_out as of_layer
@@ -122,14 +121,12 @@ def synaptic_operations(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, night
+        As of `open_spikes`.
     network
         What slept. None, or the neurons of each population by name, for a chain of dense layers: then a neuron
         reaches all neurons of the next population. Needed for convolutions, where a neuron reaches those whose kernels
         it lies under.
-    night
-        Index of the epoch, from the end if negative.
     bins
         Equal parts of the night, over which the interval is made; at least 1.
     joules_per_operation
@@ -138,8 +135,7 @@ def synaptic_operations(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night, misses spikes of a population below another one, or is of
-        another network.
+        As `open_spikes`, and if the log misses spikes of a population below another one, or is of another network.
 
     References
     ----------
@@ -148,14 +144,14 @@ def synaptic_operations(
     if joules_per_operation is not None and not 0 < joules_per_operation < math.inf:
         raise InputError(f"joules_per_operation must be a positive number, got {joules_per_operation!r}")
     joules = math.nan if joules_per_operation is None else float(joules_per_operation)
-    with one_night(log, night) as asleep:
-        reader = asleep.part.reader
+    with open_spikes(log, night=night) as asleep:
+        reader = asleep.reader
         known = reader.populations if network is None else network
         named = known.populations if isinstance(known, SpikingNetwork) else dict(known)
         if named != dict(reader.populations):
             raise InputError(f"{reader.path} is of populations {dict(reader.populations)}, but the network has {named}")
         reaches = fan_out(known)
-        if missing := [name for name in reaches if name not in reader.layers]:
+        if missing := [name for name in reaches if name not in asleep.populations]:
             raise InputError(f"{reader.path} has no spikes of {', '.join(missing)}; log all layers but the last")
         parts = asleep.equal_bins(bins)
         seconds = asleep.logged_seconds(parts)
@@ -178,7 +174,7 @@ def synaptic_operations(
                 )
             )
             total += by_bin
-        return SynapticOperations(tuple(layers), asleep.steps * asleep.dt, _a_second(total, seconds), joules)
+        return SynapticOperations(tuple(layers), asleep.seconds, _a_second(total, seconds), joules)
 
 
 def fan_out(network: SpikingNetwork | Mapping[str, int]) -> dict[str, NDArray[np.int64]]:

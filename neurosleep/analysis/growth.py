@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.one_night import one_night
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.sleep_record import SleepRecord, weight_change
 from neurosleep.statistics import Effect, of_mean
@@ -142,24 +141,22 @@ def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    night
-        Index of the epoch, from the end if negative.
+    log, night
+        As of `open_spikes`.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night, or fewer than two snapshots of it.
+        As `open_spikes`, and if the log has fewer than two snapshots of the night.
     """
     rows, net = [], []
-    with one_night(log, night) as asleep:
-        reader = asleep.part.reader
+    with open_spikes(log, night=night) as asleep:
+        reader, (stage,) = asleep.reader, asleep.stages
         if not reader.weights_every:
             raise InputError(f"{reader.path} has no snapshots of weights; write it with SpikeLog(weights_every=...)")
         few = f"night {night} of {reader.path} has fewer than two snapshots"
         for layer in reader.content.weight_shapes():
-            snapshots = reader.weights(layer, epoch=night)
+            snapshots = reader.weights(layer, asleep.start, asleep.stop + 1, epoch=stage.number)
             begin = next(snapshots, None)
             if begin is None:
                 raise InputError(f"{few} of {layer}; make weights_every smaller")
@@ -169,9 +166,9 @@ def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
                 rows.append(
                     Growth(
                         task=0,
-                        stage=asleep.stage.name,
+                        stage=stage.name,
                         layer=layer,
-                        until=(step - asleep.stage.start) * asleep.dt,
+                        until=(step - asleep.start) * asleep.dt,
                         potentiated=change.potentiated / change.size,
                         depressed=change.depressed / change.size,
                         mean_change=change.mean_after - change.mean_before,
@@ -180,7 +177,7 @@ def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
                 )
             if last is None:
                 raise InputError(f"{few} of {layer}; make weights_every smaller")
-            net.append(_over_neurons(asleep.stage.name, layer, last.astype(np.float64) - first))
+            net.append(_over_neurons(stage.name, layer, last.astype(np.float64) - first))
     return WeightGrowth(tuple(rows), tuple(net), "neurons")
 
 

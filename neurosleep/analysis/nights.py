@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.one_night import OneNight, one_night
 from neurosleep.analysis.sparseness import sparseness
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Bins, Log, Spikes, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.statistics import Effect, of_difference
 
@@ -101,24 +100,20 @@ def rate_over_night(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    night
-        Index of the epoch, from the end if negative.
+    log, night, populations
+        As of `open_spikes`.
     bins
         Parts of the night, equal but for one step; a bin that was logged in part counts with the time that was.
-    populations
-        None for all that were logged.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night or populations, or fewer steps than bins.
+        As `open_spikes`, and if there are fewer steps than bins.
     """
-    with one_night(log, night, populations) as asleep:
+    with open_spikes(log, populations, night=night) as asleep:
         parts = asleep.equal_bins(bins)
         rates = {name: _rates(asleep, name, parts).mean(1) for name in asleep.populations}
-        return RateOverNight(_edges(asleep, bins), rates, {name: _change(x) for name, x in rates.items()})
+        return RateOverNight(_edges(asleep, parts), rates, {name: _change(x) for name, x in rates.items()})
 
 
 def sparseness_over_night(
@@ -138,7 +133,7 @@ def sparseness_over_night(
     Sparseness as in `neurosleep.analysis.sparseness`: Treves & Rolls 1991, Network 2:371; Vinje & Gallant 2000,
     Science 287:1273; Willmore & Tolhurst 2001, Network 12:255.
     """
-    with one_night(log, night, populations) as asleep:
+    with open_spikes(log, populations, night=night) as asleep:
         parts = asleep.equal_bins(bins)
         active, over_neurons, lifetime = dict[str, Floats](), dict[str, Floats](), dict[str, Floats]()
         for name in asleep.populations:
@@ -148,7 +143,7 @@ def sparseness_over_night(
             known = ~np.isnan(rates).any(1)
             if known.sum() < 2 or asleep.size(name) < 2:
                 raise InputError(
-                    f"sparseness needs two neurons and two logged bins, but {name} of {asleep.part.reader.path} has "
+                    f"sparseness needs two neurons and two logged bins, but {name} of {asleep.reader.path} has "
                     f"{asleep.size(name)} and {known.sum()}"
                 )
             measured = sparseness(rates[known])
@@ -156,10 +151,10 @@ def sparseness_over_night(
             active[name][known], over_neurons[name][known] = measured.active, measured.population
             lifetime[name] = measured.lifetime
         changes = {name: _change(values) for name, values in over_neurons.items()}
-        return SparsenessOverNight(_edges(asleep, bins), active, over_neurons, lifetime, changes)
+        return SparsenessOverNight(_edges(asleep, parts), active, over_neurons, lifetime, changes)
 
 
-def _rates(asleep: OneNight, population: str, parts: NDArray[np.int64]) -> Floats:
+def _rates(asleep: Spikes, population: str, parts: Bins) -> Floats:
     """Return rates in Hz, (bins, size), nan where nothing was logged."""
     seconds = asleep.logged_seconds(parts)[:, np.newaxis]
     counts = np.concatenate(list(asleep.binned(population, parts)))
@@ -172,8 +167,8 @@ def _change(values: Floats) -> Effect:
     return of_difference(values[len(values) - half :], values[:half])
 
 
-def _edges(asleep: OneNight, bins: int) -> Floats:
-    edges: Floats = np.append(asleep.equal_bins(bins)[:, 0], asleep.stage.stop) - np.float64(asleep.stage.start)
+def _edges(asleep: Spikes, parts: Bins) -> Floats:
+    edges: Floats = np.append(parts[:, 0], asleep.stop) - np.float64(asleep.start)
     return edges * asleep.dt
 
 

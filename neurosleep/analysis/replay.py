@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.spikes.reader import SpikeReader
 
 Kind = Literal["welch", "student"]
 Alternative = Literal["two-sided", "greater", "less"]
@@ -163,18 +163,10 @@ def random_neurons(size: int, n: int, *, exclude: Iterable[ArrayLike] = (), seed
     return np.sort(np.random.default_rng(seed).choice(others, n, replace=False)).astype(np.int64)
 
 
-def night_rates(reader: SpikeReader, epoch: int = -1) -> dict[str, NDArray[np.float64]]:
-    """Return each neuron's mean rate in Hz over one night of a spike log, for every population that was logged.
-
-    Raises
-    ------
-    InputError
-        If the log has no such epoch, or it has no logged step.
-    """
-    if not -len(reader.epochs) <= epoch < len(reader.epochs):
-        raise InputError(f"{reader.path} has {len(reader.epochs)} epochs, so there is no epoch {epoch}")
-    night = reader.epochs[epoch]
-    return {name: reader.rates(name, night.start, night.stop) for name in reader.layers}
+def night_rates(log: Log, night: int = -1) -> dict[str, NDArray[np.float64]]:
+    """Return each neuron's mean rate in Hz over one night, for every population; parameters are of `open_spikes`."""
+    with open_spikes(log, night=night) as asleep:
+        return {name: asleep.counts(name) / asleep.seconds for name in asleep.populations}
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.analysis.one_night import one_night
-from neurosleep.interchange.source import Log
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_jackknife, p_text
 
@@ -130,10 +129,8 @@ def activation_sequence(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    night
-        Index of the epoch, from the end if negative.
+    log, night
+        As of `open_spikes`.
     max_lag
         Largest lag in steps, at least 1; the night needs 20 times its ``2 * max_lag + 1`` lags.
     populations
@@ -144,7 +141,7 @@ def activation_sequence(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night or populations, or the night is too short.
+        As `open_spikes`, and if the night is too short.
 
     References
     ----------
@@ -153,16 +150,16 @@ def activation_sequence(
     """
     if max_lag < 1:
         raise InputError(f"max_lag must be at least 1 step, got {max_lag}")
-    with one_night(log, night, populations) as asleep:
+    with open_spikes(log, populations, night=night) as asleep:
         if len(asleep.populations) < 2:
             raise InputError(f"a sequence needs two populations, got {', '.join(asleep.populations)}")
         if asleep.steps < (needed := RANGES * (2 * max_lag + 1)):
             raise InputError(
                 f"max_lag {max_lag} needs {needed} logged steps, {RANGES} times its {2 * max_lag + 1} lags, but "
-                f"{asleep.part.reader.path} has {asleep.steps}; take a smaller one"
+                f"{asleep.reader.path} has {asleep.steps}; take a smaller one"
             )
-        stage, dt = asleep.stage, asleep.dt
-        spans = [(start - stage.start, stop - stage.start) for start, stop in stage.logged]
+        dt = asleep.dt
+        spans = [(start - asleep.start, stop - asleep.start) for start, stop in asleep.logged]
         traces = {name: asleep.trace(name) for name in asleep.populations}
     onset = {name: float(x.argmax()) * dt if x.any() else math.nan for name, x in traces.items()}
     lags = [_lag(below, above, traces[below], traces[above], spans, max_lag, dt) for below, above in pairwise(traces)]

@@ -9,7 +9,7 @@ import click
 from neurosleep.sims.errors import InputError
 
 if TYPE_CHECKING:
-    from neurosleep.interchange.source import Selection, Stage
+    from neurosleep.interchange.source import Spikes
     from neurosleep.sims.spikes.reader import SpikeReader
 
 FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "csv": "to_csv"}
@@ -40,14 +40,14 @@ def spikes(
     force: bool,
 ) -> None:
     """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
-    from neurosleep.interchange.source import selected
+    from neurosleep.interchange.source import open_spikes
     from neurosleep.tables import table
 
     if (format_name is None) != (out is None):
         raise click.UsageError("--to and --out belong together.")
-    with selected(file) as log:
+    with open_spikes(file) as log:
         reader = log.reader
-        rows = [_stage_row(log, stage) for stage in log.stages]
+        rows = [_stage_row(log.during(stage)) for stage in log.stages]
         if raster is not None:
             _draw_raster(reader, raster, epoch, start, steps)
         if format_name is not None and out is not None:
@@ -63,14 +63,13 @@ def spikes(
         click.echo(f"\nwritten into {out}")
 
 
-def _stage_row(log: "Selection", stage: "Stage") -> dict[str, Any]:
+def _stage_row(night: "Spikes") -> dict[str, Any]:
+    (stage,) = night.stages
     row: dict[str, Any] = {"epoch": stage.name, "steps": f"{stage.stop - stage.start:,}"}
-    seconds = sum(stop - start for start, stop in stage.logged) * log.reader.dt
-    for population in log.populations:
-        size = log.reader.populations[population]
-        count = sum(len(step) for step, _ in log.blocks(population, stage))
-        row[population] = f"{count:,}"
-        row[f"{population} Hz"] = f"{count / size / seconds if seconds else 0:.2f}"
+    for population in night.populations:
+        counts = night.counts(population)
+        row[population] = f"{counts.sum():,}"
+        row[f"{population} Hz"] = f"{counts.mean() / night.seconds if night.steps else 0:.2f}"
     return row
 
 

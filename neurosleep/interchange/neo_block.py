@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from neurosleep.files import need
-from neurosleep.interchange.source import Log, Selection, Stage, selected
+from neurosleep.interchange.source import Log, Spikes, open_spikes
 
 
 def to_neo(
@@ -21,28 +21,25 @@ def to_neo(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to give, `stop` not included; None for all.
+    log, populations, start, stop
+        As of `open_spikes`.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, or Neo is not installed.
+        As `open_spikes`, and if Neo is not installed.
     """
     neo = need("neo", "neo")
-    with selected(log, populations, start, stop) as part:
-        block = neo.Block(name=str(part.reader.path), seed=part.reader.seed, dt=part.reader.dt)
-        for number, stage in enumerate(part.stages):
-            block.segments.append(_segment(neo, part, number, stage))
+    with open_spikes(log, populations, start=start, stop=stop) as spikes:
+        block = neo.Block(name=str(spikes.reader.path), seed=spikes.reader.seed, dt=spikes.dt)
+        for number, stage in enumerate(spikes.stages):
+            block.segments.append(_segment(neo, spikes.during(stage), number))
         return block
 
 
-def _segment(neo: Any, part: Selection, number: int, stage: Stage) -> Any:
-    dt, seconds = part.reader.dt, need("quantities", "neo").s
+def _segment(neo: Any, night: Spikes, number: int) -> Any:
+    (stage,) = night.stages
+    dt, seconds = night.dt, need("quantities", "neo").s
 
     def epoch(name: str, spans: Sequence[tuple[int, int]]) -> Any:
         starts, stops = np.array(spans, dtype=np.float64).reshape(-1, 2).T * dt
@@ -50,10 +47,10 @@ def _segment(neo: Any, part: Selection, number: int, stage: Stage) -> Any:
 
     segment = neo.Segment(name=stage.name, index=number, seed=stage.seed)
     segment.epochs.append(epoch("sleep", [(stage.start, stage.stop)]))
-    if part.reader.windows is not None:
+    if night.reader.windows is not None:
         segment.epochs.append(epoch("logged", stage.logged))
-    for name in part.populations:
-        times, ends = part.by_neuron(name, stage)
+    for name in night.populations:
+        times, ends = night.by_neuron(name)
         for node, own in enumerate(np.split(times, ends[:-1])):
             segment.spiketrains.append(
                 neo.SpikeTrain(

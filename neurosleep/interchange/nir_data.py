@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.files import need
-from neurosleep.interchange.source import Log, selected, writing
+from neurosleep.interchange.source import Log, open_spikes
+from neurosleep.interchange.writing import writing
 from neurosleep.sims.errors import InputError
 
 
@@ -30,38 +31,34 @@ def to_nir_data(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, populations, start, stop
+        As of `open_spikes`.
     path
         File to write, or None.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to give, `stop` not included; None for all.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, `path` exists and may not be overwritten, or
-        nir is not installed or older than 1.0.7, which has no data.
+        As `open_spikes`, and if `path` exists and may not be overwritten, or nir is not installed or older than 1.0.7,
+        which has no data.
     """
     nir = need("nir", "nir")
     if not hasattr(nir, "NIRGraphData"):
         raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.7'")
     with (
-        selected(log, populations, start, stop) as part,
-        nullcontext() if path is None else writing(path, part, overwrite) as half,
+        open_spikes(log, populations, start=start, stop=stop) as spikes,
+        nullcontext() if path is None else writing(path, spikes, overwrite) as half,
     ):
-        dt, nodes = part.reader.dt, {}
-        for name in part.populations:
-            step, node = part.events(name)
+        dt, nodes = spikes.dt, {}
+        for name in spikes.populations:
+            step, node = spikes.events(name)
             events = nir.EventData(
                 idx=node.astype(np.int64)[None],
                 time=_seconds(step, dt)[None],
-                n_neurons=part.reader.populations[name],
-                t_max=float(_seconds(np.array(part.stop), dt)),
+                n_neurons=spikes.size(name),
+                t_max=float(_seconds(np.array(spikes.stop), dt)),
             )
             nodes[name] = nir.NIRNodeData({"spikes": events})
         data = nir.NIRGraphData(nodes)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.files import need
-from neurosleep.interchange.source import Log, Selection, selected, writing
+from neurosleep.interchange.source import Log, Spikes, open_spikes
+from neurosleep.interchange.writing import writing
 from neurosleep.sims.errors import InputError
 
 
@@ -34,14 +35,10 @@ def to_nwb(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, populations, start, stop
+        As of `open_spikes`.
     path
         File to write, ``.nwb``.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to write, `stop` not included; None for all.
     session_start
         When the log began, with its time zone; None for when it was last written.
     overwrite
@@ -50,14 +47,17 @@ def to_nwb(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, `path` exists and may not be overwritten,
-        `session_start` has no time zone, or pynwb is not installed.
+        As `open_spikes`, and if `path` exists and may not be overwritten, `session_start` has no time zone, or pynwb is
+        not installed.
     """
     pynwb = need("pynwb", "nwb")
     if session_start is not None and session_start.tzinfo is None:
         raise InputError(f"session_start must have a time zone, got {session_start}; set its tzinfo")
-    with selected(log, populations, start, stop) as part, writing(path, part, overwrite, ".nwb") as half:
-        reader = part.reader
+    with (
+        open_spikes(log, populations, start=start, stop=stop) as spikes,
+        writing(path, spikes, overwrite, ".nwb") as half,
+    ):
+        reader = spikes.reader
         source = Path(reader.path)
         file = pynwb.NWBFile(
             session_description=f"sleep of a spiking network, simulated by neurosleep; seed {reader.seed}",
@@ -65,26 +65,26 @@ def to_nwb(
             session_start_time=session_start or datetime.fromtimestamp(source.stat().st_mtime, tz=UTC),
             notes=json.dumps(reader.config),
         )
-        for stage in part.stages:
+        for stage in spikes.stages:
             file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
-        file.units = _units(part)
+        file.units = _units(spikes)
         with pynwb.NWBHDF5IO(str(half), "w") as io:
             io.write(file)
         with h5py.File(half, "r+") as written:
             times, at = written["units/spike_times"], 0
-            for name in part.populations:
-                own, _ = part.by_neuron(name)
+            for name in spikes.populations:
+                own, _ = spikes.by_neuron(name)
                 times[at : at + len(own)] = own
                 at += len(own)
 
 
-def _units(part: Selection) -> Any:
+def _units(spikes: Spikes) -> Any:
     """Return a table of all neurons, with room for their spikes: pynwb itself would hold each as a Python object."""
     common, misc = need("hdmf.common", "nwb"), need("pynwb.misc", "nwb")
     data_io = need("hdmf.backends.hdf5", "nwb").H5DataIO
-    counts = np.concatenate([part.counts(name) for name in part.populations])
-    sizes = [part.reader.populations[name] for name in part.populations]
-    observed = _observed(part)
+    counts = np.concatenate([spikes.counts(name) for name in spikes.populations])
+    sizes = [spikes.size(name) for name in spikes.populations]
+    observed = _observed(spikes)
     columns = []
     for name, description, data, ends in (
         (
@@ -103,7 +103,7 @@ def _units(part: Selection) -> Any:
         column = common.VectorData(name=name, description=description, data=data)
         columns += [column, common.VectorIndex(name=f"{name}_index", target=column, data=ends.astype(np.uint64))]
     for name, description, data in (
-        ("population", "name of the population", np.repeat(part.populations, sizes).tolist()),
+        ("population", "name of the population", np.repeat(spikes.populations, sizes).tolist()),
         ("node_id", "number of the neuron within its population", np.concatenate([np.arange(n) for n in sizes])),
     ):
         columns.append(common.VectorData(name=name, description=description, data=data))
@@ -112,16 +112,16 @@ def _units(part: Selection) -> Any:
         description="neurons of the network",
         columns=columns,
         id=np.arange(len(counts)),
-        resolution=part.reader.dt,
+        resolution=spikes.dt,
     )
 
 
-def _observed(part: Selection) -> NDArray[np.float64]:
+def _observed(spikes: Spikes) -> NDArray[np.float64]:
     """Return what was logged, (n, 2) seconds: one interval where nothing was left out, which is all that Neo reads."""
     spans: list[list[int]] = []
-    for first, last in (span for stage in part.stages for span in stage.logged):
+    for first, last in spikes.logged:
         if spans and spans[-1][1] == first:
             spans[-1][1] = last
         else:
             spans.append([first, last])
-    return np.array(spans or [[part.start, part.start]], dtype=np.float64) * part.reader.dt
+    return np.array(spans or [[spikes.start, spikes.start]], dtype=np.float64) * spikes.dt

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from neurosleep.interchange.source import Log, selected, writing
+from neurosleep.interchange.source import Log, open_spikes
+from neurosleep.interchange.writing import writing
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
@@ -28,45 +29,41 @@ def to_sonata(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
+    log, populations, start, stop
+        As of `open_spikes`.
     path
         File to write, ``.h5``.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to write, `stop` not included; None for all.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, or `path` exists and may not be overwritten.
+        As `open_spikes`, and if `path` exists and may not be overwritten.
     """
     sorting = h5py.enum_dtype(_SORTING, basetype="u1")
     with (
-        selected(log, populations, start, stop) as part,
-        writing(path, part, overwrite) as half,
+        open_spikes(log, populations, start=start, stop=stop) as spikes,
+        writing(path, spikes, overwrite) as half,
         h5py.File(half, "w") as file,
     ):
-        step_ms = 1000 * part.reader.dt
+        step_ms = 1000 * spikes.dt
         file.attrs["magic"] = np.uint32(0x0A7A)
         file.attrs["version"] = np.array([0, 1], dtype=np.uint32)
-        for name in part.populations:
+        for name in spikes.populations:
             group = file.create_group(f"spikes/{name}")
             group.attrs.create("sorting", _SORTING["by_time"], dtype=sorting)
-            size = part.count(name)
+            size = spikes.count(name)
             times = group.create_dataset("timestamps", (size,), dtype=np.float64)  # libsonata reads no chunks
             times.attrs["units"] = "ms"
             nodes = group.create_dataset("node_ids", (size,), dtype=np.uint64)
             at = 0
-            for step, node in part.blocks(name):
+            for step, node in spikes.blocks(name):
                 times[at : at + len(step)] = step * step_ms
                 nodes[at : at + len(step)] = node
                 at += len(step)
         epochs = file.create_group("neurosleep/epochs")
-        epochs.create_dataset("name", data=[stage.name for stage in part.stages], dtype=h5py.string_dtype())
+        epochs.create_dataset("name", data=[stage.name for stage in spikes.stages], dtype=h5py.string_dtype())
         for what in ("start", "stop"):
-            at_ms = np.array([getattr(stage, what) for stage in part.stages]) * step_ms
+            at_ms = np.array([getattr(stage, what) for stage in spikes.stages]) * step_ms
             epochs.create_dataset(what, data=at_ms).attrs["units"] = "ms"

@@ -1,36 +1,42 @@
-"""What all formats have in common: the part of a log that is read, and the file that is written whole or not at all."""
+"""The spikes that every format and every analysis reads: of a whole log, of some of its steps, or of one night."""
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
-from neurosleep.sims.whole import whole
 
-Log = SpikeReader | str | os.PathLike[str]
 Steps = NDArray[np.uint32]
+Spans = tuple[tuple[int, int], ...]
+Bins = NDArray[np.int64]
+"""(bins, 2): the first step of each bin, and the step after its last; ascending, without overlap."""
+
+_CELLS = 1 << 22  # counts held at a time: 32 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of sleep: steps of the log from `start` up to, not including, `stop`, and the ranges of them logged."""
+    """A stage of sleep: steps of the log from `start` up to, not including, `stop`, and the ranges of them logged.
+
+    `number` is the index of its epoch in the log.
+    """
 
     name: str
+    number: int
     start: int
     stop: int
     seed: int
-    logged: tuple[tuple[int, int], ...]
+    logged: Spans
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
-    """The part of a log that is to be written.
+class Spikes:
+    """Spikes of an open log, or of a part of it such as one night; read piece by piece. See `open_spikes`.
 
     Attributes
     ----------
@@ -50,30 +56,103 @@ class Selection:
     stop: int
     stages: tuple[Stage, ...]
 
-    def blocks(self, population: str, stage: Stage | None = None) -> Iterator[tuple[Steps, Steps]]:
-        """Yield the steps and neurons of the spikes, of one stage or all, some at a time and in order.
+    @property
+    def dt(self) -> float:
+        """Seconds a step."""
+        return self.reader.dt
+
+    @property
+    def logged(self) -> Spans:
+        """Ranges of steps that were logged, stage by stage."""
+        return tuple(span for stage in self.stages for span in stage.logged)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were logged."""
+        return sum(stop - start for start, stop in self.logged)
+
+    @property
+    def seconds(self) -> float:
+        """How long they last."""
+        return self.steps * self.dt
+
+    def size(self, population: str) -> int:
+        """Return the number of neurons."""
+        return self.reader.populations[population]
+
+    def of(self, populations: Sequence[str]) -> "Spikes":
+        """Return the spikes of these populations, in this order.
+
+        Raises
+        ------
+        InputError
+            If there are none of one of them, or `populations` is no list of different names.
+        """
+        if isinstance(populations, str) or not populations or len(set(populations)) < len(populations):
+            raise InputError(f"populations must be a list of different names, got {populations!r}")
+        if unknown := [name for name in populations if name not in self.populations]:
+            there = ", ".join(self.populations)
+            raise InputError(f"{self.reader.path} has no spikes of {', '.join(unknown)}; it has {there}")
+        return replace(self, populations=tuple(populations))
+
+    def within(self, start: int, stop: int) -> "Spikes":
+        """Return the spikes from step `start` up to, not including, `stop`.
+
+        Raises
+        ------
+        InputError
+            If these steps are not all among its own.
+        """
+        if not self.start <= start <= stop <= self.stop:
+            raise InputError(
+                f"expected {self.start} <= start <= stop <= {self.stop}, the steps of {self.reader.path}, "
+                f"got start {start}, stop {stop}"
+            )
+        return replace(self, start=start, stop=stop, stages=tuple(_cut(self.stages, start, stop)))
+
+    def during(self, stage: Stage) -> "Spikes":
+        """Return the spikes of one of its stages."""
+        return replace(self, start=stage.start, stop=stage.stop, stages=(stage,))
+
+    def night(self, night: int) -> "Spikes":
+        """Return the spikes of one night, by its index among the stages, from the end if negative.
+
+        Raises
+        ------
+        InputError
+            If there is no such night, or none of its steps was logged.
+        """
+        nights = len(self.stages)
+        if not -nights <= night < nights:
+            raise InputError(f"{self.reader.path} has {nights} nights, numbered from 0, so there is no night {night}")
+        chosen = self.during(self.stages[night])
+        if not chosen.steps:
+            raise InputError(f"no step of night {night} was logged in {self.reader.path}; choose another night")
+        return chosen
+
+    def blocks(self, population: str) -> Iterator[tuple[Steps, Steps]]:
+        """Yield the steps and neurons of the spikes, some at a time and in order.
 
         Raises
         ------
         InputError
             If the log is damaged.
         """
-        start, stop = (self.start, self.stop) if stage is None else (stage.start, stage.stop)
-        size, earliest = self.reader.populations[population], start
+        size, earliest = self.size(population), self.start
         with _readable(self.reader.path):
-            for step, node in self.reader.iter_events(population, start, stop):
-                if step[0] < earliest or step[-1] >= stop or (step[1:] < step[:-1]).any() or node.max() >= size:
+            for step, node in self.reader.iter_events(population, self.start, self.stop):
+                if step[0] < earliest or step[-1] >= self.stop or (step[1:] < step[:-1]).any() or node.max() >= size:
                     raise InputError(
                         f"{self.reader.path} is damaged: spikes of {population} are out of order, outside the steps "
-                        f"{start} to {stop}, or of neurons beyond its {size}"
+                        f"{self.start} to {self.stop}, or of neurons beyond its {size}"
                     )
                 earliest = int(step[-1])
                 yield step, node
 
-    def events(self, population: str, stage: Stage | None = None) -> tuple[Steps, Steps]:
+    def events(self, population: str) -> tuple[Steps, Steps]:
         """Return all that `blocks` yields, joined."""
         nothing = np.zeros(0, dtype=np.uint32)
-        steps, nodes = zip((nothing, nothing), *self.blocks(population, stage), strict=True)
+        steps, nodes = zip((nothing, nothing), *self.blocks(population), strict=True)
         return np.concatenate(steps), np.concatenate(nodes)
 
     def count(self, population: str) -> int:
@@ -84,12 +163,12 @@ class Selection:
 
     def counts(self, population: str) -> NDArray[np.int64]:
         """Return the number of spikes of each neuron, shape (size,)."""
-        counts = np.zeros(self.reader.populations[population], dtype=np.int64)
+        counts = np.zeros(self.size(population), dtype=np.int64)
         for _, node in self.blocks(population):
             counts += np.bincount(node, minlength=len(counts))
         return counts
 
-    def by_neuron(self, population: str, stage: Stage | None = None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def by_neuron(self, population: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the times in seconds of all spikes of the first neuron, then the second, ..., and where each ends.
 
         Returns
@@ -97,75 +176,118 @@ class Selection:
         times : ndarray of float64, shape (n_events,)
         ends : ndarray of int64, shape (size,)
         """
-        step, node = self.events(population, stage)
-        ends = np.bincount(node, minlength=self.reader.populations[population]).cumsum()
-        return step[np.argsort(node, kind="stable")].astype(np.float64) * self.reader.dt, ends
+        step, node = self.events(population)
+        ends = np.bincount(node, minlength=self.size(population)).cumsum()
+        return step[np.argsort(node, kind="stable")].astype(np.float64) * self.dt, ends
+
+    def trace(self, population: str) -> NDArray[np.float64]:
+        """Return the spikes of the whole population in every step, logged or not, (stop - start,)."""
+        trace = np.zeros(self.stop - self.start)
+        for step, _ in self.blocks(population):
+            trace += np.bincount(step - np.uint32(self.start), minlength=len(trace))
+        return trace
+
+    def binned(self, population: str, bins: Bins) -> Iterator[NDArray[np.int64]]:
+        """Yield the spikes of each neuron in each bin, (some bins, size), from the first bin to the last."""
+        size = self.size(population)
+        rows = max(1, _CELLS // size)
+        for first in range(0, len(bins), rows):
+            here = bins[first : first + rows]
+            counts = np.zeros(len(here) * size, dtype=np.int64)
+            for step, node in self.within(int(here[0, 0]), int(here[-1, 1])).blocks(population):
+                index = np.searchsorted(here[:, 0], step, side="right") - 1
+                inside = step < here[index, 1]
+                counts += np.bincount(index[inside] * size + node[inside], minlength=len(counts))
+            yield counts.reshape(len(here), size)
+
+    def equal_bins(self, bins: int) -> Bins:
+        """Cut its steps into bins of as many steps, give or take one.
+
+        Raises
+        ------
+        InputError
+            If there are more bins than steps, or none.
+        """
+        steps = self.stop - self.start
+        if not 1 <= bins <= steps:
+            raise InputError(f"bins must be from 1 to {steps}, the steps of the night, got {bins}")
+        edges = self.start + np.arange(bins + 1, dtype=np.int64) * steps // bins
+        return np.stack([edges[:-1], edges[1:]], axis=1)
+
+    def whole_bins(self, bin_steps: int) -> Bins:
+        """Cut what was logged into bins of exactly `bin_steps`; what is left at ends is left out."""
+        starts = [np.arange(start, stop - bin_steps + 1, bin_steps, dtype=np.int64) for start, stop in self.logged]
+        begin = np.concatenate([np.zeros(0, dtype=np.int64), *starts])
+        return np.stack([begin, begin + bin_steps], axis=1)
+
+    def logged_seconds(self, bins: Bins) -> NDArray[np.float64]:
+        """Return how much of each bin was logged, in seconds, (bins,)."""
+        return np.array([self.reader.logged_steps(int(a), int(b)) * self.dt for a, b in bins])
+
+
+Log = Spikes | SpikeReader | str | os.PathLike[str]
 
 
 @contextmanager
-def selected(
-    log: Log, populations: Sequence[str] | None = None, start: int | None = None, stop: int | None = None
-) -> Iterator[Selection]:
-    """Give a part of a log: all populations that were logged, and all steps, unless told otherwise.
+def open_spikes(
+    log: Log,
+    populations: Sequence[str] | None = None,
+    *,
+    night: int | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+) -> Iterator[Spikes]:
+    """Open the spikes of a log or of a part of it, for several questions or formats; a context manager.
 
-    A file that was opened here is closed here.
+    All that read spikes take these parameters, and open and close a file by themselves if they are given its path.
+
+    Parameters
+    ----------
+    log
+        A file that `SpikeLog` wrote, its open reader, or `Spikes` of it, which are then narrowed down. Only a file that
+        is opened here is closed here.
+    populations
+        Whose spikes; None for all that were logged.
+    night
+        Index of the epoch, from the end if negative; None for all of them.
+    start, stop
+        Steps of the log, `stop` not included; None for all.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged, or has no such part.
+        If the log is missing or damaged, has no such populations, night or steps, or no step of the night was logged.
     """
     with ExitStack() as stack:
-        if isinstance(log, SpikeReader):
-            reader = log
+        if isinstance(log, Spikes):
+            spikes = log
+        elif isinstance(log, SpikeReader):
+            spikes = _all(log)
         else:
             with _readable(log):
-                reader = stack.enter_context(SpikeReader(log))
-        names = _chosen(reader, populations)
-        first, last = 0 if start is None else start, reader.n_steps if stop is None else stop
-        reader.logged_steps(first, last)  # raises where there are no such steps
-        yield Selection(reader, names, first, last, tuple(_stages(reader, first, last)))
+                spikes = _all(stack.enter_context(SpikeReader(log)))
+        if populations is not None:
+            spikes = spikes.of(populations)
+        if night is not None:
+            spikes = spikes.night(night)
+        yield spikes.within(spikes.start if start is None else start, spikes.stop if stop is None else stop)
 
 
-def _chosen(reader: SpikeReader, populations: Sequence[str] | None) -> tuple[str, ...]:
-    if populations is None:
-        return reader.layers
-    if isinstance(populations, str) or not populations or len(set(populations)) < len(populations):
-        raise InputError(f"populations must be a list of different names, got {populations!r}")
-    if unknown := [name for name in populations if name not in reader.layers]:
-        raise InputError(f"{reader.path} has no spikes of {', '.join(unknown)}; it has {', '.join(reader.layers)}")
-    return tuple(populations)
+def _all(reader: SpikeReader) -> Spikes:
+    stages = []
+    for number, epoch in enumerate(reader.epochs):
+        windows = ((0, epoch.stop - epoch.start),) if reader.windows is None else reader.windows
+        logged = tuple((epoch.start + first, epoch.start + last) for first, last in windows)
+        stages.append(Stage(epoch.name, number, epoch.start, epoch.stop, epoch.seed, logged))
+    return Spikes(reader, reader.layers, 0, reader.n_steps, tuple(_cut(stages, 0, reader.n_steps)))
 
 
-def _stages(reader: SpikeReader, start: int, stop: int) -> Iterator[Stage]:
-    for epoch in reader.epochs:
-        first, last = max(epoch.start, start), min(epoch.stop, stop)
-        if first < last or (epoch.start == epoch.stop and first == last):
-            windows = [(0, last - epoch.start)] if reader.windows is None else reader.windows
-            logged = ((max(epoch.start + a, first), min(epoch.start + b, last)) for a, b in windows)
-            yield Stage(epoch.name, first, last, epoch.seed, tuple((a, b) for a, b in logged if a < b))
-
-
-def writing(
-    path: str | os.PathLike[str], log: Selection, overwrite: bool, suffix: str = ""
-) -> AbstractContextManager[Path]:
-    """Give a name to write under, as `whole` does, to where a log may be written.
-
-    Raises
-    ------
-    InputError
-        If `path` is the log itself, exists and may not be overwritten, or its folder does not exist.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} exists already and is a folder; name a file")
-    if path.exists() and path.samefile(log.reader.path):
-        raise InputError(f"{path} is the log that is to be read; choose another name for what is written")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; choose another name, or allow to overwrite it")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent}; make it first")
-    return whole(path, suffix)
+def _cut(stages: Sequence[Stage], start: int, stop: int) -> Iterator[Stage]:
+    for stage in stages:
+        first, last = max(stage.start, start), min(stage.stop, stop)
+        if first < last or stage.start == stage.stop == first == last:
+            logged = ((max(a, first), min(b, last)) for a, b in stage.logged)
+            yield replace(stage, start=first, stop=last, logged=tuple((a, b) for a, b in logged if a < b))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 from neurosleep.files import need
 from neurosleep.interchange.neo_block import to_neo
-from neurosleep.interchange.source import Log, selected
+from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
 
 
@@ -25,38 +25,31 @@ def to_elephant(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    night
-        Index of the epoch, from the end if negative.
-    populations
-        Whose spikes; None for all that were logged.
+    log, night, populations
+        As of `open_spikes`.
     start, stop
         Steps of the log, within the night, `stop` not included; None for all of the night.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such night, populations or steps, some of the steps were not logged
-        (a train cannot tell them from silent ones), or Neo is not installed.
+        As `open_spikes`, and if some of the steps were not logged (a train cannot tell them from silent ones), or Neo
+        is not installed.
     """
     need("neo", "elephant")
-    with selected(log, populations) as part:
-        reader = part.reader
-        if not -len(part.stages) <= night < len(part.stages):
-            raise InputError(f"{reader.path} has {len(part.stages)} nights, numbered from 0, so no night {night}")
-        stage = part.stages[night]
+    with open_spikes(log, populations, night=night) as asleep:
+        path, (stage,) = asleep.reader.path, asleep.stages
         first, last = stage.start if start is None else start, stage.stop if stop is None else stop
         if not stage.start <= first < last <= stage.stop:
             raise InputError(
-                f"expected {stage.start} <= start < stop <= {stage.stop}, the steps of night {night} of {reader.path}, "
+                f"expected {stage.start} <= start < stop <= {stage.stop}, the steps of night {night} of {path}, "
                 f"got start {first}, stop {last}"
             )
-        if (logged := reader.logged_steps(first, last)) < last - first:
+        part = asleep.within(first, last)
+        if part.steps < last - first:
             raise InputError(
-                f"only {logged} of the steps from {first} to {last} were logged in {reader.path}; give start and stop "
-                f"within one of {', '.join(f'{a} to {b}' for a, b in stage.logged) or 'no steps'}"
+                f"only {part.steps} of the steps from {first} to {last} were logged in {path}; give start and stop "
+                f"within one of {', '.join(f'{a} to {b}' for a, b in stage.logged)}"
             )
-        block = to_neo(reader, populations=part.populations, start=first, stop=last)
-        (segment,) = (s for s in block.segments if s.epochs[0].durations[0] > 0)  # empty nights may touch this one
+        (segment,) = to_neo(part).segments
         return list(segment.spiketrains)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurosleep.interchange.source import Log, selected, writing
+from neurosleep.interchange.source import Log, open_spikes
+from neurosleep.interchange.writing import writing
 
 COLUMNS = ("time", "step", "population", "node_id", "epoch")
 
@@ -19,12 +20,8 @@ def to_pandas(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to give, `stop` not included; None for all.
+    log, populations, start, stop
+        As of `open_spikes`.
 
     Returns
     -------
@@ -34,22 +31,22 @@ def to_pandas(
     Raises
     ------
     InputError
-        If the log is missing or damaged, or has no such populations or steps.
+        As `open_spikes`.
     """
     import pandas  # slow
 
-    with selected(log, populations, start, stop) as part:
-        events = [part.events(name) for name in part.populations]
+    with open_spikes(log, populations, start=start, stop=stop) as spikes:
+        events = [spikes.events(name) for name in spikes.populations]
         step, node = (np.concatenate(column) for column in zip(*events, strict=True))
-        labels = list(dict.fromkeys(stage.name for stage in part.stages))
-        codes = np.array([labels.index(stage.name) for stage in part.stages], dtype=np.intp)
-        stage = np.searchsorted([stage.start for stage in part.stages], step, side="right") - 1
+        labels = list(dict.fromkeys(stage.name for stage in spikes.stages))
+        codes = np.array([labels.index(stage.name) for stage in spikes.stages], dtype=np.intp)
+        stage = np.searchsorted([stage.start for stage in spikes.stages], step, side="right") - 1
         return pandas.DataFrame(
             {
-                "time": step * part.reader.dt,
+                "time": step * spikes.dt,
                 "step": step,
                 "population": pandas.Categorical.from_codes(
-                    np.repeat(np.arange(len(events)), [len(own) for own, _ in events]), list(part.populations)
+                    np.repeat(np.arange(len(events)), [len(own) for own, _ in events]), list(spikes.populations)
                 ),
                 "node_id": node,
                 "epoch": pandas.Categorical.from_codes(codes[stage], labels),
@@ -71,18 +68,18 @@ def to_csv(
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, or `path` exists and may not be overwritten.
+        As `open_spikes`, and if `path` exists and may not be overwritten.
     """
     with (
-        selected(log, populations, start, stop) as part,
-        writing(path, part, overwrite) as half,
+        open_spikes(log, populations, start=start, stop=stop) as spikes,
+        writing(path, spikes, overwrite) as half,
         half.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for name in part.populations:
-            for stage in part.stages:
-                for step, node in part.blocks(name, stage):
-                    times = (step * part.reader.dt).tolist()
+        for name in spikes.populations:
+            for stage in spikes.stages:
+                for step, node in spikes.during(stage).blocks(name):
+                    times = (step * spikes.dt).tolist()
                     rows = zip(times, step.tolist(), node.tolist(), strict=True)
                     writer.writerows((f"{t:.15g}", s, name, n, stage.name) for t, s, n in rows)

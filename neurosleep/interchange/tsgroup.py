@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from neurosleep.files import need
-from neurosleep.interchange.source import Log, Selection, selected
+from neurosleep.interchange.source import Log, Spikes, open_spikes
 from neurosleep.sims.errors import InputError
 
 _GAP = 1e-6  # seconds that pynapple wants between intervals
@@ -24,25 +24,20 @@ def to_pynapple(
 
     Parameters
     ----------
-    log
-        A file that `SpikeLog` wrote, or its open reader.
-    populations
-        Whose spikes; None for all that were logged.
-    start, stop
-        Steps of the log to give, `stop` not included; None for all.
+    log, populations, start, stop
+        As of `open_spikes`.
 
     Raises
     ------
     InputError
-        If the log is missing or damaged, has no such populations or steps, none of them were logged, or pynapple is
-        not installed.
+        As `open_spikes`, and if none of the steps were logged, or pynapple is not installed.
     """
     nap = need("pynapple", "pynapple")
-    with selected(log, populations, start, stop) as part:
-        support = _support(nap, part)
+    with open_spikes(log, populations, start=start, stop=stop) as spikes:
+        support = _support(nap, spikes)
         trains, names, numbers = [], list[str](), list[int]()
-        for name in part.populations:
-            times, ends = part.by_neuron(name)
+        for name in spikes.populations:
+            times, ends = spikes.by_neuron(name)
             trains += [nap.Ts(own, time_support=support) for own in np.split(times, ends[:-1])]
             names += [name] * len(ends)
             numbers += range(len(ends))
@@ -50,14 +45,13 @@ def to_pynapple(
     return nap.TsGroup(dict(enumerate(trains)), time_support=support, bypass_check=True, metadata=metadata)
 
 
-def _support(nap: Any, part: Selection) -> Any:
-    dt, nights = part.reader.dt, {epoch: number for number, epoch in enumerate(part.reader.epochs)}
-    spans = [(a, b, stage) for stage in part.stages for a, b in stage.logged if a < b]
+def _support(nap: Any, spikes: Spikes) -> Any:
+    dt, spans = spikes.dt, spikes.logged
     if not spans:
-        raise InputError(f"no step from {part.start} to {part.stop} was logged in {part.reader.path}")
-    begins, ends = [begin for begin, _, _ in spans], [end for _, end, _ in spans]
+        raise InputError(f"no step from {spikes.start} to {spikes.stop} was logged in {spikes.reader.path}")
+    begins, ends = (list(edges) for edges in zip(*spans, strict=True))
     gap = min(_GAP, dt / 2)
     stops = [b * dt - (gap if b in begins else 0.0) for b in ends]
-    of = [next(n for e, n in nights.items() if e.start <= a < e.stop) for a in begins]
-    metadata = {"stage": [s.name for *_, s in spans], "seed": [s.seed for *_, s in spans], "night": of}
+    of = [stage for stage in spikes.stages for _ in stage.logged]
+    metadata = {"stage": [s.name for s in of], "seed": [s.seed for s in of], "night": [s.number for s in of]}
     return nap.IntervalSet(np.array(begins) * dt, stops, metadata=metadata)

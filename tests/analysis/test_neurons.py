@@ -228,7 +228,7 @@ def test_rates_of_one_night_of_a_log(tmp_path: Path) -> None:
     with SpikeReader(tmp_path / "night.h5") as reader:
         assert night_rates(reader, 0)["output"].tolist() == [0.5, 0]  # one spike in 4 steps of 0.5 s
         assert night_rates(reader)["output"].tolist() == [0, 0.5]
-        with pytest.raises(InputError, match="there is no epoch 2"):
+        with pytest.raises(InputError, match="there is no night 2"):
             night_rates(reader, 2)
 
 

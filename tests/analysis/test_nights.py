@@ -14,6 +14,7 @@ from neurosleep.analysis import (
     activation_sequence,
     correlation_change,
     fan_out,
+    night_rates,
     pairwise_correlation,
     rate_over_night,
     replay_above_chance,
@@ -22,6 +23,7 @@ from neurosleep.analysis import (
     weight_growth,
     weight_growth_in_log,
 )
+from neurosleep.interchange import open_spikes
 from neurosleep.networks import relu_network
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
@@ -196,7 +198,7 @@ def test_the_begin_of_a_long_night_need_not_fit(tmp_path, monkeypatch) -> None:
     night = rng.random((500, 6)) < 0.2
     log = write(tmp_path / "a.h5", [{"input": night}])
     want = rate_over_night(log, bins=50), pairwise_correlation(log, "input", bin_steps=5)
-    monkeypatch.setattr("neurosleep.analysis.one_night._CELLS", 24)  # four bins at a time
+    monkeypatch.setattr("neurosleep.interchange.source._CELLS", 24)  # four bins at a time
     got = rate_over_night(log, bins=50), pairwise_correlation(log, "input", bin_steps=5)
     np.testing.assert_array_equal(got[0].rates["input"], want[0].rates["input"])
     np.testing.assert_array_equal(got[1].matrix, want[1].matrix)
@@ -506,12 +508,35 @@ def test_bad_logs(tmp_path, ask) -> None:
     with SpikeReader(log) as reader:
         ask(reader, night=-2)
         assert reader.rates("input")[0] == 1000  # it is left open
+        with open_spikes(reader, night=0) as asleep:
+            ask(asleep)  # the only night of this part
+            with pytest.raises(InputError, match="has 1 nights"):
+                ask(asleep, night=1)
+        assert reader.rates("input")[0] == 1000
     with pytest.raises(InputError, match=r"b\.h5"):
         ask(tmp_path / "b.h5")
     with h5py.File(log, "r+") as file:
         file["spikes/input/node_id"][7] = 4_000_000_000
     with pytest.raises(InputError, match=r"a\.h5 is damaged"):
         ask(log, night=0)
+
+
+def test_a_part_of_a_log_answers_as_its_log(slept) -> None:
+    path, _, rasters = slept
+    with open_spikes(path, ["hidden1", "output"], night=0) as first, open_spikes(path) as both:
+        assert (first.start, first.stop, first.steps, first.seconds) == (0, 600, 600, pytest.approx(0.6))
+        for name, rates in rate_over_night(first).rates.items():
+            np.testing.assert_array_equal(rates, rate_over_night(path, night=0).rates[name])
+        assert night_rates(first).keys() == {"hidden1", "output"}
+        assert weight_growth_in_log(first).rows == weight_growth_in_log(path, night=0).rows
+        second = both.within(700, 900)
+        later = {row.until for row in weight_growth_in_log(both.within(700, 1200)).rows}
+        assert sorted(later) == pytest.approx([0.4])  # from the snapshot at step 850 to that at 1100
+        np.testing.assert_array_equal(second.counts("output"), rasters["output"][1][100:300].sum(0))
+        with pytest.raises(InputError, match="expected 700 <= start <= stop <= 900"), open_spikes(second, start=650):
+            pass
+        with pytest.raises(InputError, match="no spikes of input; it has hidden1, output"):
+            rate_over_night(first, populations=["input"])
 
 
 @pytest.mark.parametrize("ask", ["spike_counts", "rates", "events", "raster"])

@@ -82,7 +82,7 @@ def test_a_part_of_a_night_for_elephant(log) -> None:
     for start, stop in ((200, 350), (400, 400), (300, 701)):
         with pytest.raises(InputError, match="expected 300 <= start < stop <= 700"):
             to_elephant(log, start=start, stop=stop)
-    with pytest.raises(InputError, match="3 nights, numbered from 0, so no night 3"):
+    with pytest.raises(InputError, match="3 nights, numbered from 0, so there is no night 3"):
         to_elephant(log, night=3)
     with pytest.raises(InputError, match="no spikes of zebra"):
         to_elephant(log, populations=["zebra"])
