@@ -23,7 +23,7 @@ from .normalization import (
 
 
 def to_spiking(
-    model: nn.Module,
+    model: nn.Module | Sequence[Stage],
     calibration: Calibration | torch.Tensor | ArrayLike,
     *,
     normalization: Normalization | NormalizationName = "max",
@@ -46,7 +46,7 @@ def to_spiking(
     ----------
     model
         A module whose forward is a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten; nested
-        modules and functional ReLU included.
+        modules and functional ReLU included. Or its stages, as `weight_stages` has read them.
     calibration
         Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, or a `Calibration`
         measured before.
@@ -76,7 +76,7 @@ def to_spiking(
         If calibration or parameters do not fit the model.
     """
     rule = resolve_normalization(normalization)
-    stages = weight_stages(model)
+    stages = weight_stages(model) if isinstance(model, nn.Module) else model
     if not isinstance(calibration, Calibration):
         calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):

@@ -76,10 +76,14 @@ class Memory:
         if self.calibration is not None and self.scales == "all":
             measured = self.calibration.merged(measured)
         total = self.count + len(x)
-        mean = x.flatten(1).to(torch.float64).mean(0).cpu().numpy()
+        mean = self._rates(x.flatten(1).to(torch.float64)).mean(0).cpu().numpy()
         before = np.zeros_like(mean) if self.mean_input is None else self.mean_input
         self.mean_input = before + (mean - before) * (len(x) / total)
         self.count, self.calibration = total, measured
+
+    def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the mean is taken of, of inputs (n, n_inputs) float64."""
+        return inputs
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the memory to a ``.npz`` file, whole or not at all."""
@@ -142,47 +146,29 @@ class FeatureMemory(Memory):
 
     largest: float = 0.0
 
-    def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
-        """Take in what was just learned, see `Memory.observe`; inputs (n, features) of any sign."""
-        features = torch.as_tensor(inputs)
-        largest = self.largest or float(features.max())
+    def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
+        largest = self.largest or float(inputs.max())
         if not largest > 0:
             raise InputError("no feature is above 0, so that no input neuron could fire: look at how they were scaled")
-        before, count = self.mean_input, self.count
-        super().observe(model, features)
-        rectified = (features.double() / largest).clamp(0, 1).mean(0).cpu().numpy()
-        seen = 0.0 if before is None else before
-        self.mean_input = seen + (rectified - seen) * ((self.count - count) / self.count)
         self.largest = largest
+        return (inputs / largest).clamp(0, 1)
 
 
 class ImageKeepingMemory(Memory):
-    """Measures the present network on all images seen so far (released MNIST and Fashion-MNIST scripts)."""
+    """Measures the present network on all images seen so far (released MNIST and Fashion-MNIST scripts).
 
-    def __init__(self) -> None:
-        super().__init__(scales="last")
-        self._seen: list[torch.Tensor] = []
-
-    def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
-        """Keep the images, and measure the present network on all of them."""
-        self._seen.append(torch.as_tensor(inputs))
-        self.count, self.mean_input = 0, None
-        super().observe(model, torch.cat(self._seen))
-
-
-class FirstTaskMemory(Memory):
-    """Has mean input and activations of the first task only (released CIFAR-10 and cross-modal scripts).
-
-    Only the first inputs that are shown to it count.
+    With `first_only`, on those of the first task (released CIFAR-10 and cross-modal scripts): only the first inputs
+    that are shown to it count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, first_only: bool = False) -> None:
         super().__init__(scales="last")
-        self._first: torch.Tensor | None = None
+        self.first_only = first_only
+        self._kept: list[torch.Tensor] = []
 
     def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
-        """Keep the first images, and measure the present network on them."""
-        if self._first is None:
-            self._first = torch.as_tensor(inputs)
+        """Keep the images, and measure the present network on all that are kept."""
+        if not (self.first_only and self._kept):
+            self._kept.append(torch.as_tensor(inputs))
         self.count, self.mean_input = 0, None
-        super().observe(model, self._first)
+        super().observe(model, torch.cat(self._kept))

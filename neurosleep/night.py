@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from neurosleep.converters import to_spiking, write_back
-from neurosleep.converters.chain import weight_stages
+from neurosleep.converters import chain, to_spiking
 from neurosleep.converters.layers import stage_weights
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
@@ -39,6 +38,8 @@ class Asleep:
     ----------
     member
         The spiking network that the model has become, with its drive, plasticity and seed.
+    layers
+        The model's own layers of weights, into which it wakes up.
     steps, backend
         How long it sleeps, and on what; see `simulate_ensemble`.
     checkpoint
@@ -48,6 +49,7 @@ class Asleep:
     """
 
     member: Member
+    layers: Sequence[chain.Stage]
     steps: int
     backend: Backend = "cpu"
     checkpoint: Path | None = None
@@ -133,9 +135,9 @@ def sleep(
         done = load(saved, asleep.network).state.step if saved is not None and saved.exists() else None
         with _open_log(log, asleep.network, stage, seed, done) as sink:
             member = replace(asleep.member, log=sink)
-            asleep = Asleep(member, stage.steps, backend, saved, on_progress)
+            asleep = replace(asleep, member=member, backend=backend, checkpoint=saved, on_progress=on_progress)
             simulation = simulate(asleep)
-        record = wake_up(model, stage, asleep, simulation)
+        record = wake_up(stage, asleep, simulation)
     return replace(record, seconds=time.perf_counter() - begin)
 
 
@@ -160,8 +162,9 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
+    layers = chain.weight_stages(model)
     network = to_spiking(
-        model,
+        layers,
         memory.calibration,
         normalization=stage.normalization,
         thresholds=stage.thresholds,
@@ -186,16 +189,16 @@ def fall_asleep(
         downscale_every=stage.downscale_every,
         streams=stage.streams,
     )
-    return Asleep(member, stage.steps)
+    return Asleep(member, layers, stage.steps)
 
 
-def wake_up(model: nn.Module, stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
-    """Write what sleep made of the weights back into the model, in place; say what happened.
+def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
+    """Write what sleep made of the weights back into the model that fell asleep, in place; say what happened.
 
     The record's `seconds` are 0: only `sleep` knows them.
     """
-    before = asleep.network
-    write_back(simulation.network, model)
+    before, after = asleep.network, simulation.network.layers
+    write_weights([layer.weights for layer in after], asleep.layers, [layer.name for layer in after])
     totals = (int(counts.sum()) for counts in simulation.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
@@ -210,8 +213,7 @@ def wake_up(model: nn.Module, stage: SpontaneousReplay, asleep: Asleep, simulati
         spikes=spikes,
         rates={p: n / before.populations[p] / duration if duration else 0.0 for p, n in spikes.items()},
         weight_changes=[
-            weight_change(old.name, old.weights, new.weights)
-            for old, new in zip(before.layers, simulation.network.layers, strict=True)
+            weight_change(old.name, old.weights, new.weights) for old, new in zip(before.layers, after, strict=True)
         ],
         kind=type(stage).__name__,
         populations=before.populations,
@@ -224,7 +226,7 @@ def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale all layers of weights, which needs neither spikes nor a memory."""
-    stages = weight_stages(model)
+    stages = chain.weight_stages(model)
     names = [part.name for part in stages]
     before = [stage_weights(part) for part in stages]
     after = [stage.apply(weights) for weights in before]

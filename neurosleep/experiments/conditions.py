@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
-from neurosleep.memory import FeatureMemory, FirstTaskMemory, ImageKeepingMemory, Memory
+from neurosleep.memory import FeatureMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.training import Trainer
@@ -127,7 +127,7 @@ class Condition:
             return FeatureMemory()
         if self.calibration in ("all", "last"):
             return Memory(scales="all" if self.calibration == "all" else "last")
-        return FirstTaskMemory() if self.calibration == "first task" else ImageKeepingMemory()
+        return ImageKeepingMemory(first_only=self.calibration == "first task")
 
     def stages(self, task: int, populations: Mapping[str, int], seed: int) -> list[Stage]:
         """Return the stages of the night after a task (1 for the first), for populations of these sizes.

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import neurosleep as ns
+from neurosleep.converters import chain
 from neurosleep.networks import relu_network
 
 X = np.random.default_rng(1).random((60, 16), dtype=np.float32)
@@ -128,6 +129,17 @@ def test_downscaling_in_sleep_and_alone() -> None:
         size = old[old != 0].abs()
         assert 0 < loss.min() < loss.max() <= 0.5
         assert (loss[size.argsort()].diff() <= 1e-6).all()
+
+
+@pytest.mark.parametrize("night", [stage(), ns.MagnitudePruning(0.5)])
+def test_a_model_is_traced_once_a_night(night: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, memory = asleep()
+    seen, trace = [], chain.traced
+    monkeypatch.setattr(chain, "traced", lambda module: seen.append(module) or trace(module))
+    before = weights(model)
+    ns.sleep(model, memory, night)
+    assert seen == [model]
+    assert not torch.equal(before[0], weights(model)[0])
 
 
 def test_progress_counts_every_step() -> None:
