@@ -34,12 +34,12 @@ class ClassCorrelations:
     @property
     def within(self) -> float:
         """Mean of the diagonal: inputs of the same class; classes without a pair are left out."""
-        return _mean(np.diag(self.matrix))
+        return mean_of_known(np.diag(self.matrix))
 
     @property
     def between(self) -> float:
         """Mean of the rest: inputs of different classes."""
-        return _mean(self.matrix[~np.eye(len(self.classes), dtype=bool)])
+        return mean_of_known(self.matrix[~np.eye(len(self.classes), dtype=bool)])
 
 
 def class_correlations(activations: ArrayLike, labels: ArrayLike) -> ClassCorrelations:
@@ -87,18 +87,23 @@ def class_correlations(activations: ArrayLike, labels: ArrayLike) -> ClassCorrel
 def checked_activations(activations: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return activations (n, n_units) in float64 and labels (n,), or raise `InputError`."""
     a = np.asarray(activations, dtype=np.float64)
-    y = np.asarray(labels)
     if a.ndim != 2 or 0 in a.shape:
         raise InputError(f"activations must be (n, n_units) with at least one of each, got shape {a.shape}")
-    if y.shape != (len(a),) or not np.issubdtype(y.dtype, np.integer):
-        raise InputError(
-            f"labels must be ({len(a)},) whole numbers, one an input, got {y.dtype} of shape {tuple(y.shape)}"
-        )
+    y = checked_labels(labels, len(a))
     if not np.isfinite(a).all():
         raise InputError(f"activations contain {np.count_nonzero(~np.isfinite(a))} values that are not finite")
-    return a, y.astype(np.int64)
+    return a, y
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def checked_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return the labels of n inputs, (n,), or raise `InputError`."""
+    y = np.asarray(labels)
+    if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer):
+        raise InputError(f"labels must be ({n},) whole numbers, one an input, got {y.dtype} of shape {y.shape}")
+    return y.astype(np.int64)
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are not nan; nan if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

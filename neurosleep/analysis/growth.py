@@ -113,24 +113,17 @@ def weight_growth(record: Mapping[str, Any] | Sequence[SleepRecord]) -> WeightGr
     stages = record.get("stages") if isinstance(record, Mapping) else [night.to_dict() for night in record]
     if stages is None:
         raise InputError("expected the record of a run, with 'stages', or a list of SleepRecord")
-    rows = tuple(
-        Growth(
-            task=stage.get("task", 0),
-            stage=stage["stage"],
-            layer=change["layer"],
-            until=math.nan,
-            potentiated=change["potentiated"] / change["size"],
-            depressed=change["depressed"] / change["size"],
-            mean_change=change["mean_after"] - change["mean_before"],
-            mean_absolute_change=change["mean_absolute_change"],
-        )
-        for stage in stages
-        for change in stage.get("weight_changes", ())
-    )
-    groups: dict[tuple[str, str], list[Growth]] = {}
-    for row in rows:
-        groups.setdefault((row.stage, row.layer), []).append(row)
-    return WeightGrowth(rows, tuple(_over_nights(*names, group) for names, group in groups.items()), "nights")
+    rows, groups = [], dict[tuple[str, str], list[Growth]]()
+    for stage in stages:
+        for change in stage.get("weight_changes", ()):
+            row = _growth(stage.get("task", 0), stage["stage"], math.nan, change)
+            rows.append(row)
+            groups.setdefault((row.stage, row.layer), []).append(row)
+    net = []
+    for (name, layer), nights in groups.items():
+        grew, shrank = (np.array([getattr(night, what) for night in nights]) for what in ("potentiated", "depressed"))
+        net.append(_net(name, layer, grew, shrank))
+    return WeightGrowth(tuple(rows), tuple(net), "nights")
 
 
 def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
@@ -162,30 +155,28 @@ def weight_growth_in_log(log: Log, *, night: int = -1) -> WeightGrowth:
                 raise InputError(f"{few} of {layer}; make weights_every smaller")
             first, last = begin[1], None
             for step, last in snapshots:
-                change = weight_change(layer, first, last)
-                rows.append(
-                    Growth(
-                        task=0,
-                        stage=stage.name,
-                        layer=layer,
-                        until=(step - asleep.start) * asleep.dt,
-                        potentiated=change.potentiated / change.size,
-                        depressed=change.depressed / change.size,
-                        mean_change=change.mean_after - change.mean_before,
-                        mean_absolute_change=change.mean_absolute_change,
-                    )
-                )
+                until = (step - asleep.start) * asleep.dt
+                rows.append(_growth(0, stage.name, until, asdict(weight_change(layer, first, last))))
             if last is None:
                 raise InputError(f"{few} of {layer}; make weights_every smaller")
-            net.append(_over_neurons(stage.name, layer, last.astype(np.float64) - first))
+            change = last.astype(np.float64) - first
+            net.append(_net(stage.name, layer, (change > 0).mean(0), (change < 0).mean(0)))
     return WeightGrowth(tuple(rows), tuple(net), "neurons")
 
 
-def _over_nights(stage: str, layer: str, rows: Sequence[Growth]) -> NetGrowth:
-    grew, shrank = (np.array([getattr(row, what) for row in rows]) for what in ("potentiated", "depressed"))
-    return NetGrowth(stage, layer, float(grew.mean()), float(shrank.mean()), of_mean(grew - shrank), len(rows))
+def _growth(task: int, stage: str, until: float, change: Mapping[str, Any]) -> Growth:
+    """Return a look at a layer, from what a `WeightChange` has."""
+    return Growth(
+        task=task,
+        stage=stage,
+        layer=change["layer"],
+        until=until,
+        potentiated=change["potentiated"] / change["size"],
+        depressed=change["depressed"] / change["size"],
+        mean_change=change["mean_after"] - change["mean_before"],
+        mean_absolute_change=change["mean_absolute_change"],
+    )
 
 
-def _over_neurons(stage: str, layer: str, change: NDArray[np.float64]) -> NetGrowth:
-    grew, shrank = (change > 0).mean(0), (change < 0).mean(0)
-    return NetGrowth(stage, layer, float(grew.mean()), float(shrank.mean()), of_mean(grew - shrank), change.shape[1])
+def _net(stage: str, layer: str, grew: NDArray[np.float64], shrank: NDArray[np.float64]) -> NetGrowth:
+    return NetGrowth(stage, layer, float(grew.mean()), float(shrank.mean()), of_mean(grew - shrank), len(grew))

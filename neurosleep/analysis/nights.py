@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class RateOverNight:
         return [
             {"population": name, "from": start, "to": stop, "rate": rate}
             for name, rates in self.rates.items()
-            for start, stop, rate in zip(*_plain(self.edges[:-1], self.edges[1:], rates), strict=True)
+            for (start, stop), rate in zip(pairwise(self.edges.tolist()), rates.tolist(), strict=True)
         ]
 
     def __str__(self) -> str:
@@ -80,8 +81,8 @@ class SparsenessOverNight:
         return [
             {"population": name, "from": start, "to": stop, "active": active, "sparseness": sparse}
             for name, shares in self.active.items()
-            for start, stop, active, sparse in zip(
-                *_plain(self.edges[:-1], self.edges[1:], shares, self.population[name]), strict=True
+            for (start, stop), active, sparse in zip(
+                pairwise(self.edges.tolist()), shares.tolist(), self.population[name].tolist(), strict=True
             )
         ]
 
@@ -170,7 +171,3 @@ def _change(values: Floats) -> Effect:
 def _edges(asleep: Spikes, parts: Bins) -> Floats:
     edges: Floats = np.append(parts[:, 0], asleep.stop) - np.float64(asleep.start)
     return edges * asleep.dt
-
-
-def _plain(*columns: Floats) -> list[list[float]]:
-    return [column.tolist() for column in columns]

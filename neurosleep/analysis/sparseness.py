@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neurosleep.analysis.correlations import checked_activations
+from neurosleep.analysis.correlations import checked_activations, mean_of_known
 from neurosleep.sims.errors import InputError
 
 
@@ -31,8 +31,8 @@ class Sparseness:
     def summary(self) -> dict[str, float]:
         """Return means (silent inputs and units left out of their mean), and the shares that were silent."""
         return {
-            "population": _mean(self.population),
-            "lifetime": _mean(self.lifetime),
+            "population": mean_of_known(self.population),
+            "lifetime": mean_of_known(self.lifetime),
             "active": float(self.active.mean()),
             "silent inputs": float(np.isnan(self.population).mean()),
             "silent units": float(np.isnan(self.lifetime).mean()),
@@ -154,8 +154,3 @@ def _vinje_gallant(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _jaccard(one: set[int], other: set[int]) -> float:
     return len(one & other) / len(one | other) if one | other else float("nan")
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from neurosleep.analysis.activations import layer_inputs
+from neurosleep.analysis.correlations import checked_labels
 from neurosleep.analysis.sparseness import most_active
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
@@ -67,8 +68,14 @@ def class_responses(
     InputError
         If shapes do not fit or inputs are not in [0, 1].
     """
-    x, y = np.asarray(inputs, dtype=np.float32), np.asarray(labels)
-    _check(network, x, y, steps)
+    x = np.asarray(inputs, dtype=np.float32)
+    if x.ndim != 2 or len(x) == 0 or x.shape[1] != network.sizes[0]:
+        raise InputError(f"inputs must be (n, {network.sizes[0]}) with n at least 1, got shape {x.shape}")
+    y = checked_labels(labels, len(x))
+    if not ((x >= 0) & (x <= 1)).all():
+        raise InputError(f"inputs must lie in [0, 1], got values from {x.min()} to {x.max()}")
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
     classes = np.unique(y)
     sums = [np.zeros((len(classes), size)) for size in network.sizes[1:-1]]
     rng = np.random.default_rng(seed)
@@ -205,14 +212,3 @@ def input_change(
             raise InputError(f"neurons of layer {layer + 1} must be a list of indices from 0 to {size - 1}")
         changes.append(InputChange(*(z[layer][:, index].mean(0, dtype=np.float64) for z in received)))
     return changes
-
-
-def _check(network: SpikingNetwork, x: NDArray[np.float32], y: NDArray[np.int64], steps: int) -> None:
-    if x.ndim != 2 or len(x) == 0 or x.shape[1] != network.sizes[0]:
-        raise InputError(f"inputs must be (n, {network.sizes[0]}) with n at least 1, got shape {x.shape}")
-    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
-        raise InputError(f"labels must be ({len(x)},) whole numbers, got {y.dtype} of shape {y.shape}")
-    if not ((x >= 0) & (x <= 1)).all():
-        raise InputError(f"inputs must lie in [0, 1], got values from {x.min()} to {x.max()}")
-    if steps < 1:
-        raise InputError(f"steps must be at least 1, got {steps}")

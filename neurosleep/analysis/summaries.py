@@ -70,7 +70,7 @@ def representation(
                 "jaccard": overlap.jaccard,
             }
         )
-    return _plain_rows(described)
+    return list(plain(described))
 
 
 def input_changes(
@@ -119,7 +119,7 @@ def input_changes(
         differences = [new - old for old, new in of_tasks]
         test = _test(differences[-1], np.concatenate(differences[:-1] or [np.zeros(0)]), comparisons=layers)
         described.append({"tasks": rows, "test": test})
-    return _plain_rows(described)
+    return list(plain(described))
 
 
 def replay(
@@ -165,7 +165,7 @@ def replay(
                 "recent": _test(recent, earlier, comparisons=len(rates), one_sided=True),
             }
         )
-    return _plain_rows(described)
+    return list(plain(described))
 
 
 def weight_blocks(
@@ -195,10 +195,6 @@ def weight_blocks(
 def is_above(test: dict[str, Any] | None) -> bool:
     """Whether a test of `replay` tells, at a level of 0.05 after correction, that the first group fires more."""
     return test is not None and test["p"] is not None and bool(test["p"] < 0.05 and test["statistic"] > 0)
-
-
-def _plain_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: plain(value) for key, value in row.items()} for row in rows]
 
 
 def _test(
