@@ -1,6 +1,8 @@
 import ctypes
 import os
+import signal
 import sys
+from pathlib import Path
 
 
 def gpu_here() -> bool:
@@ -18,7 +20,10 @@ if not gpu_here():
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
+from numba.core.dispatcher import Dispatcher  # noqa: E402
 
 # The same examples every time, and no deadline: whether a test passes depends on the code alone. To look for new
 # counterexamples: pytest --hypothesis-profile=explore
@@ -27,6 +32,35 @@ settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("neurosleep")
 
 torch.set_num_threads(1)  # for networks this small, threads cost more than they bring
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it, and so do processes they start
+
+LONG = ("docs", "experiments", "cli", "tuning", "browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders that take long, so that in the end no process is left alone with one of them."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a process of `pytest -n` wait while another compiles the same function, and read what that one has written.
+
+    Kernels are compiled for minutes in all, when they are new.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    locks = Path(config.option.basetemp).parent / "compiling"  # beside the temporary folders of the processes
+    locks.mkdir(exist_ok=True)
+    compile_ = Dispatcher.compile
+
+    def compile_once(self: Dispatcher, signature: object) -> object:
+        name = f"{self.py_func.__module__}.{self.py_func.__qualname__}.lock"
+        with global_compiler_lock, FileLock(locks / name, is_singleton=True):  # in this order also in other threads
+            return compile_(self, signature)
+
+    Dispatcher.compile = compile_once
 
 
 @pytest.fixture

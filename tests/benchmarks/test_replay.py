@@ -63,7 +63,7 @@ def clock(monkeypatch):
 @pytest.mark.parametrize("name", [replay.REFERENCE, *OURS])
 def test_every_iteration_is_counted_and_what_a_night_does_once_is_not(monkeypatch, clock, name) -> None:
     looks: list[str] = []
-    look, step = Learner._look, torch.optim.Adam.step
+    look, step = Learner._keep_if_finite, torch.optim.Adam.step
 
     def slow_look(self, where: str) -> None:
         clock.now += 100
@@ -74,7 +74,7 @@ def test_every_iteration_is_counted_and_what_a_night_does_once_is_not(monkeypatc
         clock.now += 1
         step(self)
 
-    monkeypatch.setattr(Learner, "_look", slow_look)
+    monkeypatch.setattr(Learner, "_keep_if_finite", slow_look)
     monkeypatch.setattr(torch.optim.Adam, "step", slow_step)
     ways = replay.contestants(SMALL, batch_size=8, n_images=16)
     looks.clear()

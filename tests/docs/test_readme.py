@@ -32,4 +32,4 @@ def test_ci_runs_the_readmes_test_command() -> None:
     ]
     assert len(commands) == 2
     assert commands[0].endswith("neurosleep demo")
-    assert commands[1].endswith("pytest")
+    assert commands[1].endswith("pytest -n 2")

@@ -37,7 +37,7 @@ def test_what_pages_and_tables_need_is_imported_when_they_are_made() -> None:
         "experiments.results",
         "interchange",
         "analysis",
-        "papers",
+        "experiments.running",
     )
     imports = ", ".join(f"neurosleep.{name}" for name in modules)
     code = f"import sys, {imports}; print({heavy!r} & set(sys.modules))"

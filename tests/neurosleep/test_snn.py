@@ -15,12 +15,10 @@ import torch
 from neurosleep import GatedHebbian, InputError, MeanRate, Memory, SpontaneousReplay, sleep
 from neurosleep.converters import Calibration, to_spiking
 from neurosleep.converters.snntorch.writing import fire
-from neurosleep.papers import EXPERIMENTS
-from neurosleep.papers import config as configuration
-from neurosleep.papers.base import RunContext
-from neurosleep.papers.src import SrcExperiment
-from neurosleep.papers.src_config import Config
-from neurosleep.papers.src_snn import SnnConfig
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.loading import load
+from neurosleep.experiments.perform import perform, prepare
+from neurosleep.experiments.record import RunId
 from neurosleep.sims.drive import RecordedSpikes
 from neurosleep.sims.ensemble import simulate
 from neurosleep.snn import Coding, SpikingClassifier
@@ -159,33 +157,22 @@ def test_wrong_values_are_told(wrong: dict[str, Any]) -> None:
         SpikingClassifier(**{"sizes": (6, 8, 3), **wrong})
 
 
-SETTINGS = (
-    *("dataset=mnist-small", "images_per_task=60", "hidden=[20]", "epochs=1", "joint_epochs=1", "snn_steps=3"),
-    *("sleep_steps=100", "sleep_steps_more=0"),
-)
-
-
-def experiment() -> SrcExperiment:
-    found = EXPERIMENTS["src-snn"]
-    assert isinstance(found, SrcExperiment)
-    return found
-
-
 def test_experiment_runs_and_is_reproducible() -> None:
-    config = configuration.build(SnnConfig, SETTINGS)
-    experiment().prepare(config, None)
-    context = RunContext(0, "cpu", None, None, lambda work: None)
-    first, second = (experiment().run(config, context) for _ in range(2))
-    assert first["methods"].keys() == {"sequential", "src", "joint"}
-    for method, history in first["methods"].items():
-        assert history["checkpoints"] == second["methods"][method]["checkpoints"]
-    assert len(first["methods"]["src"]["nights"]) == 5
-    assert {row["method"] for row in experiment().summarize(config, [first])} == set(first["methods"])
+    small = ("dataset=mnist-small", "images_per_task=60", "hidden=[20]", "epochs=1", "network.steps=3")
+    experiment = load("src-snn", [*small, "night.0.steps=100", "steps_more=0", "seeds=1"])
+    assert isinstance(experiment, Experiment)
+    prepare(experiment)
+    first, second = (dict(perform(experiment, experiment.runs)) for _ in range(2))
+    assert {run.condition for run in first} == {"sequential", "src", "joint"}
+    for run, record in first.items():
+        assert record["checkpoints"] == second[run]["checkpoints"]
+    assert len(first[RunId("src", 0)]["stages"]) == 5
 
 
 def test_experiment_sleeps_on_the_weights_as_they_are() -> None:
-    config = configuration.build(SnnConfig, ("beta=0.8", "snn_threshold=0.5", "coding=current", *SETTINGS))
-    model = experiment().network(config, experiment().stream(config, None, 0), 0)
+    experiment = load("src-snn", ["beta=0.8", "threshold=0.5", "coding=current", "hidden=[20]", "network.steps=3"])
+    assert isinstance(experiment, Experiment)
+    model = experiment.network.make(784, 10, 0)
     assert isinstance(model, SpikingClassifier)
     assert (model.steps, model.coding, [tuple(linear.weight.shape) for linear in model.linears]) == (
         3,
@@ -194,11 +181,11 @@ def test_experiment_sleeps_on_the_weights_as_they_are() -> None:
     )
     neuron = model.neurons[0]
     assert (float(neuron.beta), float(neuron.threshold)) == pytest.approx((0.8, 0.5))
-    assert experiment().stage(SnnConfig(), 1).normalization == "none"
-    with pytest.raises(TypeError, match="src-snn needs a configuration of its own type, got Config"):
-        experiment().network(Config(), experiment().stream(config, None, 0), 0)
+    (night,) = experiment.conditions["src"].night
+    assert isinstance(night, SpontaneousReplay)
+    assert night.normalization == "none"
 
 
 def test_snntorch_is_imported_only_when_a_network_is_made() -> None:
-    code = "import sys, neurosleep.cli, neurosleep.papers; sys.exit('snntorch' in sys.modules)"
+    code = "import sys, neurosleep.cli, neurosleep.experiments.networks; sys.exit('snntorch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
