@@ -5,7 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-import neurosleep
+import neurosleep.converters
+import neurosleep.experiments
+
+for package in (neurosleep.converters, neurosleep.experiments):
+    del package.__dir__  # that of lazy_loader does not tell of __all__, and autosummary then sees no members
 
 project = "neurosleep"
 author = "The neurosleep developers"
