@@ -74,6 +74,9 @@ class Condition:
         for lesion in self.lesions:
             if not isinstance(lesion, Lesion):
                 raise InputError(f"lesions are SilencedNeurons, BlockedPotentiation, BlockedDepression, got {lesion!r}")
+        for what, kinds, usual in (("network", Network, "ReluNetwork"), ("training", Trainer, "Trainer")):
+            if not isinstance(value := getattr(self, what), kinds | None):
+                raise InputError(f"{what} must be an object such as {usual}(...), or None, got {value!r}")
         if self.calibration not in get_args(Calibration):
             raise InputError(unknown("calibration", self.calibration, get_args(Calibration)))
         if self.method.endswith("+src"):

@@ -30,6 +30,13 @@ RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
 STUDIES = (Patches, SecondNight, Undertrained)
+TABLES: dict[str, tuple[type, ...]] = {
+    "stream": (DataStream,),
+    "network": NETWORKS,
+    "training": (Trainer,),
+    "looks": (Looks,),
+}
+"""Tables of an experiment, and of which classes they may be."""
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (SpontaneousReplay, "drive"): DRIVES,
     (SpontaneousReplay, "plasticity"): RULES,

@@ -1,6 +1,6 @@
 """The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
 
-``experiment.toml``, ``runs/CONDITION/seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
+``experiment.toml``, ``runs/CONDITION/condition.toml``, ``seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
 (the story of a failed one), ``seed-N.unfinished/`` (what one that is under way goes on from), ``seed-N.pt`` (its
 network, if it is kept), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``, ``figures/``.
 """
@@ -16,13 +16,16 @@ from typing import Literal
 from urllib.parse import quote
 
 import msgspec
+import tomli_w
 
+from neurosleep.experiments.description import to_plain
 from neurosleep.experiments.loading import AnyExperiment, load
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.record_schema import check_record
 from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 
+CONDITION = "condition.toml"
 State = Literal["finished", "failed", "damaged", "missing"]
 
 
@@ -54,13 +57,26 @@ class ExperimentFolder:
             # Hidden files do not count: they are what a killed process leaves of a file it was about to write.
             elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
                 raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
+            described = {name: tomli_w.dumps(to_plain(condition)) for name, condition in experiment.conditions.items()}
+            for name, text in described.items():
+                self._check_runs(name, text)
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.toml.exists() or self.toml.read_text(encoding="utf-8") != experiment.to_toml():
                 write_text(self.toml, experiment.to_toml())
-            for name in experiment.conditions:
+            for name, text in described.items():
                 self._of(name).mkdir(parents=True, exist_ok=True)
+                write_text(self._of(name) / CONDITION, text)
         except OSError as error:
             raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
+
+    def _check_runs(self, name: str, text: str) -> None:
+        """Raise if there are runs of a condition of this name that was another, and was left out since."""
+        there = self._of(name) / CONDITION
+        if there.exists() and there.read_text(encoding="utf-8") != text and any(there.parent.glob("seed-*")):
+            raise InputError(
+                f"{there.parent} holds runs of another condition {name!r}, see {CONDITION} there: "
+                "give this one another name, or the experiment another folder"
+            )
 
     def read_experiment(self) -> AnyExperiment:
         """Return the experiment whose folder this is.

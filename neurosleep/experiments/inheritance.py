@@ -7,7 +7,7 @@ Stages in a condition's ``before`` and ``after`` come before and after those of 
 ``"night.0.steps" = { short = 100, long = 500 }`` names them; of several keys, every combination is a condition.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,6 +15,8 @@ from neurosleep.sims.errors import InputError, unknown
 
 OF_A_NIGHT = ("before", "after", "steps_more", "cycles", "lesions")
 """What a condition does not take over when it has no night, unless it says so itself."""
+USUAL = {"network": "ReluNetwork", "training": "Trainer"}
+"""What a condition may have of its own, over that of the experiment; and its kind, if none is said."""
 REPLACED = ("conditions", "sweep")
 """What an experiment that is like another has of its own, if it has any of the two."""
 
@@ -63,15 +65,19 @@ def conditions(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _joined(name, table) for name, table in resolved(values).items()}
 
 
-def _joined(name: str, table: Any) -> Any:
-    if not isinstance(table, Mapping):
-        return table
+def _joined(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
     parts = {key: table.get(key, []) for key in ("before", "night", "after")}
     for key, part in parts.items():
         if not isinstance(part, list):
             raise InputError(f"conditions.{name}.{key}: expected a list of tables, got {part!r}")
     own = {key: value for key, value in table.items() if key not in parts}
     return {**own, "night": [stage for part in parts.values() for stage in part]}
+
+
+def over_experiment(table: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of a condition whose network and training, if it has its own, begin with the experiment's."""
+    begun = {key: {"kind": kind, **values.get(key, {})} for key, kind in USUAL.items()}
+    return {**table, **{key: merged(begun[key], table[key]) for key in begun if key in table}}
 
 
 def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         If a condition is like one that there is not, or like itself; if a sweep will not do.
     """
-    tables = {key: values.get(key, {}) for key in ("base", "conditions", "sweep")}
+    tables = {key: values.get(key, {}) for key in ("base", "conditions", "sweep", *USUAL)}
     for key, table in tables.items():
         if not isinstance(table, Mapping):
             raise InputError(f"[{key}] must be a table, got {table!r}")
@@ -92,13 +98,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         if name in found:
             raise InputError(f"[sweep] makes a condition {name!r}, which [conditions] has already: name its values")
         found[name] = table
-    for name, table in found.items():
-        if isinstance(table, Mapping):
-            found[name] = {
-                key: merged(values.get(key, {}), value) if key in ("network", "training") else value
-                for key, value in table.items()
-            }
-    return found
+    return {name: over_experiment(table, values) for name, table in found.items()}
 
 
 def _resolved(name: str, own: Mapping[str, Any], base: Mapping[str, Any], asked: tuple[str, ...]) -> Any:
@@ -108,7 +108,7 @@ def _resolved(name: str, own: Mapping[str, Any], base: Mapping[str, Any], asked:
     if "like" not in values:
         return _begun(base, values)
     other = values["like"]
-    if other not in own:
+    if not isinstance(other, str) or other not in own:
         raise InputError(f"conditions.{name}.like: " + unknown("condition", other, list(own)))
     if other in asked:
         raise InputError(f"conditions.{name}.like: {' is like '.join((*asked, other))}, which never ends")
@@ -133,7 +133,10 @@ def _swept(sweep: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         table: Any = base
         for path, (_, value) in zip(sweep, chosen, strict=True):
             table = replaced(table, path.split("."), value, f"[sweep] {path}")
-        found[", ".join(name for name, _ in chosen)] = table
+        name = ", ".join(name for name, _ in chosen)
+        if name in found:
+            raise InputError(f"[sweep] makes two conditions {name!r}: name its values")
+        found[name] = table
     return found
 
 
@@ -150,21 +153,34 @@ def _named(path: str, values: Any) -> dict[str, Any]:
     return named
 
 
-def replaced(table: Any, path: list[str], value: Any, where: str) -> Any:
-    """Return tables and lists with the value at a path replaced; a table on the way that is missing is made.
+def replaced(table: Any, path: Sequence[str], value: Any, where: str, whole: Any = None) -> Any:
+    """Return tables and lists with the value at a path replaced; what is missing on the way is made.
+
+    Parameters
+    ----------
+    table, path, value
+        What is changed, where, and to what; numbers along the path count from 0.
+    where
+        What errors call it.
+    whole
+        The same table with what it takes over from others: it tells how long a list is that is made.
 
     Raises
     ------
     InputError
-        If the path leads through something that is no table, or beyond the end of a list; `where` says which.
+        If the path leads through something that is no table, or beyond the end of a list.
     """
     if not path:
         return value
     key, rest = path[0], path[1:]
     if isinstance(table, Mapping):
-        return {**table, key: replaced(table.get(key, {}), rest, value, where)}
+        under = whole.get(key) if isinstance(whole, Mapping) else None
+        made = [{} if isinstance(item, Mapping) else item for item in under] if isinstance(under, list) else {}
+        return {**table, key: replaced(table.get(key, made), rest, value, where, under)}
     if isinstance(table, list):
         if not key.isdecimal() or int(key) >= len(table):
             raise InputError(f"{where}: there is no number {key} among {len(table)}; the first is 0")
-        return [replaced(item, rest, value, where) if i == int(key) else item for i, item in enumerate(table)]
+        under = whole[int(key)] if isinstance(whole, list) and len(whole) == len(table) else None
+        changed = replaced(table[int(key)], rest, value, where, under)
+        return [*table[: int(key)], changed, *table[int(key) + 1 :]]
     raise InputError(f"{where}: {key!r} is asked of {table!r}, which is no table")

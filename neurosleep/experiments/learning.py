@@ -202,14 +202,16 @@ def learn_by_nights(given: Given, model: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def _resumed_log(given: Given, learner: Learner) -> Iterator[SpikeLog | None]:
-    """Open the file for the spikes, to go on where the learner is; when all is done, it is where it should be."""
+    """Open the file for the spikes, to go on where the learner is; when all is done, leave a copy where it is to be."""
     if given.log is None or given.unfinished is None:
         with given.new_log() as log:
             yield log
         return
     begun = given.unfinished / "spikes.h5"
     steps = sum(record.steps for record in learner.records if isinstance(record, SleepRecord))
-    if steps and begun.exists():
+    if steps and not begun.exists():
+        raise InputError(f"{begun} is missing, the spikes of a run that was stopped: delete {begun.parent}")
+    if steps:
         log = SpikeLog.resume(begun, steps)
         if log.epoch_open:
             log.end_epoch()
@@ -217,7 +219,7 @@ def _resumed_log(given: Given, learner: Learner) -> Iterator[SpikeLog | None]:
         log = SpikeLog(begun, given.populations, dt=given.dt, seed=given.run.seed, overwrite=True)
     with log:
         yield log
-    shutil.move(begun, given.log)
+    shutil.copyfile(begun, given.log)  # the run can go on from its own file until its record is written
 
 
 def _stages(

@@ -58,7 +58,9 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             sizes = network.sizes(*_sizes(plain))
             stream = _shaped(plain, network)
             chain = sleeping_chain(network.make(*_sizes(plain), seed))
-            MethodName.parse(condition.method).check(sizes[-1])
+            method = MethodName.parse(condition.method)
+            method.check(sizes[-1])
+            method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
             memory = condition.memory(network)
             for stage in condition.stages(len(stream.tasks), population_sizes(sizes), seed):
                 if isinstance(stage, SpontaneousReplay):

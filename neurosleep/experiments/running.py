@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
+from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.job import Done, Failure, Job
 from neurosleep.experiments.loading import AnyExperiment
@@ -113,6 +114,8 @@ def run_all(
             raise InputError(f"{what} must be at least 1, got {number}")
     if scheduler is not None and workers is not None:
         raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
+    if scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
+        raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
     folder = ExperimentFolder(out)
     folder.open(experiment)
     with folder.alone(), tempfile.TemporaryDirectory(prefix=".scratch-", dir=out) as scratch:

@@ -5,26 +5,15 @@ A value is named by its path, ``base.night.0.plasticity.inc``, or by the end of 
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
 from typing import Any
 
 from neurosleep.experiments.conditions import Condition
-from neurosleep.experiments.data_stream import DataStream
-from neurosleep.experiments.description import LISTS, NETWORKS, PARTS, STUDIES
-from neurosleep.experiments.inheritance import replaced, resolved
-from neurosleep.experiments.networks import ReluNetwork
+from neurosleep.experiments.description import STUDIES, TABLES
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.inheritance import USUAL, over_experiment, replaced, resolved
+from neurosleep.experiments.paths import at, below, guess, has, within
+from neurosleep.experiments.study import StudyExperiment
 from neurosleep.sims.errors import InputError, unknown
-from neurosleep.training import Trainer
-from neurosleep.tripartite.looking import Looks
-
-PLAIN = ("question", "notes", "source", "cost", "seeds", "logs", "backend", "precision", "products", "keep_networks")
-"""Values of an experiment that are no tables."""
-_TABLES: Mapping[str, tuple[tuple[type, ...], type]] = {
-    "stream": ((DataStream,), DataStream),
-    "network": (NETWORKS, ReluNetwork),
-    "training": ((Trainer,), Trainer),
-    "looks": ((Looks,), Looks),
-}
 
 
 def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -43,19 +32,25 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> tuple[d
     InputError
         For a key that is not there (with the nearest that is) or stands in several places (with all of them).
     """
-    changed, told = dict(values), list[str]()
+    changed, chosen, keep = dict(values), dict[str, tuple[str, Any]](), None
     for setting in settings:
         key, separator, text = setting.partition("=")
-        key = key.strip()
+        key, value = key.strip(), parse_value(text)
         if not separator:
             raise InputError(f"--set takes KEY=VALUE, got {setting!r}")
-        value = parse_value(text)
         if key == "conditions":
-            changed = _kept(changed, value)
+            keep = value
             continue
         path = find(changed, key)
-        told += [f"--set {key}: {place} stays as it is" for place in _overriding(changed, path)]
-        changed = replaced(changed, keys(changed, path), value, f"--set {key}")
+        changed = replaced(changed, keys(changed, path), value, f"--set {key}", _whole(changed))
+        chosen[path] = key, value
+    if keep is not None:
+        changed = _kept(changed, keep)
+    told = [
+        f"--set {key}: {place} stays as it is"
+        for path, (key, value) in chosen.items()
+        for place in _not_reached(changed, path, value)
+    ]
     return changed, told
 
 
@@ -90,114 +85,89 @@ def find(values: Mapping[str, Any], key: str) -> str:
         If there is no such place, or more than one.
     """
     known = list(places(values))
-    if key in known or _leads_somewhere(values, key):
+    possible = {*known, *_possible(values)}
+    if within(key, possible):
         return key
     found = [place for place in known if place.endswith(f".{key}")]
     if any(not place.startswith("conditions.") for place in found):  # a condition's own value is not meant then
         found = [place for place in found if not place.startswith("conditions.")]
     if len(found) > 1:
         raise InputError(f"{key!r} stands in {len(found)} places, name one: {', '.join(found)}")
+    head, _, number = key.rpartition(".")
+    if not found and head and number.isdecimal():  # one of several values
+        return f"{find(values, head)}.{number}"
     if not found:
-        ends = list(dict.fromkeys([place.rpartition(".")[2] for place in known] + known))
-        raise InputError(unknown("parameter", key, ends))
+        ends = [place.rpartition(".")[2] for place in known if not place.endswith(".kind")]
+        raise InputError(_unknown(key, [*dict.fromkeys(ends), *possible], ends))
     return found[0]
 
 
 def places(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the path of every value of a description that can be set, those that are defaults included."""
-    yield from PLAIN
+    """Yield the path of every value that a description has, those that are defaults included."""
     if "study" in values:
-        yield from _within(values["study"], STUDIES, None, "study")
+        yield from StudyExperiment.values()
+        yield from (f"study.{path}" for path in below(values["study"], STUDIES))
         return
-    for name, (kinds, usual) in _TABLES.items():
+    yield from Experiment.values()
+    for name, kinds in TABLES.items():
         if name in values or name != "looks":
-            yield from _within(values.get(name, {}), kinds, usual, name)
-    whole = resolved(values)
-    yield from _within(values.get("base", {}), (Condition,), Condition, "base", defaults="base" in values)
-    for name, table in values.get("conditions", {}).items():
-        yield from _within(table, (Condition,), Condition, f"conditions.{name}", defaults=False, whole=whole[name])
+            yield from (f"{name}.{path}" for path in below(values.get(name, {}), kinds, kinds[0]))
+    if "base" in values:
+        yield from (f"base.{path}" for path in below(values["base"], (Condition,), Condition))
+    for name, whole in resolved(values).items():
+        table = values.get("conditions", {}).get(name, {})
+        for path in below(whole, (Condition,), Condition):
+            if _of_its_own(table, path.split(".")):
+                yield f"conditions.{name}.{path}"
     yield from (f"sweep.{path}" for path in values.get("sweep", {}))
 
 
-def _within(
-    own: Any,
-    kinds: Sequence[type],
-    usual: type | None,
-    where: str,
-    *,
-    defaults: bool = True,
-    whole: Any = None,
-) -> Iterator[str]:
-    """Yield the paths below a table of one of some classes.
+def _possible(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the path of every value that could be set, also where it is now taken over from elsewhere."""
+    if "study" in values:
+        return
+    for name, whole in _whole(values)["conditions"].items():
+        yield from (f"conditions.{name}.{path}" for path in below(whole, (Condition,), Condition))
+    yield from (f"base.{path}" for path in below(_whole(values)["base"], (Condition,), Condition))
+    yield from (f"looks.{path}" for path in below({}, TABLES["looks"], TABLES["looks"][0]))
 
-    `whole` is the same table with all that it takes over from others, which tells its class; those values that the
-    table does not have itself count only with `defaults`.
-    """
-    if not isinstance(own, Mapping):
+
+def _whole(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base and all conditions of a description with what they take over."""
+    if "study" in values:
+        return {}
+    own: dict[str, Mapping[str, Any]] = {key: {} for key in USUAL}
+    conditions = resolved(values)
+    listed = {name: over_experiment({**own, **conditions[name]}, values) for name in values.get("conditions", {})}
+    return {"base": over_experiment({**own, **values.get("base", {})}, values), "conditions": listed}
+
+
+def _of_its_own(table: Any, path: Sequence[str]) -> bool:
+    """Whether a table has a value itself, or says the kind of that whose default it is."""
+    return has(table, path) or any(has(table, [*path[:n], "kind"]) for n in range(1, len(path)))
+
+
+def _not_reached(values: Mapping[str, Any], path: str, value: Any) -> Iterator[str]:
+    """Yield the places in conditions whose own value keeps one of the base, or of the experiment, from them."""
+    first, *wanted = path.split(".")
+    if first in USUAL:
+        wanted = [first, *wanted]
+    elif first != "base":
         return
-    whole = own if whole is None else whole
-    named = {kind.__name__: kind for kind in kinds}
-    cls = named.get(whole.get("kind", "") if isinstance(whole, Mapping) else "", usual)
-    if cls is None:
-        return
-    defaults = defaults or "kind" in own
-    known = {field.name: field for field in fields(cls) if field.init}
-    around = [name for name in ("before", "after") if cls is Condition and name in own]
-    for name in (*known, *around):
-        place = f"{where}.{name}"
-        if name not in own and not defaults:
+    sweep = values.get("sweep", {})
+    for key in sweep:
+        if f"{key}.".startswith(f"{'.'.join(wanted)}.") or f"{'.'.join(wanted)}.".startswith(f"{key}."):
+            yield f"sweep.{key}"
+    for name, whole in resolved(values).items():
+        if name not in values.get("conditions", {}) or wanted[0] not in whole or at(whole, wanted) == value:
             continue
-        if (cls, name) in LISTS or name in around:
-            yield place
-            others = whole.get(name, [])
-            for i, item in enumerate(own.get(name, [])):
-                below = others[i] if i < len(others) else item
-                stages = LISTS.get((cls, name), LISTS[Condition, "night"])
-                yield from _within(item, stages, None, f"{place}.{i}", defaults=defaults, whole=below)
-        elif (cls, name) in PARTS:
-            yield place
-            made = known[name].default_factory
-            usual_part = type(made()) if made is not MISSING else None
-            only = PARTS[cls, name][0] if len(PARTS[cls, name]) == 1 else None
-            part = own.get(name, {} if usual_part else None)
-            yield from _within(
-                part, PARTS[cls, name], usual_part or only, place, defaults=defaults, whole=whole.get(name, part)
-            )
-        else:
-            yield place
+        there = next((n for n in range(len(wanted), 0, -1) if has(whole, wanted[:n])), 0)
+        if at(whole, wanted[:1]):  # a condition without a night has none that could be changed
+            yield ".".join(["conditions", name, *wanted[:there]])
 
 
-def _leads_somewhere(values: Mapping[str, Any], key: str) -> bool:
-    """Whether a whole path begins where something is: what it ends at is looked at when objects are made of it."""
-    first, _, rest = key.partition(".")
-    if first == "conditions":
-        name = next((n for n in values.get("conditions", {}) if rest.startswith(f"{n}.")), None)
-        return name is not None
-    return bool(rest) and first in (*_TABLES, "base", "study") and first in values
-
-
-def _overriding(values: Mapping[str, Any], path: str) -> list[str]:
-    """Return the places in conditions whose own value keeps one of the base, or of all, from reaching them."""
-    first, _, rest = path.partition(".")
-    wanted = rest if first == "base" else path if first in ("network", "training") else None
-    if wanted is None:
-        return []
-    found = [f"sweep.{key}" for key in values.get("sweep", {}) if first == "base" and key == wanted]
-    for name, table in values.get("conditions", {}).items():
-        if _has(table, wanted.split(".")):
-            found.append(f"conditions.{name}.{wanted}")
-    return found
-
-
-def _has(table: Any, path: Sequence[str]) -> bool:
-    for key in path:
-        if isinstance(table, Mapping) and key in table:
-            table = table[key]
-        elif isinstance(table, list) and key.isdecimal() and int(key) < len(table):
-            table = table[int(key)]
-        else:
-            return False
-    return True
+def _unknown(key: str, known: Sequence[str], told: Sequence[str]) -> str:
+    return f"no parameter {key!r}{guess(key, known)} (known: {', '.join(dict.fromkeys(told))})"
 
 
 def _kept(values: Mapping[str, Any], names: Any) -> dict[str, Any]:
@@ -208,10 +178,12 @@ def _kept(values: Mapping[str, Any], names: Any) -> dict[str, Any]:
     for name in names:
         if name not in whole:
             raise InputError(f"--set conditions: {unknown('condition', name, list(whole))}")
-    base = values.get("base", {})
-    own = {name: values.get("conditions", {}).get(name, whole[name]) for name in names}
-    if any("like" in table for table in own.values()) or values.get("sweep"):
-        # what they are like may be gone: then as whole tables, from which a base takes nothing away
-        own = {name: whole[name] for name in names}
+    if len(set(names)) < len(names):
+        raise InputError(f"--set conditions: every condition may be named once, got {names}")
+    tables = values.get("conditions", {})
     changed = {key: value for key, value in values.items() if key != "sweep"}
-    return {**changed, "base": base, "conditions": own} if base else {**changed, "conditions": own}
+    if all(name in tables and "like" not in tables[name] for name in names):
+        return {**changed, "conditions": {name: tables[name] for name in names}}
+    # What they are like may be gone: whole tables, without a base that would be merged with them once more.
+    changed.pop("base", None)
+    return {**changed, "conditions": {name: whole[name] for name in names}}

@@ -1,26 +1,14 @@
 """`StudyExperiment`: an experiment that is no comparison of conditions, but one study over seeds."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import tomli_w
-
-from neurosleep.experiments.description import STUDIES, checked, from_plain, to_plain
-from neurosleep.experiments.experiment import Logs, checked_seeds
+from neurosleep.experiments.description import STUDIES, to_plain
 from neurosleep.experiments.inheritance import merged
-from neurosleep.experiments.record import RunId
+from neurosleep.experiments.question import Question
 from neurosleep.experiments.studies.base import Study
-from neurosleep.sims.errors import InputError, unknown
-
-_VALUES: dict[str, Any] = {
-    "question": str,
-    "notes": str,
-    "source": str,
-    "cost": str,
-    "seeds": int | list[int],
-    "logs": Logs,
-}
+from neurosleep.sims.errors import InputError
 
 
 def whole_study(table: Any) -> Any:
@@ -32,7 +20,7 @@ def whole_study(table: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class StudyExperiment:
+class StudyExperiment(Question):
     """A study, done for several seeds.
 
     Parameters
@@ -50,21 +38,12 @@ class StudyExperiment:
         For no seeds, or a study that is none.
     """
 
-    question: str
+    TABLES: ClassVar[Mapping[str, tuple[type, ...]]] = {"study": STUDIES}
+
     study: Study
-    _: KW_ONLY
-    seeds: int | Sequence[int] = 5
-    logs: Logs = "first"
-    notes: str = ""
-    source: str = ""
-    cost: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
-        if not self.question.strip():
-            raise InputError("an experiment needs a question, in words")
-        if self.logs not in get_args(Logs):
-            raise InputError(unknown("logs", self.logs, get_args(Logs)))
+        super().__post_init__()
         if not isinstance(self.study, Study):
             raise InputError(f"a study is one of {', '.join(s.__name__ for s in STUDIES)}, got {self.study!r}")
 
@@ -74,35 +53,11 @@ class StudyExperiment:
         return {type(self.study).__name__: self.study}
 
     @property
-    def runs(self) -> list[RunId]:
-        """Every run, seed by seed."""
-        return [RunId(name, seed) for seed in checked_seeds(self.seeds) for name in self.conditions]
-
-    def logged(self, run: RunId) -> bool:
-        """Whether the spikes of a run are kept."""
-        return self.logs == "all" or (self.logs == "first" and run.seed == checked_seeds(self.seeds)[0])
-
-    def to_toml(self) -> str:
-        """Return the experiment as TOML, from which it can be made again."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in _VALUES}
-        values |= {"seeds": list(checked_seeds(self.seeds)), "study": to_plain(self.study)}
-        return tomli_w.dumps(values)
+    def names(self) -> list[str]:
+        """The name of the study."""
+        return list(self.conditions)
 
     @classmethod
-    def from_description(cls, values: Mapping[str, Any], source: str = "the experiment") -> "StudyExperiment":
-        """Return the experiment of a description, as of a TOML file.
-
-        Raises
-        ------
-        InputError
-            For unknown keys (with the nearest that there is), or values that will not do; `source` says where.
-        """
-        known = [*_VALUES, "study"]
-        for key in values:
-            if key not in known:
-                raise InputError(f"{source} has {unknown('key', key, known)}")
-        try:
-            parsed = {key: checked(values[key], hint, key) for key, hint in _VALUES.items() if key in values}
-            return cls(study=from_plain(whole_study(values["study"]), STUDIES, "study"), **parsed)
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from error
+    def parsed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a description gives."""
+        return super().parsed({**values, "study": whole_study(values["study"])})

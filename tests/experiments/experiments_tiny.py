@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 import neurosleep as ns
-from neurosleep.experiments.conditions import Condition, DataStream, ReluNetwork
-from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments import Condition, DataStream, Experiment, ReluNetwork
 from neurosleep.training import Trainer
 
 NIGHT = ns.SpontaneousReplay(

@@ -15,7 +15,9 @@ from neurosleep.experiments import (
     GenerativeNetwork,
     ReluNetwork,
     SilencedNeurons,
+    load,
 )
+from neurosleep.experiments.loading import from_toml
 from neurosleep.training import Trainer
 from neurosleep.tripartite import NREM, REM, Interleaved
 
@@ -58,7 +60,7 @@ def everything() -> Experiment:
 def test_toml_holds_everything() -> None:
     first = everything()
     text = first.to_toml()
-    again = Experiment.from_toml(text)
+    again = from_toml(text)
     assert again == first
     assert again.to_toml() == text
     assert again.conditions["dreams"].night[2].rem is None
@@ -81,7 +83,7 @@ def test_every_value_matters_to_the_toml() -> None:
     for name, value in changes.items():
         assert replace(everything(), **{name: value}).to_toml() != text, name
     plain = Experiment("?", {"a": Condition()})
-    assert Experiment.from_toml(replace(plain, backend="reference").to_toml()).backend == "reference"
+    assert from_toml(replace(plain, backend="reference").to_toml()).backend == "reference"
     assert plain.to_toml() != replace(plain, backend="reference").to_toml()
 
 
@@ -113,7 +115,7 @@ night = [{ drive = { kind = "UniformNoise", rate = 2.0 } }]
 
 
 def test_like() -> None:
-    conditions = Experiment.from_toml(LIKE).conditions
+    conditions = from_toml(LIKE).conditions
     src = ns.SpontaneousReplay(100, ns.MeanRate(5.0), ns.Hebbian(0.1, 0.2))
     assert conditions["src"] == Condition([src])
     assert conditions["longer"] == Condition([replace(src, steps=200)])
@@ -139,7 +141,7 @@ def test_like() -> None:
         (MINIMAL + 'night = [{ kind = "MagnitudePruning", fraction = 2.0 }]', "fraction must be from 0 to 1"),
         (MINIMAL + 'night = [{ kind = "MagnitudePruning", fraction = "x" }]', "night[0].fraction = 'x' will not do"),
         (MINIMAL + 'night = [{ kind = "NREM" }]', "need a network that dreams"),
-        (MINIMAL + 'method = "ewk"', "there is no method 'ewk'"),
+        (MINIMAL + 'method = "ewk"', "no method 'ewk'; did you mean 'ewc'"),
         (MINIMAL + "steps_more = 5", "this night has none"),
         (MINIMAL + 'lesions = [{ kind = "BlockedPotentiation" }]', "this night has none"),
         (MINIMAL + 'lesions = [{ kind = "SilencedNeurons", population = "hidden1" }]', "one of the two"),
@@ -154,7 +156,7 @@ def test_like() -> None:
 )
 def test_wrong_text_is_refused_in_one_line(text: str, message: str) -> None:
     with pytest.raises(ns.InputError) as error:
-        Experiment.from_toml(text, "q.toml")
+        from_toml(text, "q.toml")
     assert message in str(error.value)
     assert str(error.value).startswith("q.toml")
     assert "\n" not in str(error.value)
@@ -191,7 +193,7 @@ def test_wrong_text_is_refused_in_one_line(text: str, message: str) -> None:
         ),
         (
             lambda: Experiment("?", {"a": Condition([NREM()], method="ewc")}, network=GenerativeNetwork()),
-            "not for it",
+            "a method or training is not for one",
         ),
     ],
 )
@@ -202,7 +204,7 @@ def test_contradictions_are_refused(make, message: str) -> None:
 
 def test_a_file_that_is_not_there(tmp_path) -> None:
     with pytest.raises(ns.InputError, match="cannot be read"):
-        Experiment.read(tmp_path / "none.toml")
+        load(tmp_path / "none.toml")
 
 
 def test_stages_of_a_night() -> None:

@@ -13,8 +13,9 @@ import pytest
 import xarray
 
 import neurosleep as ns
-from neurosleep.experiments import Results
+from neurosleep.experiments import Results, run
 from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.loading import from_toml
 from neurosleep.experiments.record import RunId
 
 HERE = Path(__file__).parent
@@ -31,7 +32,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    return tiny.run(tmp_path_factory.mktemp("whole") / "out", workers=1, progress=False)
+    return run(tiny, tmp_path_factory.mktemp("whole") / "out", workers=1, progress=False)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_files_say_everything_and_are_the_same_bytes(tiny, whole, copied) -> Non
     with xarray.open_dataset(whole.folder / "results.nc", engine="h5netcdf") as file:
         assert file.load().identical(whole.dataset)
         assert file.attrs["title"] == tiny.question
-        assert ns_experiment(file.attrs["experiment"]) == tiny
+        assert from_toml(file.attrs["experiment"]) == tiny
         assert file.attrs["complete"] == 1
         assert json.loads(file.attrs["versions"])[0]["neurosleep"] == ns.__version__
         assert "cores" in json.loads(file.attrs["machine"])[0]
@@ -98,12 +99,6 @@ def test_files_say_everything_and_are_the_same_bytes(tiny, whole, copied) -> Non
     subprocess.run([sys.executable, "-c", code], check=True)  # some seconds later, with other hashes
     for name in ("results.nc", "results.csv"):
         assert (copied / name).read_bytes() == (whole.folder / name).read_bytes()
-
-
-def ns_experiment(text):
-    from neurosleep.experiments import Experiment
-
-    return Experiment.from_toml(text)
 
 
 def test_the_tidy_table(whole) -> None:

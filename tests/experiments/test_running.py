@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import neurosleep as ns
-from neurosleep.experiments.conditions import Condition, DataStream
+from neurosleep.experiments import Condition, DataStream
 from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.job import Job
 from neurosleep.experiments.record import RunId, without_machine
-from neurosleep.experiments.running import Job, run_all
+from neurosleep.experiments.running import run_all
 
 HERE = Path(__file__).parent
 
@@ -56,7 +57,8 @@ def contents(out: Path) -> dict[str, object]:
 def test_what_is_there(tiny, undisturbed) -> None:
     names = set(contents(undisturbed))
     runs = {f"runs/{name}/seed-{n}.json" for name in ("awake", "src%2F1", "joint") for n in range(4)}
-    assert names == runs | {"experiment.toml", "runs/src%2F1/seed-0.h5"}
+    told = {f"runs/{name}/condition.toml" for name in ("awake", "src%2F1", "joint")}
+    assert names == runs | told | {"experiment.toml", "runs/src%2F1/seed-0.h5"}
     folder = ExperimentFolder(undisturbed)
     assert folder.read_experiment() == tiny.TINY
     assert {state for state, _ in folder.state(tiny.TINY).values()} == {"finished"}
@@ -126,6 +128,20 @@ def test_another_experiment_is_refused_and_nothing_is_touched(tiny, undisturbed,
         run_all(replace(tiny.TINY, **change), undisturbed, workers=1, progress=False)
     assert "\n" not in str(error.value)
     assert contents(undisturbed) == before
+
+
+def test_a_condition_that_was_left_out_does_not_come_back_as_another(tiny, tmp_path) -> None:
+    short = replace(tiny.TINY, seeds=1, conditions={"awake": Condition()})
+    for name in ("ewc", "si"):
+        ExperimentFolder(tmp_path).open(replace(short, conditions={**short.conditions, name: Condition(method=name)}))
+    (tmp_path / "runs" / "ewc" / "seed-0.json").write_text("{}")
+    other = replace(short, conditions={"ewc": Condition(method="ewc:3")})
+    before = contents(tmp_path)
+    with pytest.raises(ns.InputError, match=r"holds runs of another condition 'ewc', see condition\.toml there"):
+        run_all(other, tmp_path, workers=1, progress=False)
+    assert contents(tmp_path) == before
+    (tmp_path / "runs" / "ewc" / "seed-0.json").unlink()
+    ExperimentFolder(tmp_path).open(other)  # nothing was done of it: it may be another
 
 
 def test_other_folders_are_refused(tiny, tmp_path) -> None:
@@ -221,7 +237,7 @@ def test_a_run_has_one_thread_and_the_process_its_own_again(tiny, monkeypatch) -
         seen.append(torch.get_num_threads())
         yield runs[0], {}
 
-    monkeypatch.setattr("neurosleep.experiments.running.perform", performed)
+    monkeypatch.setattr("neurosleep.experiments.job.perform", performed)
     try:
         torch.set_num_threads(3)
         Job(tiny.TINY, (RunId("awake", 0),), None, None).do(lambda amount: None)

@@ -11,7 +11,7 @@ import torch
 
 from neurosleep import InputError, MeanRate, SpikeReader, data
 from neurosleep.analysis import cosine_similarity, layer_weights, output_inputs
-from neurosleep.experiments.conditions import DataStream, ReluNetwork
+from neurosleep.experiments import DataStream, ReluNetwork
 from neurosleep.experiments.studies import patches as patches_module
 from neurosleep.experiments.studies import second_night as second_night_module
 from neurosleep.experiments.studies.base import Study
