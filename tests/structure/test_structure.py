@@ -4,6 +4,7 @@ import ast
 import tomllib
 
 import pytest
+from lines import lines_of_code
 from own_source import BESIDE, ROOT, circles, graph, imported, imports, modules
 
 FLOORS = [
@@ -122,3 +123,10 @@ def test_the_version_stands_in_one_place() -> None:
 
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
     assert "version" in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"]
+
+
+def test_lines_of_code_are_counted_without_docstrings_comments_and_blanks() -> None:
+    source = (
+        '"""Of a module."""\n\nimport re  # one\n\n\ndef two(\n    a,  # three\n):\n    """Of a\n\n    function."""\n'
+    )
+    assert lines_of_code(source + '    # no\n    return """five\n\nseven"""\n') == 7
