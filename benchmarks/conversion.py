@@ -26,7 +26,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
 from neurosleep.files import write_text
-from neurosleep.sims.whole import whole
 from neurosleep.tables import table
 from neurosleep.training import products
 
@@ -35,6 +34,7 @@ from ..converters.graph.to_graph import to_spiking_graph
 from ..data import ColourImages, Images, load, load_cifar
 from ..data.catalogue import Split
 from ..sims.awake.present import present
+from ..sims.whole import whole
 from . import machine, slept
 
 LOOK_AT = (10, 20, 50, 100, 200)
