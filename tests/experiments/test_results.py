@@ -46,8 +46,8 @@ def test_every_number_is_at_its_place(tiny, whole) -> None:
     assert data.condition.values.tolist() == ["awake", "src/1", "joint"]
     assert data.seed.values.tolist() == [0, 1, 2, 3]
     assert data.time.values.tolist() == ["T1", "S1", "T2", "S2"]
-    for run, record in whole.records.items():
-        own = data.sel(condition=run.condition, seed=run.seed)
+    for cell, record in whole.records.items():
+        own = data.sel(condition=cell.condition, seed=cell.seed)
         assert float(own.accuracy) == record["accuracy"]
         assert own.task_name.values.tolist() == [task["name"] for task in record["tasks"]]
         for point in record["checkpoints"]:
