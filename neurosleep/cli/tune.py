@@ -19,7 +19,10 @@ from neurosleep.sims.errors import InputError
       neurosleep run tune/src-mnist/best.toml
     \b
     To search other values, too, or in other ranges:
-      neurosleep tune src-mnist --search inc=0.001:0.1:log --search "loss=squared-error|cross-entropy"
+      neurosleep tune src-mnist --search inc=0.001:0.1:log --search epochs=1:4
+    \b
+    Between choices:
+      neurosleep tune src-mnist --search "loss=squared-error|cross-entropy"
     """,
 )
 @click.argument("experiment")

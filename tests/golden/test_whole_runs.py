@@ -56,9 +56,6 @@ joint = { method = "joint", night = [], training = { epochs = 4 } }
         + """
 [[base.night]]
 steps = 500
-[conditions]
-"icarl:200" = { method = "icarl:200", night = [] }
-"icarl:50+src" = { method = "icarl:50" }
 """,
         {"icarl:200": 62.6, "icarl:50+src": 43.9},
     ),
@@ -101,7 +98,8 @@ def test_a_whole_run_ends_where_it_did(name, tmp_path, monkeypatch, plain):
     run = WHOLE[name]
     file, out = tmp_path / "short.toml", tmp_path / "out"
     file.write_text(run.toml)
-    monkeypatch.setattr(sys, "argv", ["neurosleep", "run", str(file), "--workers", "1", "--out", str(out)])
+    words = ("run", file, "--set", f"conditions={list(run.percent)}", "--workers", 1, "--out", out)
+    monkeypatch.setattr(sys, "argv", ["neurosleep", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
