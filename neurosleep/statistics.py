@@ -8,8 +8,8 @@ from itertools import count
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy  # whose parts are imported when first used
 from numpy.typing import NDArray
-from scipy import stats
 
 from neurosleep.sims.errors import InputError
 
@@ -125,12 +125,12 @@ def paired(
     if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
         return Paired(n, effect)
     if test == "t":
-        found, around = stats.ttest_1samp(d, 0.0, alternative=alternative), of_mean(d, confidence)
+        found, around = scipy.stats.ttest_1samp(d, 0.0, alternative=alternative), of_mean(d, confidence)
         statistic, p = float(found.statistic), float(found.pvalue)
         return Paired(n, effect, around.low, around.high, effect / sd, statistic, float(n - 1), p)
     low, high = _bootstrapped(d, confidence)
     if test == "wilcoxon":
-        found = stats.wilcoxon(d, alternative=alternative)
+        found = scipy.stats.wilcoxon(d, alternative=alternative)
         statistic = float(found.statistic)
     else:
         found, statistic = _sign_flips(d, alternative), effect
@@ -198,12 +198,12 @@ def p_text(p: float) -> str:
 
 def _around(value: float, error: float, degrees: float, confidence: float = LEVEL) -> Effect:
     """Return Student's interval; unlike that of scipy's tests it is defined, and silent, where all values are equal."""
-    half = float(stats.t.ppf((1 + confidence) / 2, degrees)) * error if degrees > 0 else math.nan
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, degrees)) * error if degrees > 0 else math.nan
     return Effect(value, value - half, value + half)
 
 
 def _sign_flips(d: Floats, alternative: Alternative) -> Any:
-    return stats.permutation_test(
+    return scipy.stats.permutation_test(
         (d / np.abs(d).max(),),
         lambda x, axis: np.round(np.mean(x, axis=axis), 12),  # ties that differ by rounding are still ties
         permutation_type="samples",
@@ -216,6 +216,6 @@ def _sign_flips(d: Floats, alternative: Alternative) -> Any:
 def _bootstrapped(d: Floats, confidence: float) -> tuple[float, float]:
     """Return the bias-corrected and accelerated bootstrap interval of the mean (Efron 1987, JASA 82:171)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # then it is nan
-        found = stats.bootstrap((d,), np.mean, confidence_level=confidence, rng=np.random.default_rng(0))
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # then it is nan
+        found = scipy.stats.bootstrap((d,), np.mean, confidence_level=confidence, rng=np.random.default_rng(0))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import scipy  # whose parts are imported when first used
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
@@ -107,7 +107,7 @@ def compare(
         raise InputError(f"comparisons must be at least 1, got {comparisons}")
     t, df, p = math.nan, math.nan, math.nan
     if np.ptp(a) > 0 or np.ptp(b) > 0:
-        result = stats.ttest_ind(a, b, equal_var=kind == "student", alternative=alternative)
+        result = scipy.stats.ttest_ind(a, b, equal_var=kind == "student", alternative=alternative)
         t, df, p = float(result.statistic), float(result.df), float(result.pvalue)
     return TTest(
         statistic=t,

@@ -15,7 +15,7 @@ seeds_option = click.option(
     "--seeds",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Independent runs: seeds 0 to N-1 [default: those of the experiment].",
+    help="Independent runs of each condition, seeds 0 to N-1 [default: as many as the experiment says].",
 )
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", help="Runs at the same time [default: one per core]."
@@ -28,14 +28,17 @@ workers_option = click.option(
     For example, a quick look with other values (--show tells which there are):
       neurosleep run src-mnist --seeds 1 --set dataset=mnist-small --set epochs=5
     \b
-    To ask a question of your own, change one:
+    Of many conditions, these alone:
+      neurosleep run src-mnist --set 'conditions=["sequential", "src"]'
+    \b
+    To ask a question of your own, change one that is there:
       neurosleep run sleep-length --show > mine.toml
       neurosleep run mine.toml""",
 )
 @click.argument("experiment")
 @seeds_option
 @workers_option
-@click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster that does the runs, as tcp://host:8786.")
+@click.option("--scheduler", metavar="ADDRESS", help="Let a Dask cluster do the runs: tcp://host:8786.")
 @click.option(
     "--ensemble",
     type=click.IntRange(min=1),
@@ -54,7 +57,11 @@ workers_option = click.option(
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/EXPERIMENT].")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value; may be given several times."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value, see below; may be given several times.",
 )
 @click.option("--show", is_flag=True, help="Print the experiment as TOML, to be changed, and stop.")
 def run(
@@ -75,7 +82,8 @@ def run(
     the first seed. A run that was stopped goes on when the same command is given again. Seeds and conditions may be
     added later.
 
-    A KEY is a path, as base.night.0.plasticity.inc, or the end of one that only one place has, as inc.
+    A KEY of --set is a path, as base.night.0.plasticity.inc, or the end of one that only one place has, as inc. One
+    below `base` is that of every condition that has none of its own.
     """
     from neurosleep.experiments.loading import describe
 
@@ -83,6 +91,9 @@ def run(
         settings = (*settings, f"seeds={seeds}")
     values = describe(experiment)
     if show:
+        from neurosleep.cli.showing import shown
+
+        changed(values, settings, experiment)  # so that what is shown can be run
         click.echo(shown(experiment, values, settings), nl=False)
         return
     perform(
@@ -105,22 +116,6 @@ def changed(values: dict[str, object], settings: Sequence[str], source: str) -> 
     for line in told:
         click.echo(f"neurosleep: {line}", err=True)
     return build(values, source)
-
-
-def shown(experiment: str, values: dict[str, object], settings: Sequence[str]) -> str:
-    """Return an experiment as TOML: as it is written, if nothing is changed and it needs no other."""
-    import tomllib
-
-    import tomli_w
-
-    from neurosleep.experiments import library
-    from neurosleep.experiments.settings import with_settings
-
-    changed(values, settings, experiment)  # so that what is shown can be run
-    text = Path(experiment).read_text("utf-8") if Path(experiment).suffix else library.text(experiment)
-    if not settings and "like" not in tomllib.loads(text):
-        return text
-    return tomli_w.dumps(with_settings(values, settings)[0])
 
 
 def perform(

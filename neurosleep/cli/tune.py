@@ -1,20 +1,35 @@
 """The command `neurosleep tune`."""
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from neurosleep.cli.ending import fail
 from neurosleep.sims.errors import InputError
 
 
-@click.command(short_help="Search for parameters of sleep.")
-@click.argument("name")
+@click.command(
+    short_help="Search for the night after which most is remembered.",
+    epilog="""\b
+    For example, for an hour:
+      neurosleep tune src-mnist --set dataset=mnist-small --timeout 3600
+      neurosleep run tune/src-mnist/best.toml
+    \b
+    To search other values, too, or in other ranges:
+      neurosleep tune src-mnist --search inc=0.001:0.1:log --search epochs=1:4
+    \b
+    Between choices:
+      neurosleep tune src-mnist --search "loss=squared-error|cross-entropy"
+    """,
+)
+@click.argument("experiment")
 @click.option(
     "--trials", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Finished trials in all."
 )
-@click.option("--workers", type=click.IntRange(min=1), metavar="W", help="Processes [default: one per core].")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per core].")
 @click.option(
     "--storage",
     metavar="URL",
@@ -25,7 +40,7 @@ from neurosleep.sims.errors import InputError
     type=click.Choice(["tpe", "nsga2"]),
     default="tpe",
     show_default=True,
-    help="nsga2 is the genetic algorithm.",
+    help="How values are chosen: tree-structured Parzen estimators, or the genetic algorithm NSGA-II.",
 )
 @click.option(
     "--objective",
@@ -34,29 +49,45 @@ from neurosleep.sims.errors import InputError
     show_default=True,
     help="Mean accuracy over the orders, or that minus their standard deviation.",
 )
-@click.option("--condition", default="src", show_default=True, help="What learns and sleeps, as in `run`.")
-@click.option("--orders", type=click.IntRange(min=1), default=3, show_default=True, help="Random orders of tasks.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of orders and sampler.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a parameter, as in `run`.")
+@click.option(
+    "--condition", metavar="NAME", help="Whose night is searched [default: the only one that sleeps, or src]."
+)
+@click.option(
+    "--orders", type=click.IntRange(min=1), metavar="N", default=3, show_default=True, help="Random orders of tasks."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of orders and sampler."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value, as in `run`; may be given several times.",
+)
 @click.option(
     "--search",
     "searches",
     multiple=True,
     metavar="KEY=LOW:HIGH[:log]",
-    help="Search a value too, or in another range; KEY=A|B|C for choices; KEY= to leave it as it is; KEY as of --set. "
-    "The published ones and the length of sleep are searched anyway.",
+    help="Search this value, too, or in this range; KEY=A|B|C for choices; KEY= to leave it as it is. Searched anyway: "
+    "rate of the input, inc, dec, thresholds, gain and length of sleep.",
 )
-@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the search then.")
+@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the search after that long.")
 @click.option("--data-dir", type=click.Path(), help="Folder of data sets, as in `run`.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder [default: tune/NAME].")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for what is found [default: tune/EXPERIMENT].",
+)
 def tune(
-    name: str,
+    experiment: str,
     trials: int,
     workers: int | None,
     storage: str | None,
     sampler: str,
     objective: str,
-    condition: str,
+    condition: str | None,
     orders: int,
     seed: int,
     settings: tuple[str, ...],
@@ -65,42 +96,44 @@ def tune(
     data_dir: str | None,
     out: Path | None,
 ) -> None:
-    """Search for the night with which a condition of the experiment NAME, or of a TOML file, remembers most.
+    """Search for the night with which a condition of EXPERIMENT, one that ships or a TOML file, remembers most.
 
     Trials are judged on training images that were held out, in random orders of tasks that `neurosleep run` never uses.
     The night as it is comes first. Stop the search with Ctrl-C and give the same command to go on; more trials may be
-    asked for later. What was found is used by: neurosleep run OUT/best.toml
+    asked for later. What was found is an experiment again: neurosleep run OUT/best.toml
     """
     if find_spec("optuna") is None:
         raise InputError("neurosleep tune needs optuna: pip install 'neurosleep[tune]'")
-    from neurosleep.experiments.loading import build, describe
+    from neurosleep.experiments.loading import describe
     from neurosleep.experiments.perform import prepare
     from neurosleep.experiments.settings import with_settings
     from neurosleep.tables import table
-    from neurosleep.tuning.objective import FIRST_SEED, check_tunable
+    from neurosleep.tuning.objective import FIRST_SEED, tunable
     from neurosleep.tuning.outcome import complete, write_outcome
-    from neurosleep.tuning.space import published_space, with_searches
+    from neurosleep.tuning.space import published_space, searchable, with_searches
     from neurosleep.tuning.study import Search, open_study, run_search
 
-    asked, told = with_settings(describe(name), settings)
+    asked, told = with_settings(describe(experiment), settings)
     for line in told:
         click.echo(f"neurosleep: {line}", err=True)
-    check_tunable(asked, condition, name)
-    shuffled, _ = with_settings(describe(name), ("order=random", *settings))
+    condition = tunable(asked, condition, experiment)
+    values = searchable(asked, condition)
+    if not any(setting.partition("=")[0].strip() in ("order", "stream.order") for setting in settings):
+        values["stream"] = {**values.get("stream", {}), "order": "random"}
     search = Search(
-        name,
-        shuffled,
+        Path(experiment).stem,
+        values,
         condition,
-        with_searches(published_space(shuffled, condition), searches, shuffled, condition),
+        with_searches(published_space(values, condition), searches, values, condition),
         tuple(range(FIRST_SEED + orders * seed, FIRST_SEED + orders * (seed + 1))),
         "nsga2" if sampler == "nsga2" else "tpe",
         1.0 if objective == "mean-sd" else 0.0,
         seed,
     )
     search.check()
-    only, _ = with_settings(shuffled, (f'conditions=["{condition}"]',))
-    prepare(build(only, name), data_dir)
-    place = out or Path("tune") / Path(name).stem
+    whole = search.experiment({})
+    prepare(replace(whole, conditions={condition: whole.conditions[condition]}), data_dir)
+    place = out or Path("tune") / Path(experiment).stem
     place.mkdir(parents=True, exist_ok=True)
     url = storage or str(place / "journal.log")
     stopped = False
@@ -117,9 +150,10 @@ def tune(
     except KeyboardInterrupt:
         stopped, done = True, open_study(search, url).get_trials(deepcopy=False)
         if not complete(done):
-            raise click.Abort from None
-    written, rows = write_outcome(search, done, place, {"stream": asked["stream"]})
+            fail("stopped before a trial was finished; the same command goes on", 130)
+    written, rows = write_outcome(search, done, place, asked.get("stream", {}))
     click.echo(table(rows))
     click.echo(f"\nresults in {place}: {', '.join(path.name for path in written)}")
+    click.echo(f"to run what was found: neurosleep run {place / 'best.toml'}")
     if stopped:
-        raise click.Abort
+        fail("stopped; the same command goes on from there", 130)

@@ -167,7 +167,9 @@ def _not_reached(values: Mapping[str, Any], path: str, value: Any) -> Iterator[s
 
 
 def _unknown(key: str, known: Sequence[str], told: Sequence[str]) -> str:
-    return f"no parameter {key!r}{guess(key, known)} (known: {', '.join(dict.fromkeys(told))})"
+    names = list(dict.fromkeys(told))
+    there = f"known: {', '.join(names)}" if len(names) <= 12 else "--show prints those there are"
+    return f"no parameter {key!r}{guess(key, known)} ({there})"
 
 
 def _kept(values: Mapping[str, Any], names: Any) -> dict[str, Any]:

@@ -209,8 +209,8 @@ class Objective:
         return self._streams[key]
 
 
-def check_tunable(values: Mapping[str, Any], condition: str, name: str) -> None:
-    """Check that a condition of an experiment can be searched.
+def tunable(values: Mapping[str, Any], condition: str | None, name: str) -> str:
+    """Return the condition of an experiment that is to be searched: the one asked for, the only one that can, or "src".
 
     Raises
     ------
@@ -220,9 +220,27 @@ def check_tunable(values: Mapping[str, Any], condition: str, name: str) -> None:
     experiment = build(values, name)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{name} is a study, which cannot be searched: only conditions that sleep can")
+    sleeping = [
+        key
+        for key, of in experiment.conditions.items()
+        if any(isinstance(stage, SpontaneousReplay) for stage in of.night)
+        and isinstance(experiment.network_of(key), ReluNetwork | SnnNetwork)
+    ]
+    if not sleeping:
+        raise InputError(
+            f"{name} cannot be searched: none of its conditions puts a network of dense layers to spontaneous replay"
+        )
+    if condition is None and (len(sleeping) == 1 or "src" in sleeping):
+        return sleeping[0] if len(sleeping) == 1 else "src"
+    if condition is None:
+        raise InputError(f"{name} has several conditions that sleep, name one with --condition: {', '.join(sleeping)}")
     if condition not in experiment.conditions:
-        raise InputError(unknown("condition", condition, list(experiment.conditions)))
+        raise InputError(f"--condition: {unknown('condition', condition, sleeping)}")
     if not any(isinstance(stage, SpontaneousReplay) for stage in experiment.conditions[condition].night):
-        raise InputError(f"condition {condition!r} of {name} has no spontaneous replay, so there is nothing to search")
-    if not isinstance(experiment.network_of(condition), ReluNetwork | SnnNetwork):
+        raise InputError(
+            f"condition {condition!r} of {name} has no spontaneous replay, so there is nothing to search; "
+            f"these have: {', '.join(sleeping)}"
+        )
+    if condition not in sleeping:
         raise InputError(f"condition {condition!r} of {name} cannot be searched: only networks of dense layers can")
+    return condition

@@ -1,8 +1,8 @@
-"""What a search leaves behind: the best configuration, a table of all trials, and two figures."""
+"""What a search leaves behind: the best experiment, a table of all trials, and two figures."""
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,18 @@ def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def write_outcome(
-    search: Search, trials: Sequence[FrozenTrial], out: Path, run_with: Mapping[str, Any] | None = None
+    search: Search, trials: Sequence[FrozenTrial], out: Path, stream: Mapping[str, Any] | None = None
 ) -> tuple[list[Path], list[dict[str, Any]]]:
     """Write best.toml, trials.csv, tune.json and the figures.
 
     Parameters
     ----------
-    run_with
-        Values of the description that are others in best.toml than in the search: what a run has beyond it.
+    stream
+        That of best.toml, if it is not that of the search (which shuffles tasks); values that were searched are kept.
 
     Returns
     -------
-    The files, and rows of a table: the configuration searched from, and the best five trials.
+    The files, and rows of a table: the night searched from, and the best five trials.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def write_outcome(
     done = complete(trials)
     if not done:
         raise InputError(f"no trial is finished yet in {out}: start the same command again")
-    write_text(out / "best.toml", tomli_w.dumps({**search.description(done[0].params), **(run_with or {})}))
+    write_text(out / "best.toml", tomli_w.dumps(_best(search, done[0].params, stream)))
     write_text(out / "trials.csv", _csv(search, trials))
     write_json(
         out / "tune.json",
@@ -63,17 +63,37 @@ def write_outcome(
     written = [out / "best.toml", out / "trials.csv", out / "tune.json", _draw_history(done, trials, out)]
     if len(done) >= 10 and len(search.space) > 1 and len({trial.value for trial in done}) > 1:
         written.append(_draw_importances(done, out))
+    titles = short_names(search.space)
     first = next((trial for trial in done if trial.number == 0), None)
     named = [("where it began", first)] if first is not None else []
     named += [(f"trial {trial.number}", trial) for trial in done[:5] if trial.number]
-    return written, [_row(name, trial) for name, trial in named]
+    return written, [_row(name, trial, titles) for name, trial in named]
 
 
-def _row(name: str, trial: FrozenTrial) -> dict[str, Any]:
+def _best(search: Search, chosen: Mapping[str, Any], stream: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = search.description(chosen)
+    if stream is None:
+        return found
+    ours = {path.removeprefix("stream."): value for path, value in chosen.items() if path.startswith("stream.")}
+    return {**found, "stream": {**stream, **ours}}
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Return for each path the shortest end of it that no other has, and that is not a mere number."""
+    names = list(paths)
+    found = {}
+    for path in names:
+        parts = path.split(".")
+        ends = [".".join(parts[-n:]) for n in range(1, len(parts) + 1) if not parts[-n].isdecimal()]
+        found[path] = next((end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1), path)
+    return found
+
+
+def _row(name: str, trial: FrozenTrial, titles: Mapping[str, str]) -> dict[str, Any]:
     percent = 100 * np.array(trial.user_attrs["accuracies"])
     spread = float(percent.std(ddof=1)) if len(percent) > 1 else float("nan")
     row = {"": name, "held out %": float(percent.mean()), "s.d.": spread, "orders": len(percent)}
-    return {**row, **{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
+    return {**row, **{titles[key]: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
 
 
 def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:
@@ -114,7 +134,8 @@ def _draw_importances(done: Sequence[FrozenTrial], out: Path) -> Path:
         figure = Figure((5, 0.8 + 0.3 * len(names)), layout="constrained")
         axes = figure.subplots()
         axes.barh(range(len(names)), [100 * shares[name] for name in names], color=ASLEEP)
-        axes.set_yticks(range(len(names)), names)
+        titles = short_names(names)
+        axes.set_yticks(range(len(names)), [titles[name] for name in names])
         axes.set(xlabel="importance for being among the best (%)", ylim=(len(names) - 0.5, -0.5))
         axes.set_title(f"What mattered (PED-ANOVA, {len(done)} trials)")
         return save(figure, out / "importances.png")

@@ -48,6 +48,18 @@ class Dimension:
         return value is not None and self.low <= value <= self.high
 
 
+def searchable(values: Mapping[str, Any], condition: str) -> dict[str, Any]:
+    """Return a description in which what a condition has can be set, for that condition or in the base.
+
+    One of a sweep, or like another condition, becomes a whole table of its own, and so do all others.
+    """
+    own = values.get("conditions", {}).get(condition)
+    if own is not None and "like" not in own:
+        return dict(values)
+    whole = {key: value for key, value in values.items() if key not in ("base", "sweep")}
+    return {**whole, "conditions": resolved(values)}
+
+
 def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dimension]:
     """Return the published parameters and the length of a condition's sleep, each around its value there.
 
@@ -56,12 +68,10 @@ def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dime
     """
     space = {}
     of = Experiment.from_description(values).conditions[condition]
-    before = len(resolved(values)[condition].get("before", []))
-    own = f"conditions.{condition}" if values.get("conditions", {}).get(condition, {}).get("night") else "base"
-    for index, stage in enumerate(of.night):
-        if not isinstance(stage, SpontaneousReplay) or index < before:
+    for index, where in enumerate(_stages(values, condition)):
+        stage = of.night[index]
+        if not isinstance(stage, SpontaneousReplay):
             continue
-        where = f"{own}.night.{index - before}"
         several = stage.thresholds if isinstance(stage.thresholds, Sequence) else ()
         rates = [f"drive.{name}" for name in ("max_rate", "rate") if hasattr(stage.drive, name)]
         rules = [f"plasticity.{name}" for name in ("inc", "dec") if hasattr(stage.plasticity, name)]
@@ -73,9 +83,24 @@ def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dime
         if stage.steps > 0:
             space[f"{where}.steps"] = _length(f"{where}.steps", stage.steps)
     if of.steps_more > 0:
-        own = f"conditions.{condition}" if "steps_more" in values.get("conditions", {}).get(condition, {}) else "base"
-        space[f"{own}.steps_more"] = _length(f"{own}.steps_more", of.steps_more)
+        where = f"{_holder(values, condition, 'steps_more')}.steps_more"
+        space[where] = _length(where, of.steps_more)
     return space
+
+
+def _holder(values: Mapping[str, Any], condition: str, key: str) -> str:
+    """Return the path of the table from which a condition has a value: its own, or the base."""
+    return f"conditions.{condition}" if key in values["conditions"][condition] else "base"
+
+
+def _stages(values: Mapping[str, Any], condition: str) -> list[str]:
+    """Return the path of each stage of a condition's night, in their order."""
+    whole = resolved(values)[condition]
+    return [
+        f"{_holder(values, condition, part)}.{part}.{i}"
+        for part in ("before", "night", "after")
+        for i in range(len(whole.get(part, [])))
+    ]
 
 
 def _length(name: str, steps: int) -> Dimension:
@@ -154,12 +179,16 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
         If there is none, or it is several.
     """
     experiment = Experiment.from_description(values)
-    first, *rest = keys(values, path)
     place: Any = experiment
+    first, *rest = keys(values, path)
+    if first == "conditions" and rest[0] != condition:
+        raise InputError(f"--search {path}: it is of another condition than {condition!r}, which is searched")
     if first in ("base", "conditions"):
         place, rest = experiment.conditions[condition], rest if first == "base" else rest[1:]
-        if rest[:1] == ["night"] and len(rest) > 1:
-            rest = ["night", str(int(rest[1]) + len(resolved(values)[condition].get("before", []))), *rest[2:]]
+        stages = _stages(values, condition)
+        stage = path.removesuffix(f".{'.'.join(rest[2:])}")
+        if stage in stages:
+            rest = ["night", str(stages.index(stage)), *rest[2:]]
     else:
         rest = [first, *rest]
     try:
@@ -168,6 +197,8 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
         raise InputError(f"--search {path}: there is no such value; see neurosleep run NAME --show") from error
     if isinstance(value, list | tuple):
         raise InputError(f"--search {path}: it has {len(value)} values, so name one of them, as in {path}.0")
+    if not isinstance(value, bool | int | float | str | None):
+        raise InputError(f"--search {path}: it is a table, so name one of its values, as in --set")
     return value
 
 

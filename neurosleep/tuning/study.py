@@ -84,11 +84,33 @@ class Search:
         return Experiment.from_description(self.description(chosen), self.name)
 
     def check(self) -> None:
-        """Raise `InputError` if the space has values that the experiment cannot take."""
+        """Raise `InputError` if the experiment cannot take a value of the space, or the condition does not heed it."""
         for name, dimension in self.space.items():
-            ends = (dimension.low, dimension.high)
-            for value in dimension.choices or (map(int, ends) if dimension.whole else ends):
-                self.experiment({name: value})
+            ends = (
+                tuple(map(int, (dimension.low, dimension.high))) if dimension.whole else (dimension.low, dimension.high)
+            )
+            tried = []
+            for value in dimension.choices or ends:
+                try:
+                    tried.append(self._looked_at({name: value}))
+                except InputError as error:
+                    raise InputError(f"--search {name}: {value!r} will not do: {error}") from error
+            if len({*(dimension.choices or ends)}) > 1 and all(one == tried[0] for one in tried):
+                raise InputError(
+                    f"--search {name}: condition {self.condition!r} stays the same, whatever the value is: "
+                    "it has one of its own, or is not concerned"
+                )
+
+    def _looked_at(self, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return all that the accuracy of the condition depends on."""
+        tried, name = self.experiment(chosen), self.condition
+        tried.network_of(name).make(2, 2, 0)  # which says what cannot be
+        return (
+            tried.conditions[name],
+            tried.network_of(name),
+            tried.training_of(name),
+            (tried.stream, tried.backend, tried.precision, tried.products),
+        )
 
     def begin(self) -> dict[str, Any]:
         """Return the experiment's own values in the space, where the space has them."""

@@ -11,11 +11,12 @@ import pytest
 import neurosleep
 
 HERE = Path(__file__).parent
+STUB = HERE / "stub.toml"
 TINY = (
     *("run", "src-mnist", "--set", "dataset=mnist-small", "--set", "images_per_task=100", "--set", "hidden=[30]"),
     *("--set", "thresholds=[14.5, 38.0]", "--set", "epochs=1"),
-    *("--set", 'methods=["sequential", "src"]'),
-    *("--set", "sleep_steps=300", "--set", "sleep_steps_more=0"),
+    *("--set", 'conditions=["sequential", "src"]'),
+    *("--set", "steps=300", "--set", "steps_more=0"),
 )
 
 
@@ -26,15 +27,19 @@ class Result(NamedTuple):
 
 
 @pytest.fixture
-def cli(monkeypatch, capfd):
-    """Runs a command line in this process, with the experiment `stub` in its list."""
+def stub(monkeypatch):
+    """The file of an experiment that does next to nothing; what it needs is known in this process."""
     monkeypatch.syspath_prepend(HERE)
     import stub
 
-    from neurosleep.cli import main
-    from neurosleep.papers import EXPERIMENTS
+    stub.register(monkeypatch.setattr)
+    return STUB
 
-    monkeypatch.setitem(EXPERIMENTS, "stub", stub.Stub())
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Runs a command line in this process."""
+    from neurosleep.cli import main
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["neurosleep", *map(str, words)])
@@ -46,11 +51,13 @@ def cli(monkeypatch, capfd):
     return run
 
 
-def start_process(*words, stub=False, stderr=subprocess.PIPE, **environment):
+def start_process(*words, stderr=subprocess.PIPE, **environment):
+    """Start a command line that heeds Ctrl-C, which children of a process in the background do not by themselves."""
     paths = [str(HERE), str(Path(neurosleep.__file__).parent.parent)]  # the very neurosleep that is tested here
-    module = "stub" if stub else "neurosleep.cli"
+    module = "stub" if STUB in words else "neurosleep.cli"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from {module} import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", f"from {module} import main; main()", *map(str, words)],
+        [sys.executable, "-c", code, *map(str, words)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
         stdout=subprocess.PIPE,
         stderr=stderr,

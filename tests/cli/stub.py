@@ -1,4 +1,4 @@
-"""An experiment that does next to nothing, and goes wrong on demand; worker processes import it as `stub`.
+"""A study that does next to nothing, and goes wrong on demand; worker processes import it as `stub`.
 
 Environment: STUB_PACE, seconds per step of a run; STUB_RAISE and STUB_KILL, the seed whose run fails, or whose process
 dies at once.
@@ -10,15 +10,15 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
+from neurosleep.experiments import description, settings, study
+from neurosleep.experiments.studies.base import Study, mean_and_sd
+from neurosleep.sims.spikes.log import SpikeLog
+
 STEPS = 10
-
-
-@dataclass(frozen=True)
-class Config:
-    scale: float = 1.0
 
 
 class StubbornError(Exception):
@@ -28,51 +28,53 @@ class StubbornError(Exception):
         super().__init__(f"{first}\n{second}")
 
 
-class Stub:
-    name = "stub"
-    summary = "does next to nothing"
-    config_type = Config
-    seeds = 3
-    presets = MappingProxyType({"double": {"scale": 2.0}})
+@dataclass(frozen=True)
+class Stub(Study):
+    scale: float = 1.0
 
-    def amount(self, config):
+    captions: ClassVar = MappingProxyType({})
+
+    def amount(self):
         return STEPS
 
-    def prepare(self, config, data_dir):
+    def check(self, data_dir=None):
         pass
 
-    def run(self, config, context):
-        from neurosleep.sims.spikes.log import SpikeLog
-
-        if os.environ.get("STUB_RAISE") == str(context.seed):
+    def run(self, seed, *, device="cpu", data_dir=None, log=None, on_progress=lambda amount: None):
+        if os.environ.get("STUB_RAISE") == str(seed):
             raise StubbornError("a <b>bad</b>", "night")
-        if os.environ.get("STUB_KILL") == str(context.seed):
+        if os.environ.get("STUB_KILL") == str(seed):
             os.kill(os.getpid(), signal.SIGKILL)
         one = np.zeros(1, dtype=np.uint32)
-        log = nullcontext()
-        if context.spikes is not None:
-            log = SpikeLog(context.spikes, {"input": 1}, dt=0.001, flush_seconds=0.0, overwrite=True)
-        with log as spikes:
+        opened = nullcontext() if log is None else SpikeLog(log, {"input": 1}, dt=0.001, flush_seconds=0.0)
+        with opened as spikes:
             if spikes is not None:
                 spikes.begin_epoch("night")
             for step in range(STEPS):
                 if spikes is not None:
                     spikes.append([(one + np.uint32(step), one)], step + 1)
                 time.sleep(float(os.environ.get("STUB_PACE", "0")))
-                context.on_progress(1)
-        return {"value": config.scale * context.seed, "seconds": {"sleep": 0.0}}
+                on_progress(1)
+        return {"value": self.scale * seed, "seconds": {"sleep": 0.0}}
 
-    def summarize(self, config, runs):
-        return [{"mean": float(np.mean([run["value"] for run in runs])), "s.d.": float("nan"), "runs": len(runs)}]
+    def rows(self, records):
+        mean, sd = mean_and_sd([record["value"] for record in records])
+        return [{"mean": mean, "s.d.": sd, "seeds": len(records)}]
 
-    def draw(self, config, runs, folder):
+    def draw(self, records, folder, log=None):
         return []
 
 
-def main():
-    """Run the command line with this experiment in its list."""
-    from neurosleep.cli import main
-    from neurosleep.papers import EXPERIMENTS
+def register(put=setattr):
+    """Let descriptions have this study, too."""
+    for module in (description, settings, study):
+        put(module, "STUDIES", (*module.STUDIES, Stub))
+    put(description, "_EVERY", description._EVERY | {Stub})
 
-    EXPERIMENTS["stub"] = Stub()
+
+def main():
+    """Run the command line with this study."""
+    from neurosleep.cli import main
+
+    register()
     main()

@@ -1,6 +1,7 @@
 """What the command line prints, and what it refuses."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 import neurosleep
+from neurosleep.experiments.library import described, names
 from neurosleep.sims.spikes.log import SpikeLog
+
+STUB = Path(__file__).parent / "stub.toml"
 
 
 def contents(folder):
@@ -29,7 +33,7 @@ def test_help_does_not_wait_for_the_libraries():
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "set()\n")
-    for command in ("demo", "list", "run", "report", "spikes"):
+    for command in ("demo", "list", "run", "tune", "report", "spikes"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -40,7 +44,7 @@ def test_no_arguments_show_the_help(cli):
     assert result.out.startswith("Usage: neurosleep")
 
 
-@pytest.mark.parametrize("command", ["demo", "list", "run", "report", "spikes"])
+@pytest.mark.parametrize("command", ["demo", "list", "run", "tune", "report", "spikes", "features", "backbone"])
 def test_every_command_explains_itself(cli, command):
     result = cli(command, "--help")
     assert result.code == 0
@@ -51,110 +55,140 @@ def test_version(cli):
     assert cli("--version").out == f"neurosleep, version {neurosleep.__version__}\n"
 
 
-def test_list(cli):
-    lines = cli("list").out.splitlines()
-    names = [line.split()[0] for line in lines]
-    for name in ("patches", "src-mnist", "src-cifar10", "src-cub200", "tripartite-cifar100", "tripartite-mnist"):
-        assert name in names
-    for name in ("icarl-mnist", "icarl-fashion-mnist", "icarl-cifar10", "src-undertrained", "src-snn", "src-replay"):
-        assert name in names
-    assert lines[-1] == f"{'stub':{max(map(len, names))}}  does next to nothing [presets: double]"
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_list(cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    result = cli("list")
+    assert (result.code, result.err) == (0, "")
+    assert max(map(len, result.out.splitlines())) < columns
+    assert re.findall(r"^\S.*", result.out, re.MULTILINE)[:2] == ["From papers", "Questions of ours"]
+    assert sorted(re.findall(r"^  (\S+) · ", result.out, re.MULTILINE)) == names()
+    said = " ".join(result.out.split())
+    for name in names():
+        values = described(name)
+        assert f"{name} · {values['cost']}" in said
+        assert values["question"] in said
 
 
-def test_show_config(cli):
-    shown = tomllib.loads(cli("run", "src-mnist", "--show-config").out)
-    assert shown["hidden"] == [1200, 1200]
-    changed = cli(
-        "run", "src-mnist", "--show-config", "--set", "hidden=[7]", "--set", "order=random", "--set", "init=1"
-    )
-    assert tomllib.loads(changed.out) == {**shown, "hidden": [7], "order": "random", "init": 1.0}
+def shown(cli, *words):
+    result = cli("run", *words, "--show")
+    assert (result.code, result.err) == (0, "")
+    return tomllib.loads(result.out)
 
 
-def test_a_preset_a_file_and_settings_in_that_order(cli, assert_refused, tmp_path):
-    def scale(*words):
-        return tomllib.loads(cli("run", "stub", "--show-config", *words).out)["scale"]
+def test_show(cli):
+    plain = shown(cli, "src-mnist")
+    assert plain["base"]["steps_more"] == 5000
+    settings = ("--set", "hidden=[7]", "--set", "stream.order=random", "--set", "init=1", "--seeds", 2)
+    changed = shown(cli, "src-mnist", *settings)
+    assert (changed["network"], changed["seeds"]) == ({"hidden": [7], "init": 1}, 2)
+    assert changed["stream"] == plain["stream"] | {"order": "random"}
+    assert {key: changed[key] for key in ("base", "conditions")} == {key: plain[key] for key in ("base", "conditions")}
 
-    file = tmp_path / "best.toml"
-    file.write_text('experiment = "stub"\n[parameters]\nscale = 3.0\n')
-    assert scale() == 1.0
-    assert scale("--preset", "double") == 2.0
-    assert scale("--preset", "double", "--config", file) == 3.0
-    assert scale("--preset", "double", "--config", file, "--set", "scale=4") == 4.0
-    assert_refused(cli("run", "patches", "--config", file), "parameters of 'stub', not of 'patches'")
-    file.write_text("x = 1")
-    assert_refused(cli("run", "stub", "--config", file), "no table [parameters]")
+
+def test_a_study_shows_what_can_be_set(cli, stub):
+    assert shown(cli, stub, "--set", "scale=2")["study"] == {"kind": "Stub", "scale": 2}
+    assert shown(cli, "patches", "--set", "steps=5")["study"]["night"]["steps"] == 5
+
+
+def test_what_a_setting_does_not_reach_is_told(cli):
+    result = cli("run", "conv-sleep", "--set", "plastic=[]", "--show")
+    assert result.code == 0
+    assert "neurosleep: --set plastic: conditions.plastic.night.0.plastic stays as it is" in result.err.splitlines()
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["dance"], ["dance", "neurosleep --help"]),
-        (["run"], ["NAME", "neurosleep run --help"]),
-        (["run", "nap"], ["'nap'", "patches, src-mnist"]),
-        (["run", "stub", "--preset", "triple"], ["no preset 'triple'", "there are: double"]),
-        (["run", "patches", "--preset", "x"], ["no preset 'x'", "there are: none"]),
-        (["run", "stub", "--config", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
-        (["run", "stub", "--sed", "3"], ["--sed", "--seeds"]),
-        (["run", "stub", "--seeds", "0"], ["--seeds", "x>=1"]),
-        (["run", "stub", "--seeds", "two"], ["--seeds", "two"]),
-        (["run", "stub", "--workers", "0"], ["--workers", "x>=1"]),
-        (["run", "stub", "--device", "abacus"], ["--device", "abacus", "cuda"]),
-        (["run", "stub", "--set", "scale"], ["KEY=VALUE", "'scale'"]),
-        (["run", "stub", "--set", "size=1"], ["'size'", "known: scale"]),
-        (["run", "stub", "--set", "scale=big"], ["scale = 'big'", "Expected `float`"]),
-        (["run", "stub", "--set", "scale=inf"], ["scale = inf", "finite"]),
-        (["run", "stub", "--set", "scale=nan"], ["scale = nan", "finite"]),
-        (["run", "stub", "--set", "scale=" + "1" * 5000], ["scale", "Expected `float`"]),
-        (["run", "src-mnist", "--set", "epochs=0"], ["epochs = 0", "Expected `int` >= 1"]),
-        (["run", "src-mnist", "--set", "hidden=[30, 0]"], ["hidden = [30, 0]", "for hidden[1]"]),
-        (["run", "src-mnist", "--set", "loss=anger"], ["loss = 'anger'"]),
-        (["run", "src-mnist", "--set", "hidden=[30]"], ["thresholds", "2 layers"]),
+        (["run"], ["EXPERIMENT", "neurosleep run --help"]),
+        (["run", "nap"], ["no experiment 'nap'", "patches, potentiation"]),
+        (["run", "sleep-lenght"], ["no experiment 'sleep-lenght'", "did you mean 'sleep-length'"]),
+        (["run", "nowhere.toml"], ["nowhere.toml", "cannot be read"]),
+        (["run", STUB, "--sed", "3"], ["--sed", "--seeds"]),
+        (["run", STUB, "--seeds", "0"], ["--seeds", "x>=1"]),
+        (["run", STUB, "--seeds", "two"], ["--seeds", "two"]),
+        (["run", STUB, "--workers", "0"], ["--workers", "x>=1"]),
+        (["run", STUB, "--workers", "1", "--scheduler", "tcp://127.0.0.1:9"], ["workers", "scheduler"]),
+        (["run", STUB, "--device", "abacus"], ["--device", "abacus", "cuda"]),
+        (["run", STUB, "--set", "scale"], ["KEY=VALUE", "'scale'"]),
+        (["run", STUB, "--set", "size=1"], ["'size'", "scale"]),
+        (["run", STUB, "--set", "scale=big"], ["scale = 'big'", "Expected `float`"]),
+        (["run", STUB, "--set", "scale=" + "1" * 5000], ["scale", "Expected `float`"]),
+        (["run", "src-mnist", "--set", "epochs=-1"], ["epochs", "at least 0", "got -1"]),
+        (["run", "src-mnist", "--set", "loss=anger"], ["loss", "'anger'"]),
+        (["run", "src-mnist", "--set", "inc=inf"], ["inc", "inf"]),
+        (["run", "src-mnist", "--set", "inc=nan"], ["inc", "nan"]),
+        (["run", "src-mnist", "--set", "incc=1"], ["no parameter 'incc'", "did you mean 'inc'"]),
+        (["run", "tripartite-mnist", "--set", "batch_size=1"], ["3 places", "base.night.0.nrem.batch_size"]),
         (["run", "src-mnist", "--data-dir", "nowhere"], ["nowhere", "found neither", "Put it there"]),
         (["run", "patches", "--set", "max_overlap=1000"], ["overlap"]),
-        (["report", "nowhere"], ["nowhere is not a folder", "--out"]),
-        (["report", "."], ["results.json is missing", "no finished run"]),
+        (["report", "nowhere"], ["nowhere is not a folder", "folder of an experiment"]),
+        (["report", "."], ["does not hold an experiment"]),
         (["spikes", "nowhere.h5"], ["no spike log nowhere.h5"]),
         (["spikes", "."], ["no spike log"]),
     ],
 )
+@pytest.mark.usefixtures("stub")
 def test_bad_input(cli, assert_refused, monkeypatch, tmp_path, words, told):
     monkeypatch.chdir(tmp_path)
     assert_refused(cli(*words), *told)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_device_that_is_not_there(cli, assert_refused, monkeypatch, tmp_path):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert_refused(cli("run", "stub", "--device", "cuda", "--out", tmp_path / "out"), "'cuda'", "--device cpu")
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("hidden=[30, 0]", "positive numbers of neurons, got (784, 30, 0, 10)"),
+        ("hidden=[30]", "condition 'src': 3 thr"),
+    ],
+)
+def test_layers_that_cannot_be(cli, assert_refused, tmp_path, setting, told):
+    words = ("run", "src-mnist", "--set", "dataset=mnist-small", "--set", setting)
+    assert_refused(cli(*words, "--out", tmp_path / "out"), told)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_of_another_run(cli, assert_refused, tmp_path):
-    assert cli("run", "stub", "--seeds", 1, "--out", tmp_path).code == 0
+def test_a_device_that_is_not_there(cli, stub, assert_refused, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert_refused(cli("run", stub, "--device", "cuda", "--out", tmp_path / "out"), "'cuda'", "--device cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_another_run(cli, stub, assert_refused, tmp_path):
+    assert cli("run", stub, "--seeds", 1, "--out", tmp_path).code == 0
     before = contents(tmp_path)
-    result = cli("run", "stub", "--seeds", 1, "--set", "scale=2", "--out", tmp_path)
-    assert_refused(result, "another run", "scale is 1.0 there and 2.0 here", "--out")
-    assert_refused(cli("run", "patches", "--out", tmp_path), "experiment is 'stub' there and 'patches' here")
+    result = cli("run", stub, "--seeds", 1, "--set", "scale=2", "--out", tmp_path)
+    assert_refused(result, "another experiment", "scale=1.0", "scale=2", "another folder")
+    assert_refused(cli("run", "patches", "--out", tmp_path), "question is 'Does it do next to nothing?' there")
     assert contents(tmp_path) == before
 
 
-def test_the_folder_of_something_else(cli, assert_refused, tmp_path):
+def test_the_folder_of_an_earlier_version(cli, stub, assert_refused, tmp_path):
+    (tmp_path / "config.toml").write_text('experiment = "src-mnist"')
+    assert_refused(cli("run", stub, "--out", tmp_path), "earlier version", "--out")
+    assert_refused(cli("report", tmp_path), "earlier version", "neurosleep run NAME")
+    assert contents(tmp_path) == {Path("config.toml"): b'experiment = "src-mnist"'}
+
+
+def test_the_folder_of_something_else(cli, stub, assert_refused, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for out in (tmp_path, tmp_path / "thesis.tex", tmp_path / "thesis.tex" / "sub", tmp_path / ("x" * 300)):
-        assert_refused(cli("run", "stub", "--out", out), "--out")
+        assert_refused(cli("run", stub, "--out", out), str(out), "give another folder")
     assert contents(tmp_path) == {Path("thesis.tex"): b"years of work"}
 
 
-@pytest.mark.parametrize("damage", [b"\xff", b"experiment = ", b"x = 1", b'experiment = "stub"\nparameters = 3', b""])
-def test_a_damaged_config(cli, assert_refused, tmp_path, damage):
-    (tmp_path / "config.toml").write_bytes(damage)
-    assert_refused(cli("run", "stub", "--out", tmp_path), str(tmp_path / "config.toml"), "restore it")
-    assert contents(tmp_path) == {Path("config.toml"): damage}
+@pytest.mark.parametrize("damage", [b"\xff", b"question = ", b"x = 1", b'question = "?"\nstudy = 3', b""])
+def test_a_damaged_description(cli, stub, assert_refused, tmp_path, damage):
+    (tmp_path / "experiment.toml").write_bytes(damage)
+    for words in (("run", stub, "--out", tmp_path), ("report", tmp_path)):
+        assert_refused(cli(*words), str(tmp_path / "experiment.toml"))
+        assert contents(tmp_path) == {Path("experiment.toml"): damage}
 
 
-def test_a_folder_that_was_left_before_anything_was_in_it(cli, tmp_path):
-    (tmp_path / ".config.toml.4711").write_text("expe")  # a run was killed while it began
-    assert cli("run", "stub", "--seeds", 1, "--out", tmp_path).code == 0
+def test_a_folder_that_was_left_before_anything_was_in_it(cli, stub, tmp_path):
+    (tmp_path / ".experiment.toml.4711").write_text("ques")  # a run was killed while it began
+    assert cli("run", stub, "--seeds", 1, "--out", tmp_path).code == 0
 
 
 def events(*steps):

@@ -3,44 +3,54 @@
 import signal
 import sys
 import time
-import tomllib
 
 import pytest
 
+from neurosleep.experiments.loading import load
+
 SMALL = (
     *("--set", "dataset=mnist-small", "--set", "images_per_task=60", "--set", "hidden=[20]"),
-    *("--set", "thresholds=[1.0, 1.0]", "--set", "epochs=1", "--set", "sleep_steps=60", "--set", "sleep_steps_more=0"),
+    *("--set", "thresholds=[1.0, 1.0]", "--set", "epochs=1", "--set", "steps=60", "--set", "steps_more=0"),
     *("--orders", "1", "--workers", "1"),
 )
 
 
 def test_a_search_and_a_run_with_what_it_found(cli, tmp_path):
-    methods = ("--set", 'methods=["sequential", "src"]')
-    result = cli("tune", "src-mnist", *SMALL, *methods, "--trials", 2, "--out", tmp_path / "tune")
-    assert result.code == 0
+    conditions = ("--set", 'conditions=["sequential", "src"]')
+    result = cli("tune", "src-mnist", *SMALL, *conditions, "--trials", 2, "--out", tmp_path / "tune")
+    assert result.code == 0, result.err
+    head, _, *rows = result.out.splitlines()
+    assert head.split()[:6] == ["held", "out", "%", "s.d.", "orders", "max_rate"]
+    assert {"inc", "dec", "thresholds.0", "thresholds.1", "gain_scale", "steps"} < set(head.split())
     assert "where it began" in result.out
     best = tmp_path / "tune" / "best.toml"
-    shown = cli("run", "src-mnist", "--config", best, "--show-config")
-    found = tomllib.loads(best.read_text())["parameters"]
-    assert tomllib.loads(shown.out) == found
-    assert (found["order"], found["methods"]) == ("released", ["sequential", "src"])  # a run's, not the search's
-    assert found["hidden"] == [20]
-    assert cli("run", "src-mnist", "--config", best, "--seeds", 1, "--out", tmp_path / "run").code == 0
+    assert f"neurosleep run {best}" in rows[-1]
+    found = load(best)
+    assert (found.stream.order, list(found.conditions)) == ("released", ["sequential", "src"])  # a run's
+    assert found.network.hidden == (20,)
+    assert found.question == load("src-mnist").question
+    result = cli("run", best, "--seeds", 1, "--workers", 1, "--out", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert "src" in result.out
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nap"], ["'nap'", "patches, src-mnist"]),
-        (["patches"], ["patches cannot be tuned"]),
+        ([], ["EXPERIMENT"]),
+        (["nap"], ["no experiment 'nap'", "src-mnist"]),
+        (["nowhere.toml"], ["nowhere.toml", "cannot be read"]),
+        (["patches"], ["patches is a study", "cannot be searched"]),
+        (["tripartite-mnist"], ["tripartite-mnist cannot be searched", "dense layers"]),
+        (["conv-sleep"], ["conv-sleep cannot be searched", "dense layers"]),
         (["src-mnist", "--sampler", "dice"], ["dice", "tpe"]),
-        (["src-mnist", "--search", "joy=1:2"], ["joy", "no such parameter"]),
-        (["src-mnist", "--search", "dropout=0:2"], ["parameter dropout = 2.0 will not do"]),
+        (["src-mnist", "--search", "joy=1:2"], ["--search joy", "no parameter 'joy'"]),
+        (["src-mnist", "--search", "dropout=0:2"], ["--search network.dropout: 2.0 will not do"]),
         (["src-mnist", "--set", "joy=1"], ["'joy'"]),
-        (["src-mnist", "--preset", "joy"], ["no preset 'joy'"]),
         (["src-mnist", "--trials", "0"], ["--trials"]),
-        (["src-mnist", "--method", "ewc"], ["ewc does not sleep", "try ewc+src"]),
-        (["src-mnist", "--method", "prayer"], ["no method 'prayer'"]),
+        (["src-mnist", "--condition", "ewc"], ["'ewc'", "no spontaneous replay", "rehearsal+src"]),
+        (["src-mnist", "--condition", "prayer"], ["no condition 'prayer'", "rehearsal+src"]),
+        (["icarl-mnist"], ["--condition", "icarl:50+src"]),
         (["src-mnist", "--data-dir", "nowhere"], ["nowhere", "found neither"]),
     ],
 )
@@ -58,7 +68,7 @@ def test_a_storage_that_cannot_be(cli, assert_refused, tmp_path):
 
 def test_without_optuna(cli, assert_refused, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("neurosleep.cli.tune.find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["neurosleep.cli.tune"], "find_spec", lambda name: None)
     assert_refused(cli("tune", "src-mnist"), "pip install 'neurosleep[tune]'")
 
 
@@ -75,5 +85,5 @@ def test_ctrl_c_keeps_what_is_finished(cli, start, tmp_path):
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "where it began" in out
-    assert errors.rstrip().endswith("neurosleep: stopped")
+    assert errors.rstrip().endswith("neurosleep: stopped; the same command goes on from there")
     assert (tmp_path / "best.toml").exists()

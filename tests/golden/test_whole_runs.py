@@ -16,44 +16,69 @@ POINTS = 3.0
 
 
 class Whole(NamedTuple):
-    words: tuple[str, ...]
-    seeds: int
+    toml: str
+    """Two seeds of an experiment that ships, in short."""
     percent: dict[str, float]
     """Mean test accuracy at the end over the seeds, by condition."""
 
 
-def settings(*texts):
-    return tuple(word for text in texts for word in ("--set", text))
-
-
-SMALL = ("dataset=mnist-small", "images_per_task=600", "hidden=[100, 60]", "init=0.05")
+SMALL = """
+seeds = 2
+[stream]
+dataset = "mnist-small"
+images_per_task = 600
+[network]
+hidden = [100, 60]
+init = 0.05
+[training]
+epochs = 2
+"""
 WHOLE = {
     "src": Whole(
-        (
-            *("run", "src-mnist"),
-            *settings(*SMALL, "epochs=2", "joint_epochs=4", 'methods=["src", "rehearsal:0.05+src", "joint"]'),
-            *settings("sleep_steps=500", "sleep_steps_more=0", "inc=0.01"),
-        ),
-        2,
+        'like = "src-mnist"'
+        + SMALL
+        + """
+[base]
+steps_more = 0
+[[base.night]]
+steps = 500
+plasticity = { inc = 0.01 }
+[conditions]
+src = {}
+"rehearsal:0.05+src" = { method = "rehearsal:0.05" }
+joint = { method = "joint", night = [], training = { epochs = 4 } }
+""",
         {"src": 23.0, "rehearsal:0.05+src": 21.5, "joint": 87.2},
     ),
     "icarl": Whole(
-        (
-            "run",
-            "icarl-mnist",
-            *settings(*SMALL, "epochs=2", "sleep_steps=500", 'methods=["icarl:200", "icarl:50+src"]'),
-        ),
-        2,
+        'like = "icarl-mnist"'
+        + SMALL
+        + """
+[[base.night]]
+steps = 500
+""",
         {"icarl:200": 62.6, "icarl:50+src": 43.9},
     ),
     "tripartite": Whole(
-        (
-            *("run", "tripartite-mnist"),
-            *settings("dataset=mnist-small", "hidden=[100, 60]", "latents=20", "iterations=20", "class_means=true"),
-            *settings("observation_noise=true", "targets=drawn", "imagined=0.7"),
-            *settings('conditions=["graded0.1+rem"]', "look_early=1"),
-        ),
-        2,
+        """
+like = "tripartite-mnist"
+seeds = 2
+[stream]
+dataset = "mnist-small"
+[network]
+hidden = [100, 60]
+latents = 20
+class_means = true
+observation_noise = true
+[looks]
+early = 1
+[[base.night]]
+iterations = 20
+nrem = { imagined = 0.7 }
+rem = { targets = "drawn" }
+[conditions."graded0.1+rem"]
+before = [{ kind = "GradedDownscaling", rate = 0.1 }]
+""",
         {"graded0.1+rem": 74.5},
     ),
 }
@@ -71,10 +96,10 @@ def plain(monkeypatch, request):
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_whole_run_ends_where_it_did(name, tmp_path, monkeypatch, plain):
     run = WHOLE[name]
-    out = tmp_path / "out"
-    monkeypatch.setattr(
-        sys, "argv", ["neurosleep", *run.words, "--seeds", str(run.seeds), "--workers", "1", "--out", str(out)]
-    )
+    file, out = tmp_path / "short.toml", tmp_path / "out"
+    file.write_text(run.toml)
+    words = ("run", file, "--set", f"conditions={list(run.percent)}", "--workers", 1, "--out", out)
+    monkeypatch.setattr(sys, "argv", ["neurosleep", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code

@@ -5,8 +5,8 @@ import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -16,24 +16,48 @@ from optuna.trial import TrialState
 
 from neurosleep import InputError
 from neurosleep.continual import Nights, Stream, Task, learn
-from neurosleep.papers import EXPERIMENTS
-from neurosleep.papers import config as configuration
-from neurosleep.papers.src_methods import MethodName
+from neurosleep.continual.methods.names import MethodName
+from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.loading import describe, load
+from neurosleep.experiments.settings import with_settings
+from neurosleep.sims.network import population_sizes
 from neurosleep.tuning.objective import FIRST_SEED, Objective, hold_out, tunable
-from neurosleep.tuning.outcome import write_outcome
-from neurosleep.tuning.space import Dimension, changed_values, published_space, with_searches
+from neurosleep.tuning.outcome import short_names, write_outcome
+from neurosleep.tuning.space import Dimension, published_space, searchable, with_searches
 from neurosleep.tuning.storage import alone
-from neurosleep.tuning.study import Search, finished, open_study, run_search
+from neurosleep.tuning.study import Search, evaluate, finished, open_study, run_search
 
 SETTINGS = (
     *("dataset=mnist-small", "images_per_task=60", "hidden=[20]", "thresholds=[1.0, 1.0]", "epochs=1"),
-    *("sleep_steps=60", "sleep_steps_more=0", "order=random", "methods=['src']"),
+    *("steps=60", "steps_more=0", "order=random", 'conditions=["src"]'),
 )
-EXPERIMENT = EXPERIMENTS["src-mnist"]
+Values = dict[str, Any]
+INC, THRESHOLD = "base.night.0.plasticity.inc", "base.night.0.thresholds.0"
 
 
-def config(*settings: str):
-    return configuration.build(EXPERIMENT.config_type, [*SETTINGS, *settings])
+def described(*settings: str) -> Values:
+    return with_settings(describe("src-mnist"), [*SETTINGS, *settings])[0]
+
+
+def made(*settings: str, **condition: Any) -> Experiment:
+    """The experiment with values changed, and others of its condition."""
+    return Experiment.from_description({**described(*settings), "conditions": {"src": condition}})
+
+
+def plainly(experiment: Experiment, seed: int) -> float:
+    """What the condition reaches by learning from begin to end, on what is held out."""
+    condition, network = experiment.conditions["src"], experiment.network
+    stream = hold_out(experiment.stream.make(seed, None))
+    sizes = stream.tasks[0].inputs.shape[1], 10
+    populations = population_sizes(network.sizes(*sizes))
+    nights = Nights(
+        stages=lambda n: condition.stages(n, populations, seed),
+        memory=condition.memory(network),
+        precision=experiment.precision,
+    )
+    method = MethodName.parse(condition.method).make(seed)
+    model = network.make(*sizes, seed)
+    return learn(model, stream, experiment.training_of("src"), method=method, nights=nights, seed=seed).accuracy
 
 
 def rows(x: torch.Tensor) -> set[bytes]:
@@ -41,9 +65,8 @@ def rows(x: torch.Tensor) -> set[bytes]:
 
 
 def test_held_out_images_are_training_images_that_are_not_trained_on() -> None:
-    found = tunable(EXPERIMENT)
     for settings in ((), ("images_per_task=2000",)):  # some to spare, and none
-        plain = found.stream(config(*settings), None, 3)
+        plain = made(*settings).stream.make(3, None)
         held = hold_out(plain)
         for before, task in zip(plain.tasks, held.tasks, strict=True):
             assert rows(task.test_inputs).isdisjoint(rows(task.inputs))
@@ -63,60 +86,50 @@ def test_tasks_that_share_classes_hold_out_their_own() -> None:
     assert [len(t.labels) for t in held.tasks] == [18, 18]
 
 
-@pytest.mark.parametrize("momentum", ["momentum=0.5", "momentum=0.0", "first_night=false"])
-def test_keeping_the_first_task_changes_nothing(momentum: str) -> None:
-    found = tunable(EXPERIMENT)
-    objective = Objective(found, None, (1000, 1001))
-    objective.accuracies(config(momentum, "inc=0.5", "thresholds=[0.1, 0.1]"))  # fills what is kept
-    for settings in (config(momentum), config(momentum, "inc=0.2", "thresholds=[0.2, 0.1]")):
-        expected = []
-        for seed in (1000, 1001):
-            stream = hold_out(found.stream(settings, None, seed))
-            nights = Nights(
-                stages=lambda n, c=settings: [found.stage(c, n)] if n > 1 or c.first_night else [],
-                memory=found.memory(settings),
-                precision="float32",
-            )
-            model = found.network(settings, stream, seed)
-            expected.append(learn(model, stream, found.trainer(settings, 1), nights=nights, seed=seed).accuracy)
-        assert objective.accuracies(settings) == expected
-    other = objective.accuracies(config(momentum, "learning_rate=0.01"))
+@pytest.mark.parametrize("setting", ["momentum=0.5", "momentum=0.0", "base.first_night=false"])
+def test_keeping_the_first_task_changes_nothing(setting: str) -> None:
+    objective = Objective("src", None, (1000, 1001))
+    objective.accuracies(made(setting, "inc=0.5", "thresholds=[0.1, 0.1]"))  # fills what is kept
+    for experiment in (made(setting), made(setting, "inc=0.2", "thresholds=[0.2, 0.1]")):
+        expected = [plainly(experiment, seed) for seed in (1000, 1001)]
+        assert objective.accuracies(experiment) == expected
+    other = objective.accuracies(made(setting, "learning_rate=0.01"))
     assert other != expected  # another first task is not taken for it
 
 
-@pytest.mark.parametrize("method", ["rehearsal:0.1+src", "si+src", "owm+src", "rehearsal:0.1"])
-def test_other_methods_are_judged_as_they_run(method: str) -> None:
-    found = tunable(EXPERIMENT)
-    objective = Objective(found, None, (1000,))
-    settings = config(f"methods=['{method}']", "rehearsal_epochs=2")
-    name = MethodName.parse(method)
-    stream = hold_out(found.stream(settings, None, 1000))
-    nights = Nights(
-        stages=lambda n: [found.stage(settings, n, name)], memory=found.memory(settings), precision="float32"
-    )
-    model = found.network(settings, stream, 1000)
-    trainer = found.trainer(settings, 1, name.base)
-    slept = nights if name.sleeps else None
-    expected = learn(model, stream, trainer, method=name.make(settings, 1000), nights=slept, seed=1000).accuracy
-    assert [objective.accuracies(settings) for _ in range(2)] == [[expected], [expected]]
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"method": "rehearsal:0.1", "training": {"epochs": 2}},
+        {"method": "si"},
+        {"method": "owm"},
+        {"method": "rehearsal:0.1", "night": []},
+    ],
+)
+def test_other_methods_are_judged_as_they_run(condition: Values) -> None:
+    experiment = made(**condition)
+    objective = Objective("src", None, (1000,))
+    expected = plainly(experiment, 1000)
+    assert [objective.accuracies(experiment) for _ in range(2)] == [[expected], [expected]]
 
 
 def test_few_first_tasks_are_kept() -> None:
-    objective = Objective(tunable(EXPERIMENT), None, (1000,))
+    objective = Objective("src", None, (1000,))
     rates = [f"learning_rate={0.01 * n}" for n in range(1, 7)]
-    results = [objective.accuracies(config(rate)) for rate in rates]
+    results = [objective.accuracies(made(rate)) for rate in rates]
     assert len(objective._first_tasks) == 4
-    assert objective.accuracies(config(rates[0])) == results[0]  # done anew
+    assert objective.accuracies(made(rates[0])) == results[0]  # done anew
 
 
 def test_a_layer_that_fell_silent_is_worth_nothing() -> None:
-    gone = config("dec=5.0", "inc=0.0", "plasticity=hebbian", "thresholds=[0.1, 0.1]", "calibration=last")
-    assert Objective(tunable(EXPERIMENT), None, (1000,)).accuracies(gone) == [0.0]
+    rule = 'plasticity={ kind = "Hebbian", inc = 0.0, dec = 5.0 }'
+    gone = made(rule, "thresholds=[0.1, 0.1]", "calibration=last")
+    assert Objective("src", None, (1000,)).accuracies(gone) == [0.0]
 
 
 def test_nights_are_told_and_can_end_it() -> None:
     told: list[tuple[int, float]] = []
-    accuracies = Objective(tunable(EXPERIMENT), None, (5, 6)).accuracies(config(), lambda n, s: told.append((n, s)))
+    accuracies = Objective("src", None, (5, 6)).accuracies(made(), lambda n, s: told.append((n, s)))
     assert [number for number, _ in told] == [2, 3, 4, 5, 7, 8, 9, 10]
     assert told[3][1] == pytest.approx(accuracies[0])
     assert told[7][1] == pytest.approx(np.mean(accuracies))
@@ -125,68 +138,166 @@ def test_nights_are_told_and_can_end_it() -> None:
         raise optuna.TrialPruned
 
     with pytest.raises(optuna.TrialPruned):
-        Objective(tunable(EXPERIMENT), None, (5,)).accuracies(config(), stop)
+        Objective("src", None, (5,)).accuracies(made(), stop)
 
 
-def test_only_streams_with_sleep_can_be_tuned() -> None:
-    with pytest.raises(InputError, match="patches cannot be tuned"):
-        tunable(EXPERIMENTS["patches"])
+@pytest.mark.parametrize(
+    ("name", "condition", "found"),
+    [
+        ("src-mnist", None, "src"),
+        ("src-snn", None, "src"),
+        ("src-mnist", "rehearsal+src", "rehearsal+src"),
+        ("patches", None, "patches is a study"),
+        ("tripartite-mnist", None, "none of its conditions"),
+        ("conv-sleep", "frozen", "none of its conditions"),
+        ("sleep-length", None, "name one with --condition: 100 steps, 500 steps"),
+        ("sleep-length", "no sleep", "no spontaneous replay.*these have: 100 steps"),
+        ("src-mnist", "sr", r"--condition: no condition 'sr'; did you mean 'src'\? \(known: src, rehearsal\+src\)"),
+    ],
+)
+def test_what_can_be_searched(name: str, condition: str | None, found: str) -> None:
+    if found in ("src", condition):
+        assert tunable(describe(name), condition, name) == found
+        return
+    with pytest.raises(InputError, match=found):
+        tunable(describe(name), condition, name)
 
 
 def test_published_space() -> None:
-    space = published_space(config())
-    assert list(space) == ["max_rate", "inc", "dec", "thresholds[0]", "thresholds[1]", "gain_scale", "sleep_steps"]
-    assert space["inc"] == Dimension("inc", 0.032064 / 8, 0.032064 * 8, log=True)
-    assert space["sleep_steps"] == Dimension("sleep_steps", 20, 180, log=True, whole=True)
+    space = published_space(described(), "src")
+    ends = ["drive.max_rate", "plasticity.inc", "plasticity.dec", "thresholds.0", "thresholds.1", "gain_scale", "steps"]
+    assert list(space) == [f"base.night.0.{end}" for end in ends]
+    assert space[INC] == Dimension(INC, 0.032064 / 8, 0.032064 * 8, log=True)
+    steps = "base.night.0.steps"
+    assert space[steps] == Dimension(steps, 20, 180, log=True, whole=True)
+    assert "base.steps_more" in published_space(describe("src-mnist"), "src")
+
+
+@pytest.mark.parametrize(
+    ("name", "condition", "where"),
+    [
+        ("src-mnist", "rehearsal+src", "base.night.0"),  # from the base
+        ("sleep-length", "3,000 steps", "conditions.3,000 steps.night.0"),  # of a sweep
+        ("drive", "mean input", "conditions.mean input.night.0"),
+    ],
+)
+def test_what_is_searched_reaches_the_condition(name: str, condition: str, where: str) -> None:
+    values = searchable(describe(name), condition)
+    assert load(name).conditions[condition] == Experiment.from_description(values).conditions[condition]
+    space = published_space(values, condition)
+    assert f"{where}.steps" in space
+    search = Search(name, values, condition, space, (FIRST_SEED,))
+    search.check()
+    assert search.begin().keys() == space.keys()
+    assert search.experiment({f"{where}.steps": 7}).conditions[condition].night[0].steps == 7
+
+
+BEFORE_AND_AFTER = """
+question = "?"
+[network]
+hidden = [20]
+[[base.night]]
+kind = "SpontaneousReplay"
+steps = 100
+drive = { kind = "MeanRate", max_rate = 100 }
+plasticity = { kind = "GatedHebbian", inc = 0.1, dec = 0.01 }
+[conditions.a]
+before = [{ kind = "MagnitudePruning", fraction = 0.5 }]
+[[conditions.a.after]]
+kind = "SpontaneousReplay"
+steps = 300
+drive = { kind = "UniformNoise", rate = 50 }
+plasticity = { kind = "GatedHebbian", inc = 0.3, dec = 0.03 }
+[conditions.b]
+like = "a"
+steps_more = 10
+[conditions.c]
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "base", "after"),
+    [
+        ("a", "base.night.0", "conditions.a.after.0"),
+        ("b", "conditions.b.night.0", "conditions.b.after.0"),
+        ("c", "base.night.0", ""),
+    ],
+)
+def test_stages_before_and_after(condition: str, base: str, after: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(BEFORE_AND_AFTER)
+    values = searchable(describe(file), condition)
+    space = published_space(values, condition)
+    Search("mine", values, condition, space, (FIRST_SEED,)).check()
+    begin = Search("mine", values, condition, space, (FIRST_SEED,)).begin()
+    assert begin[f"{base}.plasticity.inc"] == 0.1
+    assert {name.rpartition(".")[0] for name in space if name.endswith("steps")} == {base, after} - {""}
+    if after:
+        assert (begin[f"{after}.drive.rate"], begin[f"{after}.steps"]) == (50, 300)
+
+
+def test_short_names() -> None:
+    short = short_names(["base.night.0.steps", "base.night.1.steps", "base.night.0.thresholds.0", "training.loss"])
+    assert list(short.values()) == ["night.0.steps", "night.1.steps", "thresholds.0", "loss"]
 
 
 def test_a_parameter_without_a_value_can_be_searched() -> None:
-    begin = EXPERIMENTS["src-mnist"].config_type()
-    space = with_searches({}, ["later_learning_rate=0.01:0.1:log"], begin)
-    assert begin.later_learning_rate is None
-    assert not space["later_learning_rate"].contains(None)
-    assert space["later_learning_rate"].contains(0.05)
+    space = with_searches({}, ["later_learning_rate=0.01:0.1:log"], described(), "src")
+    (found,) = space.values()
+    assert not found.contains(None)
+    assert found.contains(0.05)
 
 
 def test_searches_change_the_space() -> None:
-    begin = config()
+    begin = described()
     searches = ["inc=0.1:0.2", "learning_rate=0.01:1:log", "loss=squared-error|cross-entropy", "epochs=1:4", "dec="]
-    space = with_searches(published_space(begin), searches, begin)
-    assert space["inc"] == Dimension("inc", 0.1, 0.2)
-    assert space["learning_rate"] == Dimension("learning_rate", 0.01, 1.0, log=True)
-    assert space["loss"].choices == ("squared-error", "cross-entropy")
-    assert space["epochs"] == Dimension("epochs", 1, 4, whole=True)
-    assert "dec" not in space
-    assert with_searches({}, ["dec=0:1:linear"], begin) == {"dec": Dimension("dec", 0.0, 1.0)}
-    changed = changed_values(asdict(begin), {"thresholds[1]": 7.0, "inc": 0.15})
-    assert (changed["thresholds"], changed["inc"]) == ((1.0, 7.0), 0.15)
+    space = with_searches(published_space(begin, "src"), searches, begin, "src")
+    assert space[INC] == Dimension(INC, 0.1, 0.2)
+    assert space["training.learning_rate"] == Dimension("training.learning_rate", 0.01, 1.0, log=True)
+    assert space["training.loss"].choices == ("squared-error", "cross-entropy")
+    assert space["training.epochs"] == Dimension("training.epochs", 1, 4, whole=True)
+    assert "base.night.0.plasticity.dec" not in space
+    dec = "base.night.0.plasticity.dec"
+    assert with_searches({}, ["dec=0:1:linear"], begin, "src") == {dec: Dimension(dec, 0.0, 1.0)}
+    stage = a_search().experiment({"base.night.0.thresholds.1": 7.0, INC: 0.15}).conditions["src"].night[0]
+    assert (stage.thresholds, stage.plasticity.inc) == ((1.0, 7.0), 0.15)
 
 
 @pytest.mark.parametrize(
     ("search", "message"),
     [
         ("inc", "takes KEY=LOW:HIGH"),
-        ("joy=1:2", "no such parameter"),
-        ("thresholds=1:2", r"it has 2 values, so name one of them, as in thresholds\[0\]"),
-        ("thresholds[2]=1:2", "no such value"),
+        ("joy=1:2", "no parameter 'joy'"),
+        ("thresholds=1:2", r"it has 2 values, so name one of them, as in base.night.0.thresholds.0"),
+        ("thresholds.2=1:2", "no such value"),
+        ("base.joy=1:2", "no such value"),
+        ("plasticity=1:2", "it is a table"),
+        ("base.night.0=1:2", "it is a table"),
         ("inc=2:1", "LOW at most HIGH"),
         ("inc=0:1:log", "LOW is above 0"),
         ("inc=a:b", "expected LOW:HIGH"),
         ("epochs=1:2.5", "whole number"),
         ("inc=0:inf", "expected LOW:HIGH"),
         ("inc=0:1:joy", "expected LOW:HIGH"),
-        ("hidden[0]=[20]|[30]", "single values"),
+        ("hidden.0=[20]|[30]", "single values"),
     ],
 )
 def test_searches_that_cannot_be(search: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        with_searches(published_space(config()), [search], config())
+        with_searches(published_space(described(), "src"), [search], described(), "src")
+
+
+def test_a_search_of_another_condition_is_refused() -> None:
+    values = describe("src-mnist")
+    with pytest.raises(InputError, match=r"another condition than 'src'"):
+        with_searches({}, ["conditions.rehearsal+src.method=ewc|si"], values, "src")
 
 
 def a_search(**changes: object) -> Search:
-    begin = config()
-    space = with_searches({}, ["inc=0.001:0.5:log", "thresholds[0]=0.05:5:log"], begin)
-    return Search(**{"name": "src-mnist", "config": begin, "space": space, "seeds": (FIRST_SEED,), **changes})
+    begin = described()
+    space = with_searches({}, ["inc=0.001:0.5:log", "thresholds.0=0.05:5:log"], begin, "src")
+    given = {"name": "src-mnist", "values": begin, "condition": "src", "space": space, "seeds": (FIRST_SEED,)}
+    return Search(**{**given, **changes})
 
 
 def search_for(
@@ -201,7 +312,7 @@ def test_a_search_begins_with_the_defaults_goes_on_and_writes_what_it_found(tmp_
     url = tmp_path / "journal.log"
     first = search_for(url, 3)
     assert [trial.state for trial in first] == [TrialState.COMPLETE] * 3
-    assert first[0].params == pytest.approx({"inc": 0.032064, "thresholds[0]": 1.0})
+    assert first[0].params == pytest.approx({INC: 0.032064, THRESHOLD: 1.0})
     study = open_study(a_search(), str(url))
     study.ask()  # as a killed search leaves it
     with ThreadPoolExecutor(1) as pool:
@@ -214,7 +325,7 @@ def test_a_search_begins_with_the_defaults_goes_on_and_writes_what_it_found(tmp_
     assert len(failed) <= 2  # a worker that is killed loses no more than its trial
     assert finished(study) == 9
     assert not study.get_trials(states=(TrialState.RUNNING,))
-    drawn = [trial.params["inc"] for trial in more if "inc" in trial.params]
+    drawn = [trial.params[INC] for trial in more if INC in trial.params]
     assert len(set(drawn)) == len(drawn)  # workers differ
     with pytest.raises(InputError, match="holds another search"):
         search_for(url, 6, a_search(spread=1.0))
@@ -223,15 +334,14 @@ def test_a_search_begins_with_the_defaults_goes_on_and_writes_what_it_found(tmp_
     (tmp_path / "other").mkdir()
     written, table = write_outcome(search, more, tmp_path)
     assert {path.name for path in written} == {"best.toml", "trials.csv", "tune.json", "history.png"}
-    other, _ = write_outcome(search, more, tmp_path / "other", {"order": "released"})
-    assert configuration.read_parameters(other[0], "src-mnist")["order"] == "released"
     assert table[0][""] == "where it began"
-    done = [trial for trial in more if trial.state == TrialState.COMPLETE]
-    best = max(done, key=lambda trial: trial.value)
-    values = configuration.read_parameters(tmp_path / "best.toml", "src-mnist")
-    chosen = configuration.build(EXPERIMENT.config_type, [], values)
-    assert chosen == search.configuration(best.params)
-    accuracies = Objective(tunable(EXPERIMENT), None, search.seeds).accuracies(chosen)
+    assert {"inc", "thresholds.0"} < table[0].keys()
+    (other, *_), _ = write_outcome(search, more, tmp_path / "other", {"order": "released"})
+    assert (load(other).stream.order, load(tmp_path / "best.toml").stream.order) == ("released", "random")
+    best = max((t for t in more if t.state == TrialState.COMPLETE), key=lambda trial: trial.value)
+    chosen = load(tmp_path / "best.toml")
+    assert chosen == search.experiment(best.params)
+    accuracies = Objective("src", None, search.seeds).accuracies(chosen)
     assert accuracies == best.user_attrs["accuracies"]  # the file alone gives what the search saw
     assert len((tmp_path / "trials.csv").read_text().splitlines()) == len(more) + 1
 
@@ -275,12 +385,33 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_values_that_the_configuration_cannot_take(tmp_path: Path) -> None:
-    for search in ("dropout=0:2", "loss=squared-error|joy", "batch_size=0:5"):
-        wrong = a_search(space=with_searches({}, [search], config()))
-        with pytest.raises(InputError, match=r"parameter \w+ = .* will not do"):
-            search_for(tmp_path / "journal.log", 1, wrong)
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("dropout=0:2", r"--search network\.dropout: 2\.0 will not do"),
+        ("loss=squared-error|joy", r"--search training\.loss: 'joy' will not do"),
+        ("batch_size=0:5", r"--search training\.batch_size: 0 will not do"),
+        ("logs=first|all", "--search logs: condition 'src' stays the same"),
+    ],
+)
+def test_values_that_the_experiment_cannot_take(tmp_path: Path, search: str, message: str) -> None:
+    wrong = a_search(space=with_searches({}, [search], described(), "src"))
+    with pytest.raises(InputError, match=message):
+        search_for(tmp_path / "journal.log", 1, wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_searched_of_the_stream_is_in_the_best(tmp_path: Path) -> None:
+    space = with_searches({}, ["images_per_task=50:60"], described(), "src")
+    trial = optuna.trial.create_trial(
+        params={"stream.images_per_task": 55},
+        distributions={"stream.images_per_task": optuna.distributions.IntDistribution(50, 60)},
+        value=0.5,
+        user_attrs={"accuracies": [0.5]},
+    )
+    trial.number = 0
+    write_outcome(a_search(space=space), [trial], tmp_path, {"dataset": "mnist-small", "images_per_task": 60})
+    assert load(tmp_path / "best.toml").stream.images_per_task == 55
 
 
 def test_score_takes_the_spread_away() -> None:
@@ -296,5 +427,8 @@ def test_a_storage_that_cannot_be(tmp_path: Path) -> None:
 
 def test_nsga2_searches_too_in_a_database(tmp_path: Path) -> None:
     search = a_search(sampler="nsga2")
-    assert len(search_for(f"sqlite:///{tmp_path / 'search.db'}", 2, search)) == 2
-    assert isinstance(open_study(search, str(tmp_path / "journal.log")).sampler, optuna.samplers.NSGAIISampler)
+    study = open_study(search, f"sqlite:///{tmp_path / 'search.db'}")
+    assert isinstance(study.sampler, optuna.samplers.NSGAIISampler)
+    objective = Objective("src", None, search.seeds)
+    study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=2)
+    assert finished(open_study(search, f"sqlite:///{tmp_path / 'search.db'}")) == 2
