@@ -1,8 +1,9 @@
 """The folder of an experiment: what is in it, written whole or not at all, and read back with clear errors.
 
-``experiment.toml``, ``runs/CONDITION/condition.toml``, ``seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes), ``seed-N.error.txt``
-(the story of a failed one), ``seed-N.unfinished/`` (what one that is under way goes on from), ``seed-N.pt`` (its
-network, if it is kept), and what is made from these: ``results.nc``, ``results.csv``, ``report.html``, ``figures/``.
+``experiment.toml``, ``runs/CONDITION/condition.toml``, ``seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes),
+``seed-N.error.txt`` (the story of a failed one), ``seed-N.unfinished/`` (what one that is under way goes on from),
+``seed-N.pt`` (its network, if it is kept), and what is made from these: ``results.nc``, ``results.csv``,
+``report.html``, ``figures/``.
 """
 
 import os
