@@ -153,7 +153,7 @@ class Learner(State):
                     if checkpoint is not None and due:
                         now = time.perf_counter()
                         self.seconds += now - begin
-                        self.save(checkpoint)
+                        self._checkpoint(checkpoint, log)
                         begin, saved = now, time.monotonic()
                 self.seconds += time.perf_counter() - begin
                 self._finish(stage)
@@ -165,7 +165,13 @@ class Learner(State):
             self.stage += 1
             self._keep_if_finite(f"after stage {stage.name}")
         if checkpoint is not None:
-            self.save(checkpoint)
+            self._checkpoint(checkpoint, log)
+
+    def _checkpoint(self, path: str | os.PathLike[str], log: SpikeLog | None) -> None:
+        """Write the state, and before it all spikes of what it says was slept: the log may not be behind."""
+        if log is not None:
+            log.flush()
+        self.save(path)
 
     def steps_done(self, night: Night) -> int:
         """Return the steps of the optimizer that were done in this task, which is learned by a night."""

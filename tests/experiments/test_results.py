@@ -13,7 +13,7 @@ import pytest
 import xarray
 
 import neurosleep as ns
-from neurosleep.experiments import Results, run
+from neurosleep.experiments import Results, running
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.loading import from_toml
 from neurosleep.experiments.record import RunId
@@ -32,7 +32,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    return run(tiny, tmp_path_factory.mktemp("whole") / "out", workers=1, progress=False)
+    return running.run(tiny, tmp_path_factory.mktemp("whole") / "out", workers=1, progress=False)
 
 
 @pytest.fixture
