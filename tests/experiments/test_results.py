@@ -51,10 +51,10 @@ def test_every_number_is_at_its_place(tiny, whole) -> None:
         assert float(own.accuracy) == record["accuracy"]
         assert own.task_name.values.tolist() == [task["name"] for task in record["tasks"]]
         for point in record["checkpoints"]:
-            time = "T2" if run.condition == "joint" else point["name"]
+            time = "T2" if cell.condition == "joint" else point["name"]
             assert float(own.total_accuracy.sel(time=time)) == point["accuracy"]
             assert own.task_accuracy.sel(time=time).values.tolist() == point["task_accuracies"]
-        assert math.isnan(own.total_accuracy.sel(time="S1")) == (run.condition != "src/1")
+        assert math.isnan(own.total_accuracy.sel(time="S1")) == (cell.condition != "src/1")
         for stage in record["stages"]:
             there = own.sel(stage=f"{stage['task']}.{stage['index']}")
             assert int(there.synaptic_operations) == stage["synaptic_operations"] > 0
@@ -63,7 +63,7 @@ def test_every_number_is_at_its_place(tiny, whole) -> None:
                 assert int(there.spikes.sel(population=population)) == stage["spikes"][population]
             for change in stage["weight_changes"]:
                 assert float(there.potentiated.sel(layer=change["layer"])) == change["potentiated"] / change["size"]
-        assert np.isnan(own.rate.values).all() == (run.condition != "src/1")
+        assert np.isnan(own.rate.values).all() == (cell.condition != "src/1")
     assert all("units" in array.attrs for array in data.data_vars.values() if array.dtype.kind == "f")
     assert all("long_name" in array.attrs for array in data.variables.values())
     assert data.stage_kind.sel(condition="src/1").values.tolist() == ["SpontaneousReplay"] * 2
