@@ -47,6 +47,7 @@ def test_a_folder_with_everything(cli, here) -> None:
     assert "accuracy of the trained network: 100.00 %" in done.out
     assert sorted(p.name for p in (here / "out").iterdir()) == [
         "conversion.png",
+        "conversion.svg",
         "network.nir",
         "report.json",
         "report.txt",
