@@ -26,7 +26,7 @@ def list_experiments() -> None:
         click.secho(f"{title}\n", bold=True)
         for name in names:
             click.echo(_entry(name, found[name], columns))
-    click.echo("Run one: neurosleep run NAME. See what is in it: neurosleep run NAME --show.")
+    click.echo("Run one: neurosleep run NAME\nSee what is in it: neurosleep run NAME --show")
 
 
 def _entry(name: str, values: Mapping[str, Any], columns: int) -> str:
