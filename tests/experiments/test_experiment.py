@@ -15,9 +15,11 @@ from neurosleep.experiments import (
     GenerativeNetwork,
     ReluNetwork,
     SilencedNeurons,
+    StudyExperiment,
     load,
 )
 from neurosleep.experiments.loading import from_toml
+from neurosleep.experiments.studies.patches import Patches
 from neurosleep.training import Trainer
 from neurosleep.tripartite import NREM, REM, Interleaved
 
@@ -171,6 +173,20 @@ def test_wrong_text_is_refused_in_one_line(text: str, message: str) -> None:
         (lambda: Experiment("?", {"a": NIGHT}), "must be Condition"),
         (lambda: Experiment("?", {"a": Condition()}, logs="last"), "no logs 'last'"),
         (lambda: Experiment("?", {"a": Condition()}, seeds=True), "seeds must be"),
+        (
+            lambda: Experiment("?", {"a": Condition()}, stream="mnist"),
+            r"stream must be DataStream\(\.\.\.\), got 'mnist'",
+        ),
+        (lambda: Experiment("?", {"a": Condition()}, network=ReluNetwork), r"network must be ReluNetwork\(\.\.\.\) or"),
+        (lambda: Experiment("?", {"a": Condition()}, looks=3), r"looks must be Looks\(\.\.\.\), got 3"),
+        (lambda: Condition(network=3), r"network must be an object such as ReluNetwork\(\.\.\.\), or None, got 3"),
+        (lambda: Condition(training={"epochs": 1}), r"training must be an object such as Trainer"),
+        (lambda: Condition(calibration="first"), "no calibration 'first'; did you mean 'first task'"),
+        (lambda: Condition([NIGHT], "last-task"), "no tasks in sequence"),
+        (lambda: Condition(cycles=2), "this night has none"),
+        (lambda: StudyExperiment("?", Condition()), "a study is one of Patches, SecondNight, Undertrained"),
+        (lambda: StudyExperiment(" ", Patches()), "needs a question"),
+        (lambda: StudyExperiment("?", Patches(), logs="last"), "no logs 'last'"),
         (lambda: Condition([3]), "made of stages"),
         (lambda: Condition([NIGHT], lesions=[3]), "lesions are"),
         (lambda: Condition([NIGHT], method="joint"), "no tasks in sequence"),

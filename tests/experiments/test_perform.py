@@ -7,9 +7,11 @@ import pytest
 
 import neurosleep as ns
 from neurosleep.continual import Nights, learn, together
+from neurosleep.continual.learning import evaluate
 from neurosleep.experiments import (
     BlockedPotentiation,
     Condition,
+    ConvolutionalNetwork,
     DataStream,
     Experiment,
     GenerativeNetwork,
@@ -225,3 +227,60 @@ def test_missing_data_is_refused(tmp_path, monkeypatch) -> None:
 
 def test_prepare_accepts_what_runs() -> None:
     prepare(EXPERIMENT)
+
+
+def test_the_last_task_alone() -> None:
+    """A network that has learned nothing but the last task: as one whose stream has no other."""
+    experiment = replace(EXPERIMENT, conditions={"last": Condition(method="last-task")}, seeds=1)
+    done: list[float] = []
+    ((_, record),) = perform(experiment, experiment.runs, on_progress=done.append)
+    stream = experiment.stream.make(0)
+    model = experiment.network.make(784, 10, 0)
+    learn(model, replace(stream, tasks=stream.tasks[-1:]), experiment.training, seed=0)
+    accuracies = record["checkpoints"][-1]["task_accuracies"]
+    assert accuracies == evaluate(model, stream).task_accuracies
+    assert accuracies[0] == 0 < accuracies[1]
+    assert sum(done) == amount(experiment, "last") == 60
+
+
+def test_options_of_a_method() -> None:
+    options = ({}, {"selection": "random"}, {"loss": "sigmoid"})
+    conditions = {str(i): Condition(method="icarl:20", method_options=given) for i, given in enumerate(options)}
+    found = dict(perform(replace(EXPERIMENT, conditions=conditions, seeds=1), [RunId(name, 0) for name in conditions]))
+    assert len({str(record["checkpoints"]) for record in found.values()}) == 3
+    for given, message in (
+        ({"los": "sigmoid"}, "no option 'los'; did you mean 'loss'"),
+        ({"loss": "sum"}, "loss must"),
+    ):
+        with pytest.raises(ns.InputError, match=message):
+            Condition(method="icarl:20", method_options=given)
+
+
+def test_a_later_learning_rate_is_that_of_all_tasks_but_the_first() -> None:
+    def record(**training):
+        experiment = replace(EXPERIMENT, training=Trainer(1, 20, **training), seeds=1)
+        ((_, found),) = perform(experiment, [RunId("awake", 0)])
+        return found["checkpoints"]
+
+    same, later, slower = record(), record(later_learning_rate=0.02), record(learning_rate=0.02)
+    assert later[0] == same[0] != slower[0]
+    assert later[1] != same[1]
+    assert record(later_learning_rate=0.1) == same
+    with pytest.raises(ns.InputError, match="later_learning_rate must be positive, or left out, got 0"):
+        Trainer(later_learning_rate=0.0)
+
+
+def test_the_order_of_dealt_classes_is_kept() -> None:
+    dealt = replace(EXPERIMENT, stream=replace(EXPERIMENT.stream, order="dealt"), seeds=1)
+    ((_, record),) = perform(dealt, [RunId("awake", 0)])
+    assert record["class_order"] == dealt.stream.class_order(10, 0)
+    assert [task["classes"] for task in record["tasks"]] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+def test_a_method_that_a_network_cannot_have_is_refused_before_anything_runs() -> None:
+    network = ConvolutionalNetwork((2,), hidden=())
+    with pytest.raises(
+        ns.InputError, match=r"condition 'c': OWM projects the weights of torch\.nn\.Linear layers only"
+    ):
+        prepare(replace(EXPERIMENT, network=network, conditions={"c": Condition(method="owm")}))
+    prepare(replace(EXPERIMENT, network=network, conditions={"c": Condition(method="ewc")}))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import neurosleep as ns
-from neurosleep.experiments import Condition, DataStream
+from neurosleep.experiments import Condition, DataStream, Results, running
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.job import Job
 from neurosleep.experiments.record import RunId, without_machine
@@ -159,6 +159,50 @@ def test_other_folders_are_refused(tiny, tmp_path) -> None:
     with pytest.raises(ns.InputError, match=r"experiment\.toml"):
         run_all(tiny.TINY, tmp_path, workers=1, progress=False)
     assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", "experiment.toml"}
+
+
+@pytest.mark.parametrize("files", [["config.toml"], ["config.toml", "results.json", "runs/seed-0.json"]])
+def test_folders_of_an_earlier_version_stay_as_they_are(tiny, tmp_path, files) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in files:
+        (tmp_path / name).write_text("old")
+    for do, told in (
+        (lambda: run_all(tiny.TINY, tmp_path, workers=1, progress=False), "give another folder with --out"),
+        (lambda: Results.open(tmp_path), "run it again into another folder"),
+    ):
+        with pytest.raises(ns.InputError, match="holds a run of an earlier version") as error:
+            do()
+        assert told in str(error.value)
+        assert "\n" not in str(error.value)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(files)
+    assert {(tmp_path / name).read_text() for name in files} == {"old"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there(tiny, tmp_path) -> None:
+    with pytest.raises(ns.BackendError, match="torch sees no CUDA device here: use --device cpu"):
+        running.run(tiny.TINY, tmp_path / "out", device="cuda")
+    with pytest.raises(ns.InputError, match="device must be 'cpu' or 'cuda', got 'gpu'"):
+        running.run(tiny.TINY, tmp_path / "out", device="gpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_that_cannot_run_is_told_before_any_run(tiny, tmp_path) -> None:
+    with pytest.raises(ns.InputError, match=r"condition 'bad': .*thresholds"):
+        running.run(tiny.FAILING, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_device_reaches_the_training(tiny, monkeypatch) -> None:
+    seen = []
+
+    def performed(experiment, runs, *, device, **_):
+        seen.append(device)
+        yield runs[0], {}
+
+    monkeypatch.setattr("neurosleep.experiments.job.perform", performed)
+    Job(tiny.TINY, (RunId("awake", 0),), None, None, device="cuda").do(lambda amount: None)
+    assert seen == ["cuda"]
 
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"ensemble": 0}, {"workers": 1, "scheduler": "tcp://nowhere:1"}])
