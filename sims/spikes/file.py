@@ -1,6 +1,7 @@
 """The layout of a spike file, told in ``docs/spike-format.md``, and how a new one comes to be."""
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Mapping
@@ -112,7 +113,8 @@ def _empty_file(attributes: Mapping[str, Any], content: Content, compression: Co
             name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *shape), dtype=dtype, **filters
         )
 
-    with h5py.File("empty", "w", driver="core", backing_store=False, libver=_HDF5_BOUNDS) as file:
+    whole = io.BytesIO()  # HDF5 before 2.0 gives the image of an open file with a wrong checksum
+    with h5py.File(whole, "w", libver=_HDF5_BOUNDS) as file:
         file.attrs.update({"encoding-type": ENCODING, "encoding-version": VERSION, **attributes})
         file.attrs["populations"] = np.array(list(content.populations), dtype=h5py.string_dtype())
         file.attrs["layer_sizes"] = np.array(list(content.populations.values()), dtype=np.uint64)
@@ -140,8 +142,7 @@ def _empty_file(attributes: Mapping[str, Any], content: Content, compression: Co
                 add(group, "value", dtype, shape, rows)
         file.create_dataset("epochs", shape=(0,), maxshape=(None,), chunks=(64,), dtype=EPOCH_DTYPE)
         file.create_dataset("progress", data=np.zeros((), dtype=progress_dtype(len(content.layers))))
-        file.flush()
-        return bytes(file.id.get_file_image())
+    return whole.getvalue()
 
 
 def _group(parent: h5py.Group, name: str, encoding: str) -> h5py.Group:

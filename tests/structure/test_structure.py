@@ -6,6 +6,7 @@ import tomllib
 import pytest
 from lines import lines_of_code
 from own_source import BESIDE, ROOT, circles, graph, imported, imports, modules
+from packaging.version import Version
 
 FLOORS = [
     ("__main__",),
@@ -130,3 +131,12 @@ def test_lines_of_code_are_counted_without_docstrings_comments_and_blanks() -> N
         '"""Of a module."""\n\nimport re  # one\n\n\ndef two(\n    a,  # three\n):\n    """Of a\n\n    function."""\n'
     )
     assert lines_of_code(source + '    # no\n    return """five\n\nseven"""\n') == 7
+
+
+def test_the_lowest_versions_are_those_that_pyproject_allows() -> None:
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    pinned = (ROOT / "tests/lowest.txt").read_text("utf-8").splitlines()
+    lowest = dict(line.split("==") for line in pinned if not line.startswith("#"))
+    for name, version in (dependency.split(">=") for dependency in allowed):
+        assert Version(lowest[name]) == Version(version), name
+    assert len(lowest) == len(allowed)
