@@ -44,6 +44,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
+def pytest_runtest_teardown() -> None:
+    """Take back what a parallel loop of Numba's, as pynapple has them, does to OpenMP, and so to torch."""
+    torch.set_num_threads(1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let a process of `pytest -n` wait while another compiles the same function, and read what that one has written.
 

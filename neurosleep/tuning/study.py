@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from neurosleep.experiments.experiment import Experiment
-from neurosleep.experiments.inheritance import replaced
+from neurosleep.experiments.inheritance import replaced, resolved
 from neurosleep.experiments.settings import keys
 from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
@@ -75,8 +75,9 @@ class Search:
     def description(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return the description of the experiment with chosen values."""
         values = dict(self.values)
+        whole = {**values, "conditions": resolved(values)}
         for path, value in chosen.items():
-            values = replaced(values, keys(values, path), value, path)
+            values = replaced(values, keys(values, path), value, path, whole)
         return values
 
     def experiment(self, chosen: Mapping[str, Any]) -> Experiment:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import neurosleep as ns
-from neurosleep.experiments.conditions import Condition, DataStream
+from neurosleep.experiments import Condition, DataStream
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.record import RunId

@@ -6,7 +6,7 @@ import torch
 import neurosleep as ns
 from neurosleep.experiments import Condition, ConvolutionalNetwork, GenerativeNetwork, ReluNetwork, SnnNetwork
 from neurosleep.experiments.learning import sleeping_chain
-from neurosleep.memory import FeatureMemory, FirstTaskMemory, ImageKeepingMemory
+from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.night import fall_asleep
 from neurosleep.sims.network import population_sizes
 from neurosleep.training import Trainer
@@ -87,7 +87,7 @@ def test_who_learns_awake() -> None:
 
 @pytest.mark.parametrize(
     ("calibration", "kind"),
-    [("all", ns.Memory), ("last", ns.Memory), ("kept images", ImageKeepingMemory), ("first task", FirstTaskMemory)],
+    [("all", ns.Memory), ("last", ns.Memory), ("kept images", ImageKeepingMemory), ("first task", ImageKeepingMemory)],
 )
 def test_memories_of_a_calibration(calibration: str, kind: type) -> None:
     memory = Condition([NIGHT], calibration=calibration).memory(ReluNetwork())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,20 +80,19 @@ def test_what_a_run_leaves(dreaming, undisturbed) -> None:
 
 
 def test_killed_and_gone_on_is_as_if_it_had_not_been(dreaming, undisturbed, tmp_path) -> None:
+    out = tmp_path / "out"
     for saves in (3, 12, 1000):  # in the first task; in the second, after spikes; at the end, before the record is
-        killed(tmp_path, saves)
-        assert (ExperimentFolder(tmp_path).unfinished(RUN) / "learner.pt").exists()
-    assert run_all(dreaming, tmp_path, workers=1, progress=False) == {}
-    for one, other in zip(found(tmp_path), found(undisturbed), strict=True):
+        killed(out, saves)
+        assert (ExperimentFolder(out).unfinished(RUN) / "learner.pt").exists()
+    shutil.copytree(out, tmp_path / "damaged")
+    assert run_all(dreaming, out, workers=1, progress=False) == {}
+    for one, other in zip(found(out), found(undisturbed), strict=True):
         assert same(one, other)
-    assert not ExperimentFolder(tmp_path).unfinished(RUN).exists()
+    assert not ExperimentFolder(out).unfinished(RUN).exists()
 
-
-def test_spikes_that_are_gone_are_told(dreaming, tmp_path) -> None:
-    killed(tmp_path, 1000)
-    spikes = ExperimentFolder(tmp_path).unfinished(RUN) / "spikes.h5"
+    spikes = ExperimentFolder(tmp_path / "damaged").unfinished(RUN) / "spikes.h5"
     spikes.unlink()
-    (error,) = run_all(dreaming, tmp_path, workers=1, progress=False).values()
+    (error,) = run_all(dreaming, tmp_path / "damaged", workers=1, progress=False).values()
     assert f"{spikes} is missing, the spikes of a run that was stopped: delete {spikes.parent}" in error
 
 

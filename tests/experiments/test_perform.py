@@ -239,7 +239,7 @@ def test_the_last_task_alone() -> None:
     learn(model, replace(stream, tasks=stream.tasks[-1:]), experiment.training, seed=0)
     accuracies = record["checkpoints"][-1]["task_accuracies"]
     assert accuracies == evaluate(model, stream).task_accuracies
-    assert accuracies[0] == 0 < accuracies[1]
+    assert accuracies[0] < 0.1 < accuracies[1]
     assert sum(done) == amount(experiment, "last") == 60
 
 

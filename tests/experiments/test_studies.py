@@ -95,7 +95,7 @@ def test_every_figure_is_a_picture_with_a_caption(ran: tuple[Study, list[Record]
     study, records, log = ran
     drawn = study.draw(records, tmp_path, log if log.exists() else None)
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in drawn)
-    assert sorted(drawn) == sorted(tmp_path.iterdir())
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{p.stem}.{k}" for p in drawn for k in ("png", "svg"))
     assert {path.stem for path in drawn} == set(study.captions)
 
 

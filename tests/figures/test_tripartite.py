@@ -71,7 +71,7 @@ def is_picture(path):
 def test_every_figure_that_can_be_drawn(tmp_path, options, numbers):
     drawn = figures.draw_all(traces_of(**options), tmp_path)
     assert [path.name for path in drawn] == [f"figure{n}.png" for n in numbers]
-    assert sorted(tmp_path.iterdir()) == sorted(drawn)
+    assert sorted(tmp_path.iterdir()) == sorted([*drawn, *(path.with_suffix(".svg") for path in drawn)])
     assert all(is_picture(path) for path in drawn)
     assert pyplot.get_fignums() == []
 

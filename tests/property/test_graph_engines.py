@@ -167,7 +167,7 @@ def test_random_graphs_reach_what_they_are_made_for() -> None:
     seen: Counter[object] = Counter()
 
     @given(graphs(), st.integers(0, 99))
-    @settings(max_examples=100)
+    @settings(max_examples=150)
     def collect(graph: SpikingGraph, seed: int) -> None:
         shown = present(graph, inputs_of(graph, 3, seed), STEPS)
         for p in graph.populations:
