@@ -33,7 +33,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "cifar100": Size(100, 50_000),
         "cross-modal": Size(10, 120_000),
         "cub200": Size(200, 5_800),
-        "permuted-digits": Size(10, 10_000),
+        "permuted-digits": Size(200, 6_000),
     }
 )
 """Data sets that have a name; any other is a file or folder of the user's."""
@@ -114,5 +114,5 @@ def _birds(data_dir: str | None) -> Path:
     raise InputError(
         "CUB-200 needs embeddings that you supply (2048 values an image, from a ResNet-50): give their file or folder "
         "with --set dataset=PATH; data/README.md has the format. To try the protocol without: --set "
-        "dataset=permuted-digits --set classes_per_task=5"
+        "dataset=permuted-digits"
     )

@@ -297,7 +297,6 @@ CASES = (
         new=experiment(
             "src-cub200",
             "dataset=permuted-digits",
-            "classes_per_task=5",
             *SMALL[1:],
             *NET,
             "steps=400",
