@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from neurosleep.converters.chain import linear_stages
+from neurosleep.converters.chain import linear_stages, weight_stages
 from neurosleep.sims.errors import InputError
 
 
@@ -101,9 +101,9 @@ def histogram(values: ArrayLike, low: float, high: float, bins: int = 40) -> dic
 
 
 def weight_histograms(model: nn.Module, bins: int = 100) -> list[dict[str, Any]]:
-    """Return a histogram of each linear layer's weights as plain numbers: layer, counts (bins), from, to."""
+    """Return a histogram of each layer's weights as plain numbers: layer, counts (bins), from, to."""
     histograms = []
-    for stage in linear_stages(model):
+    for stage in weight_stages(model):
         counts, edges = np.histogram(stage.module.weight.detach().cpu().numpy(), bins=bins)
         histograms.append(
             {"layer": stage.name, "counts": counts.tolist(), "from": float(edges[0]), "to": float(edges[-1])}

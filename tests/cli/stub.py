@@ -70,6 +70,7 @@ def register(put=setattr):
     for module in (description, settings, study):
         put(module, "STUDIES", (*module.STUDIES, Stub))
     put(description, "_EVERY", description._EVERY | {Stub})
+    put(study.StudyExperiment, "TABLES", {"study": study.STUDIES})
 
 
 def main():

@@ -140,7 +140,7 @@ def test_bad_input(cli, assert_refused, monkeypatch, tmp_path, words, told):
     ("setting", "told"),
     [
         ("hidden=[30, 0]", "positive numbers of neurons, got (784, 30, 0, 10)"),
-        ("hidden=[30]", "condition 'src': 3 thr"),
+        ("hidden=[30]", "condition 'src': thresholds must be one number or one for each of the 2"),
     ],
 )
 def test_layers_that_cannot_be(cli, assert_refused, tmp_path, setting, told):

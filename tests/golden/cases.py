@@ -113,7 +113,7 @@ NEW_NIGHT = ("night.0.steps=400", "steps_more=100", "thresholds=[5.0, 10.0, 8.0]
 NEW_SRC = (*SMALL, *NET, *NEW_NIGHT)
 NEW_GENTLE = (*SMALL[:2], *NET, "steps=400", "inc=0.005", "thresholds=[5.0, 5.0, 2.0]")
 NEW_TRIPARTITE = (
-    *("dataset=mnist-small", "hidden=[60, 40]", "latents=20", "iterations=12", "looks.inputs=50", "epochs=1"),
+    *("dataset=mnist-small", "hidden=[60, 40]", "latents=20", "night.0.iterations=12", "looks.inputs=50", "epochs=1"),
     "training.learning_rate=0.01",
 )
 REPLAY = {

@@ -270,7 +270,7 @@ def test_searches_change_the_space() -> None:
         ("joy=1:2", "no parameter 'joy'"),
         ("thresholds=1:2", r"it has 2 values, so name one of them, as in base.night.0.thresholds.0"),
         ("thresholds.2=1:2", "no such value"),
-        ("base.joy=1:2", "no such value"),
+        ("base.joy=1:2", "no parameter 'base.joy'"),
         ("plasticity=1:2", "it is a table"),
         ("base.night.0=1:2", "it is a table"),
         ("inc=2:1", "LOW at most HIGH"),
