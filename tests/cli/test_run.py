@@ -147,7 +147,7 @@ def test_stopped_without_workers_in_the_first_seed(start, cli, stub, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors.count("\n")) == (130, 1)
-    assert not list(tmp_path.glob("runs/*/*"))
+    assert not list(tmp_path.glob("runs/*/seed-*"))
     assert not list(tmp_path.glob(".scratch-*"))
     assert cli("report", tmp_path).code == 2
     assert cli(*words).code == 0
@@ -286,4 +286,4 @@ def test_a_ctrl_c_that_python_drops_is_not_lost(stub, monkeypatch, tmp_path):
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert not list(tmp_path.glob("out/runs/*/*"))
+    assert not list(tmp_path.glob("out/runs/*/seed-*"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from neurosleep.cli import main
+from neurosleep.cli import cli as main
 from neurosleep.experiments import Condition, SilencedNeurons
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.page import answer, differences, figures, figures_night, raster_view, report
