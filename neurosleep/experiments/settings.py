@@ -159,7 +159,7 @@ def _not_reached(values: Mapping[str, Any], path: str, value: Any) -> Iterator[s
         if f"{key}.".startswith(f"{'.'.join(wanted)}.") or f"{'.'.join(wanted)}.".startswith(f"{key}."):
             yield f"sweep.{key}"
     for name, whole in resolved(values).items():
-        if name not in values.get("conditions", {}) or wanted[0] not in whole or at(whole, wanted) == value:
+        if name not in values.get("conditions", {}) or wanted[0] not in whole or at(whole, wanted) in (value,):
             continue
         there = next((n for n in range(len(wanted), 0, -1) if has(whole, wanted[:n])), 0)
         if at(whole, wanted[:1]):  # a condition without a night has none that could be changed
