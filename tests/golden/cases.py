@@ -132,11 +132,8 @@ NEW_SHORT_NIGHT = {
     ("base", "night", "*", "thresholds"): [5.0, 10.0, 8.0],
     ("base", "night", "*", "steps"): 400,
 }
-NEW_SHORT_STAGES = {
-    ("network", "hidden"): [60, 40],
-    ("base", "night", "*", "iterations"): 6,
-    ("conditions", "*", "night", "*", "iterations"): 6,
-}
+NEW_SHORT_BASE = {("network", "hidden"): [60, 40], ("base", "night", "*", "iterations"): 6}
+NEW_SHORT_STAGES = NEW_SHORT_BASE | {("conditions", "*", "night", "*", "iterations"): 6}
 
 
 def asked(name: str, edits: Mapping[tuple[str, ...], Any]) -> Command:
@@ -469,7 +466,7 @@ CASES = (
         seeds=2,
         new=asked("stage-order", NEW_SHORT_STAGES | {("conditions", "*", "cycles"): 2}),
     ),
-    Case("downscaling", question("downscaling", SHORT_STAGES), seeds=2, new=asked("downscaling", NEW_SHORT_STAGES)),
+    Case("downscaling", question("downscaling", SHORT_STAGES), seeds=2, new=asked("downscaling", NEW_SHORT_BASE)),
     Case("drive", question("drive", SHORT_NIGHT), seeds=2, new=asked("drive", NEW_SHORT_NIGHT)),
     Case("potentiation", question("potentiation", SHORT_NIGHT), seeds=2, new=asked("potentiation", NEW_SHORT_NIGHT)),
     Case("python", Command(("python", "readme_nights.py"))),

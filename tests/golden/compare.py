@@ -38,6 +38,7 @@ ONE_SIDED = {
     _OF_RECORD + "class_order": "follows from the seed",
     _OF_RECORD + "(specific|weights|looks)": "made for a figure",
     _OF_RECORD + "study": "the kind of a study",
+    "conditions / study / [^/]+ / trainings": "empty",
     _OF_RECORD + r"(nights|trainings) / \d+ / (task|index|begin|kind)": "the place of a stage in its record",
 }
 """Places that one side alone may have, and why."""
