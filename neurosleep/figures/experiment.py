@@ -64,7 +64,7 @@ def draw(records: Records, folder: Path, spikes: tuple[str, SpikeReader, int] | 
 
 def accuracy(axes: Axes, records: Records) -> None:
     """Draw the accuracy at the end, a row for each condition: every seed a dot, the mean and its 95 % interval."""
-    drawn, right = shown.styles(records), 0.0
+    drawn, right = shown.styles(records), shown.chance(records) or 0.0
     for row, (name, own) in enumerate(records.items()):
         values, style = shown.at_end(own), drawn[name]
         mean, low, high = shown.interval(values)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from neurosleep.figures.conditions import Records, chance, interval, styles
+from neurosleep.figures.conditions import Records, chance, interval, styles, wrapped
 from neurosleep.figures.panels import ASLEEP, AWAKE, STYLE, TASK_COLORS, draw_weights, save
 
 VALUES = {
@@ -39,7 +39,9 @@ def draw(records: Records, folder: Path) -> dict[str, Path]:
                 panel_values(figure.subplots(), done, base)
                 drawn[base] = save(figure, folder / f"{base}.png")
         if any(len(_seen(record)) > 1 for own in done.values() for record in own.values()):
-            figure = Figure((6, 3.8), layout="constrained")
+            labels = "\n".join(map(_label, done)).split("\n")
+            size = 5 + 0.08 * max(map(len, labels)), max(3.8, 0.8 + 0.16 * len(labels))
+            figure = Figure(size, layout="constrained")
             panel_seen(figure.subplots(), done)
             drawn["seen"] = save(figure, folder / "seen.png")
         for own in done.values():
@@ -94,15 +96,20 @@ def panel_seen(axes: Axes, records: Records) -> None:
     for name, own in records.items():
         percent = 100 * np.array([_seen(own[seed]) for seed in sorted(own)])
         if percent.shape[1] == 1:
-            axes.axhline(percent.mean(), color=look[name].colour, linestyle=":", label=name)
+            axes.axhline(percent.mean(), color=look[name].colour, linestyle=":", label=_label(name))
             continue
         x = np.arange(1, percent.shape[1] + 1)
         mean, low, high = zip(*(interval(list(column)) for column in percent.T), strict=True)
-        axes.plot(x, mean, marker="o", markersize=3.5, color=look[name].colour, label=name)
+        axes.plot(x, mean, marker="o", markersize=3.5, color=look[name].colour, label=_label(name))
         axes.fill_between(x, low, high, color=look[name].colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="tasks learned", ylabel="accuracy, all classes seen (%)", ylim=(0, 100))
     axes.xaxis.set_major_locator(MaxNLocator(12, integer=True, min_n_ticks=1))
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1), borderaxespad=0)
+
+
+def _label(name: str) -> str:
+    """Return the name of a condition in lines that a legend has room for."""
+    return "\n".join(wrapped(name, 28))
 
 
 def _chance(axes: Axes, records: Records) -> None:
