@@ -19,7 +19,7 @@ from neurosleep.continual.learning import night_seed
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.conditions import Condition
 from neurosleep.experiments.experiment import Experiment
-from neurosleep.experiments.networks import GenerativeNetwork
+from neurosleep.experiments.networks import GenerativeNetwork, Network, ReluNetwork, SnnNetwork
 from neurosleep.experiments.record import RunId
 from neurosleep.memory import Memory
 from neurosleep.night import Simulate, SleepRecord, SpontaneousReplay, fall_asleep
@@ -115,11 +115,12 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
         return _told(learn(network, stream, replace(trainer, epochs=0), seed=seed))
     memory, specific, slept = condition.memory(experiment.network_of(given.run.condition)), list[Any](), list[Any]()
     weights: dict[str, Any] = {}
+    searched = given.log is not None and _can_be_shown(experiment.network_of(given.run.condition), stream)
 
     def stages(task: int) -> list[Any]:
         tonight = condition.stages(task, given.populations, seed)
         slept.extend((task, index) for index in range(len(tonight)))
-        if given.log is not None and tonight and not isinstance(model, ReplayNetwork):  # whose features may be negative
+        if searched and tonight:
             specific.append(_specific(network, memory, stream, task, tonight, seed))
         return tonight
 
@@ -148,7 +149,7 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
             on_checkpoint=look,
         )
     told = _told(history, _stages(condition.night, slept, history.nights))
-    return told | ({"specific": specific, "weights": weights} if given.log is not None else {})
+    return told | ({"specific": specific if searched else None, "weights": weights} if given.log is not None else {})
 
 
 def _told(history: History, stages: Sequence[Any] = ()) -> dict[str, Any]:
@@ -235,6 +236,12 @@ def _stages(
             begin += record.steps if isinstance(record, SleepRecord) else 0
         rows.append(row)
     return rows
+
+
+def _can_be_shown(network: Network, stream: Stream) -> bool:
+    """Whether test inputs can be shown as spikes: they are rates, and the layers dense."""
+    rates = float(stream.joint_inputs.min()) >= 0 and float(stream.joint_inputs.max()) <= 1
+    return rates and isinstance(network, ReluNetwork | SnnNetwork)
 
 
 def _specific(

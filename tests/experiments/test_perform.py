@@ -18,6 +18,7 @@ from neurosleep.experiments import (
     ReluNetwork,
     SilencedNeurons,
 )
+from neurosleep.experiments.loading import load
 from neurosleep.experiments.perform import amount, log_path, perform, prepare
 from neurosleep.experiments.record import RunId, without_machine
 from neurosleep.training import Trainer
@@ -284,3 +285,18 @@ def test_a_method_that_a_network_cannot_have_is_refused_before_anything_runs() -
     ):
         prepare(replace(EXPERIMENT, network=network, conditions={"c": Condition(method="owm")}))
     prepare(replace(EXPERIMENT, network=network, conditions={"c": Condition(method="ewc")}))
+
+
+def test_convolutions_sleep_with_their_spikes_kept(tmp_path) -> None:
+    small = ("dataset=mnist-small", "images_per_task=40", "channels=[2, 4]", "hidden=[20]", "epochs=1", "steps=50")
+    experiment = load("conv-sleep", [*small, "seeds=1", 'conditions=["plastic", "frozen"]'])
+    records = dict(perform(experiment, experiment.runs, logs=tmp_path))
+    for run, record in records.items():
+        assert not isinstance(record, Exception), record
+        with ns.SpikeReader(log_path(tmp_path, run)) as spikes:
+            assert spikes.populations["hidden1"] == 2 * 12 * 12
+        layers = [change["layer"] for change in record["stages"][-1]["weight_changes"]]
+        assert [histogram["layer"] for histogram in record["weights"]["T1"]] == layers == ["0", "2", "5", "8"]
+    changed = [c["potentiated"] + c["depressed"] for c in records[RunId("frozen", 0)]["stages"][0]["weight_changes"]]
+    assert changed[:2] == [0, 0]
+    assert sum(changed[2:]) > 0
