@@ -150,7 +150,8 @@ def perform(
         click.echo(table(results.rows()))
         for line in results.answer():
             click.echo(f"\n{line}")
-        click.echo(f"\nsleep took {results.sleep_seconds:.1f} s in a run (median of {len(results.records)})")
+        if results.sleep_seconds:
+            click.echo(f"\nsleep took {results.sleep_seconds:.1f} s in a run (median)")
     page = write_report(results)
     click.echo(f"results in {out}: {page.name}, figures, results.csv")
     if results.failed:

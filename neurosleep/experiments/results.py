@@ -232,8 +232,9 @@ class Results:
 
     @property
     def sleep_seconds(self) -> float:
-        """Time that sleep took in a run, the median of all."""
-        return float(statistics.median(record["seconds"]["sleep"] for record in self.records.values()))
+        """Time that sleep took in a run, the median of those that slept; 0 if none did."""
+        slept = [record["seconds"]["sleep"] for record in self.records.values() if record["seconds"]["sleep"]]
+        return float(statistics.median(slept)) if slept else 0.0
 
     @property
     def complete(self) -> bool:
