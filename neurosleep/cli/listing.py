@@ -14,7 +14,7 @@ WIDEST = 100  # columns; longer lines are hard to read
 def list_experiments() -> None:
     """List the experiments that `neurosleep run` knows: those of the papers, and ours, with what each takes.
 
-    Times are of one seed, all conditions, on one core of a laptop.
+    Times are rough ones, of one seed with all conditions, on one core.
     """
     from neurosleep.experiments import library
 
