@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from neurosleep.cli import cli
-from neurosleep.experiments import Condition, SilencedNeurons
+from neurosleep.experiments import Condition, SilencedNeurons, load, run
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.page import answer, differences, figures, figures_night, raster_view, report
 from neurosleep.experiments.page.raster_view import _shares, raster_views
@@ -342,3 +342,13 @@ def test_the_command_writes_the_page(results):
 
 def _decoded(array):
     return np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])
+
+
+def test_tripartite_sleep_adds_its_figures(tmp_path):
+    small = ("dataset=mnist-small", "images_per_task=40", "hidden=[20, 20]", "latents=5", "night.0.iterations=4")
+    experiment = load("tripartite-mnist", [*small, "looks.inputs=20", "looks.every=2", "seeds=1"])
+    page = report.write_report(run(experiment, tmp_path, workers=1, progress=False)).read_text("utf-8")
+    figures = {path.name for path in (tmp_path / "figures").glob("figure*.png")}
+    assert figures >= {"figure2.png"}
+    assert "Within tasks" in page
+    assert page.count("data:image/png;base64,") > len(figures)
