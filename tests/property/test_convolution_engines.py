@@ -107,7 +107,7 @@ def assert_identical(
 
 
 @given(networks(dyadic=True), st.sampled_from([None, Hebbian(2**-10, 2**-13)]), seeds)
-@settings(max_examples=40)
+@settings(max_examples=60)
 def test_engines_are_equal_where_sums_are_exact(
     network: SpikingNetwork, rule: PlasticityRule | None, seed: int
 ) -> None:
@@ -118,7 +118,6 @@ def test_engines_are_equal_where_sums_are_exact(
 
 
 @given(networks(), rules, seeds)
-@settings(max_examples=50)
 def test_cpu_equals_reference(network: SpikingNetwork, rule: PlasticityRule | None, seed: int) -> None:
     fast, slow = (night(network, rule, seed, backend=backend) for backend in ("cpu", "reference"))
     assert_same_spikes(network, fast, slow)

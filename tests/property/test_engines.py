@@ -2,6 +2,7 @@
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,22 @@ def test_zero_steps_change_nothing(network: SpikingNetwork, drive: Drive, seed: 
     for before, after in zip(network.layers, result.network.layers, strict=True):
         np.testing.assert_array_equal(before.weights, after.weights)
     assert not any(counts.any() for counts in result.spike_counts)
+
+
+@given(networks(), drives, rules, seeds)
+@settings(max_examples=15)
+def test_thread_count_changes_nothing(
+    network: SpikingNetwork, drive: Drive, rule: PlasticityRule | None, seed: int
+) -> None:
+    before = numba.get_num_threads()
+    try:
+        results = []
+        for threads in {1, numba.config.NUMBA_NUM_THREADS}:
+            numba.set_num_threads(threads)
+            results.append(night(network, drive, rule, seed))
+    finally:
+        numba.set_num_threads(before)
+    assert_identical(results[0], results[-1])
 
 
 @given(networks(), drives, seeds)

@@ -103,7 +103,7 @@ def assert_same_spikes(a: SpikeRecorder, b: SpikeRecorder, network: SpikingNetwo
 
 
 @given(networks(), drives, rules_or_none, seeds, streams, downscalings)
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_cpu_equals_reference(
     network: SpikingNetwork,
     drive: Drive,
@@ -218,7 +218,7 @@ def test_naive_loops_agree(backend: str, rule: PlasticityRule, copies: int) -> N
 
 @BACKENDS
 @given(networks(), rules, seeds, st.sampled_from([2, 3, 5]))
-@settings(max_examples=20)
+@settings(max_examples=30)
 def test_the_same_spikes_in_every_copy_are_one_stream(
     backend: str, network: SpikingNetwork, rule: PlasticityRule, seed: int, copies: int
 ) -> None:
@@ -233,7 +233,7 @@ def test_the_same_spikes_in_every_copy_are_one_stream(
 
 @BACKENDS
 @given(networks(), drives, rules_or_none, seeds, st.sampled_from([1, 7, 1000]), st.integers(0, STEPS), downscalings)
-@settings(max_examples=20)
+@settings(max_examples=30)
 def test_chunks_and_stops_change_nothing(
     backend: str,
     network: SpikingNetwork,
