@@ -23,7 +23,7 @@ from neurosleep.analysis import (
     specific_neurons,
 )
 from neurosleep.analysis.summaries import input_changes, replay
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 
 RNG = np.random.default_rng(0)
 
@@ -245,3 +245,9 @@ def test_replay_compares_each_class_and_the_tasks() -> None:
     assert found["recent"]["p"] == pytest.approx(2 * recent.pvalue)
     assert found["recent"]["statistic"] > 0
     assert found["recent"]["alternative"] == "greater"
+
+
+def test_class_specific_neurons_are_of_dense_layers_only() -> None:
+    layer = SpikingLayer(np.ones((2, 1, 3, 3), dtype=np.float32), kernels=Kernels((1, 5, 5)), name="conv")
+    with pytest.raises(InputError, match=r"got convolutions \('conv'\): give the dense layers"):
+        count_spikes(SpikingNetwork((layer,)), np.zeros((1, 1, 25), dtype=bool))

@@ -6,6 +6,7 @@ import torch
 
 from neurosleep import InputError, Memory
 from neurosleep.converters import calibrate
+from neurosleep.memory import ImageKeepingMemory
 from neurosleep.networks import relu_network
 
 X = np.random.default_rng(0).random((90, 12), dtype=np.float32)
@@ -120,3 +121,16 @@ def test_wrong_inputs() -> None:
     with pytest.raises(InputError, match="'last' or 'all'"):
         Memory(scales="some")
     assert memory.count == 90
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+def test_a_memory_that_keeps_images_measures_the_present_network_on_them(first_only: bool) -> None:
+    x = torch.rand(50, 6, generator=torch.Generator().manual_seed(0))
+    early, late = (relu_network((6, 8, 3), init=0.5, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    memory = ImageKeepingMemory(first_only=first_only)
+    memory.observe(early, x[:20])
+    memory.observe(late, x[20:])
+    kept = x[:20] if first_only else x
+    assert memory.calibration == calibrate(late, kept)
+    assert memory.count == len(kept)
+    np.testing.assert_allclose(memory.mean_input, kept.double().mean(0).numpy(), rtol=1e-12)
