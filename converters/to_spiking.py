@@ -59,7 +59,7 @@ def to_spiking(
     decay, inhibition, dt
         See `SpikingLayer` and `SpikingNetwork`.
     plastic
-        Paths of the layers that sleep may change; None for all.
+        Paths of the layers that sleep may change; None for all that are not frozen (``requires_grad_(False)``).
     sharing
         What a change of a convolution's shared weight is divided by: "mean", "sum" or "positions", see
         `neurosleep.sims.network.SpikingLayer`.
@@ -87,11 +87,7 @@ def to_spiking(
             f"thresholds must be one number or one for each of the {len(stages)} linear layers, got {len(beta)}"
         )
     check_sharing(sharing)
-    learning = {stage.name for stage in stages} if plastic is None else set(plastic)
-    if isinstance(plastic, str) or not learning <= {stage.name for stage in stages}:
-        raise InputError(
-            f"plastic must name layers among {', '.join(repr(stage.name) for stage in stages)}, got {plastic!r}"
-        )
+    learning = plastic_layers(stages, plastic)
     gains, divisors = rule.gains(stages, calibration)
     layers = [
         spiking_layer(
@@ -105,6 +101,30 @@ def to_spiking(
         )
     ]
     return SpikingNetwork(tuple(layers), dt)
+
+
+def plastic_layers(stages: Sequence[Stage], plastic: Sequence[str] | None) -> set[str]:
+    """Return the names of the layers that sleep may change: those that are named, or else all that are not frozen.
+
+    Raises
+    ------
+    InputError
+        If a name is not that of a layer, or of a frozen one (its weight does not require a gradient).
+    """
+    open_ = {stage.name for stage in stages if stage.module.weight.requires_grad}
+    if plastic is None:
+        return open_
+    named = {plastic} if isinstance(plastic, str) else set(plastic)
+    if isinstance(plastic, str) or not named <= {stage.name for stage in stages}:
+        raise InputError(
+            f"plastic must name layers among {', '.join(repr(stage.name) for stage in stages)}, got {plastic!r}"
+        )
+    if frozen := sorted(named - open_):
+        raise InputError(
+            f"plastic names {', '.join(map(repr, frozen))}, whose weights are frozen (requires_grad_(False)): leave "
+            f"{'it' if len(frozen) == 1 else 'them'} out, or call requires_grad_(True) on what sleep may change"
+        )
+    return named
 
 
 def _input_shape(stages: Sequence[Stage], calibration: Calibration) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from neurosleep.converters import chain, to_spiking
 from neurosleep.converters.layers import stage_weights
+from neurosleep.converters.to_spiking import plastic_layers
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
 from neurosleep.sims.checkpoint import load, simulate_resumable
@@ -122,7 +123,7 @@ def sleep(
     ConversionError
         If the model cannot be converted.
     InputError
-        If memory, stage and model do not fit together.
+        If memory, stage and model do not fit together, or all layers are frozen (``requires_grad_(False)``).
     """
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
@@ -163,6 +164,8 @@ def fall_asleep(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
     layers = chain.weight_stages(model)
+    if stage.plasticity is not None or stage.downscaling is not None:
+        _some_may_change(layers, stage.plastic)
     network = to_spiking(
         layers,
         memory.calibration,
@@ -225,11 +228,12 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
 def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
-    """Downscale all layers of weights, which needs neither spikes nor a memory."""
+    """Downscale layers of weights, which needs neither spikes nor a memory."""
     stages = chain.weight_stages(model)
+    learning = _some_may_change(stages, stage.plastic)
     names = [part.name for part in stages]
     before = [stage_weights(part) for part in stages]
-    after = [stage.apply(weights) for weights in before]
+    after = [stage.apply(w) if part.name in learning else w for part, w in zip(stages, before, strict=True)]
     write_weights(after, stages, names)
     populations = population_sizes([0] * (len(stages) + 1))
     return SleepRecord(
@@ -245,6 +249,17 @@ def _downscale(
         weight_changes=[weight_change(*change) for change in zip(names, before, after, strict=True)],
         kind=type(stage).__name__,
     )
+
+
+def _some_may_change(stages: Sequence[chain.Stage], plastic: Sequence[str] | None) -> set[str]:
+    """Return which layers sleep may change, or raise `InputError` if there are none."""
+    learning = plastic_layers(stages, plastic)
+    if not learning:
+        raise InputError(
+            "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "
+            "empty; call requires_grad_(True) on the layers that may change, or only watch, with plasticity=None"
+        )
+    return learning
 
 
 @contextmanager

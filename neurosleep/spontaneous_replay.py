@@ -50,7 +50,8 @@ class SpontaneousReplay:
         see `neurosleep.sims.ensemble.Member`. A spike log records the first of them. Not on "cuda", and not for
         networks with convolutions or frozen layers.
     plastic
-        Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all.
+        Paths of the layers that sleep may change, as in ``model.get_submodule(path)``; None for all that are not frozen
+        (``requires_grad_(False)``).
     sharing
         What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
         "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.network.SpikingLayer`. Sleep

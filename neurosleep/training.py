@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
+from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from neurosleep.converters.tracing import evaluating
 from neurosleep.sims.errors import InputError, NeurosleepError
 
 LossName = Literal["squared-error", "cross-entropy"]
@@ -138,6 +140,10 @@ class Trainer:
     ) -> None:
         """Train a model in place.
 
+        Frozen layers (``requires_grad_(False)``) stay as they are, the running statistics of a batch normalisation
+        included, and so do modules that are in evaluation mode while the model is in training mode. Afterwards the
+        model is in evaluation mode.
+
         Parameters
         ----------
         model
@@ -169,7 +175,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
         steps = steps or Steps()
-        model.train()
+        _begin_training(model)
         for epoch in range(1, self.epochs + 1):
             order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
             for batch in torch.split(order, self.batch_size):
@@ -188,12 +194,23 @@ class Trainer:
         model.eval()
 
 
+_held: WeakSet[nn.Module] = WeakSet()
+"""Modules that their owner had put into evaluation mode when the model around them was first trained."""
+
+
+def _begin_training(model: nn.Module) -> None:
+    """Put a model into training mode, but for what is frozen in it or held in evaluation mode; see `Trainer.train`."""
+    if model.training:  # not as an earlier training left it, but as its owner wants it
+        for module in model.modules():
+            (_held.discard if module.training else _held.add)(module)
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        frozen = bool(own) and not any(p.requires_grad for p in own)
+        module.training = not frozen and module not in _held
+
+
 @torch.no_grad()
 def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 2000) -> torch.Tensor:
     """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was."""
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return torch.cat([model(batch).argmax(1) for batch in torch.split(inputs, batch_size)])
-    finally:
-        model.train(was_training)

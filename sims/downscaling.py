@@ -5,13 +5,14 @@ A synapse's size is ``|w|``. Each rule has `apply`, its specification in NumPy, 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import BackendError, InputError, redefined
 from .kernels.selection import kth_smallest_magnitude, prune_smallest, scale_down
 
 
@@ -26,15 +27,20 @@ class MagnitudePruning:
     ----------
     fraction
         Share of the weights, from 0 to 1 (p in the paper, 0 to 0.9 there).
+    plastic
+        Paths of the layers that it may change, where it is a stage of sleep by itself; None for all that are not
+        frozen (``requires_grad_(False)``).
     """
 
     name: ClassVar[str] = "magnitude-pruning"
 
     fraction: float
+    plastic: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.fraction) and 0 <= self.fraction <= 1):
             raise InputError(f"fraction must be from 0 to 1, got {self.fraction!r}")
+        _check_plastic(self)
 
     def apply(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a pruned copy of one layer's weights, any shape."""
@@ -93,6 +99,8 @@ class GradedDownscaling:
     spared
         Share of the weights above ``half_size``, from 0 to below 1; 0.2 after the paper. With 0 ``half_size`` is the
         largest weight, which still loses only half of `rate`.
+    plastic
+        As in `MagnitudePruning`.
     """
 
     name: ClassVar[str] = "graded-downscaling"
@@ -100,6 +108,7 @@ class GradedDownscaling:
     rate: float = 0.18
     exponent: float = 4.0
     spared: float = 0.2
+    plastic: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rate) and 0 <= self.rate <= 1):
@@ -108,6 +117,7 @@ class GradedDownscaling:
             raise InputError(f"exponent must be a positive, finite number, got {self.exponent!r}")
         if not (math.isfinite(self.spared) and 0 <= self.spared < 1):
             raise InputError(f"spared must be at least 0 and below 1, got {self.spared!r}")
+        _check_plastic(self)
 
     def apply(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a downscaled copy of one layer's weights, any shape."""
@@ -136,3 +146,26 @@ class GradedDownscaling:
 
 
 DownscalingRule = MagnitudePruning | GradedDownscaling
+
+
+def check_downscaling(rule: DownscalingRule | None, backend: str) -> None:
+    """Check that a backend downscales by a rule as it is written, or raise `InputError` or `BackendError`."""
+    if rule is None:
+        return
+    if not isinstance(rule, DownscalingRule):
+        known = ", ".join(kind.__name__ for kind in get_args(DownscalingRule))
+        raise InputError(f"downscaling must be one of {known}, or None, got {rule!r}")
+    if rule.plastic is not None:
+        raise InputError("during a night its own plastic= says which layers may change: leave that of downscaling out")
+    if backend != "reference" and (own := redefined(rule, get_args(DownscalingRule), ("apply", "apply_in_place"))):
+        raise BackendError(
+            f"{type(rule).__name__} has {own} of its own, which backend {backend!r} would not run: it has the formulas "
+            'of MagnitudePruning and GradedDownscaling compiled; use backend="reference"'
+        )
+
+
+def _check_plastic(rule: DownscalingRule) -> None:
+    plastic = rule.plastic
+    if isinstance(plastic, str) or not (plastic is None or all(isinstance(name, str) for name in plastic)):
+        raise InputError(f"plastic must be paths of layers, such as ['0', '2'], or None for all, got {plastic!r}")
+    object.__setattr__(rule, "plastic", None if plastic is None else tuple(plastic))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .downscaling import DownscalingRule
+from .downscaling import DownscalingRule, check_downscaling
 from .drive import Drive
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course, sleep
@@ -22,7 +22,7 @@ from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .network import SpikingNetwork
-from .plasticity import PlasticityRule
+from .plasticity import PlasticityRule, check_rule
 from .random import check_seed
 from .state import SimulationState, membrane_shapes
 
@@ -181,7 +181,7 @@ def simulate_ensemble(
         raise InputError(f"threads must be at least 1, got {threads}")
     if not members:
         raise InputError("an ensemble needs at least one member")
-    sleepers = [_sleeper(members, number, steps) for number in range(len(members))]
+    sleepers = [_sleeper(members, number, steps, backend) for number in range(len(members))]
     cancel = threading.Event()
 
     def night(group: range) -> list[Simulation]:
@@ -215,18 +215,20 @@ def simulate_ensemble(
         return [simulation for future in futures for simulation in future.result()]
 
 
-def _sleeper(members: Sequence[Member], number: int, steps: int) -> Sleeper:
+def _sleeper(members: Sequence[Member], number: int, steps: int, backend: Backend) -> Sleeper:
     """Return a member as an engine takes it; an error names the member if there is more than one."""
     try:
-        return _checked(members[number], steps)
-    except InputError as error:
+        return _checked(members[number], steps, backend)
+    except (InputError, BackendError) as error:
         if len(members) == 1:
             raise
-        raise InputError(f"member {number} of the ensemble: {error}") from error
+        raise type(error)(f"member {number} of the ensemble: {error}") from error
 
 
-def _checked(member: Member, steps: int) -> Sleeper:
+def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
     network = member.network
+    check_rule(member.plasticity, backend)
+    check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     schedule = member.drive.schedule(network.sizes[0], network.dt, mean)
     streams = check_streams(member.streams)

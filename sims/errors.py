@@ -1,7 +1,7 @@
 """Errors raised at the public edge of every part of the package."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 
 class NeurosleepError(Exception):
@@ -17,6 +17,12 @@ class InputError(NeurosleepError, ValueError):
 
 class BackendError(NeurosleepError, RuntimeError):
     """A backend was asked for that this machine cannot run."""
+
+
+def redefined(thing: object, known: Iterable[type], methods: Iterable[str]) -> str:
+    """Return which methods of a known class the class of a thing, derived from it, has replaced; "" if none."""
+    base = next(kind for kind in known if isinstance(thing, kind))
+    return " and ".join(f"{name}()" for name in methods if getattr(type(thing), name) is not getattr(base, name))
 
 
 def unknown(what: str, got: object, known: Collection[str]) -> str:

@@ -13,12 +13,12 @@ Source: Tadros, Krishnan, Ramyaa & Bazhenov 2022, Nature Communications 13:7742,
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import BackendError, InputError, redefined
 
 Weights = NDArray[np.floating]
 
@@ -104,3 +104,17 @@ class GatedHebbian:
 
 
 PlasticityRule = Hebbian | GatedHebbian
+
+
+def check_rule(rule: PlasticityRule | None, backend: str) -> None:
+    """Check that a backend runs a rule as it is written, or raise `InputError` or `BackendError`."""
+    if rule is None or backend == "reference":
+        return
+    if not isinstance(rule, PlasticityRule):
+        known = ", ".join(kind.__name__ for kind in get_args(PlasticityRule))
+        raise InputError(f"plasticity must be one of {known}, or None, got {rule!r}")
+    if own := redefined(rule, get_args(PlasticityRule), ("factor", "parameters")):
+        raise BackendError(
+            f"{type(rule).__name__} has {own} of its own, which backend {backend!r} would not run: it has the formulas "
+            'of Hebbian and GatedHebbian compiled; use backend="reference"'
+        )

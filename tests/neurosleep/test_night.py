@@ -175,6 +175,81 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
 
 
+def frozen_first() -> tuple[nn.Module, ns.Memory]:
+    model, memory = asleep()
+    first = next(m for m in model.modules() if isinstance(m, nn.Linear))
+    first.requires_grad_(False)
+    return model, memory
+
+
+@pytest.mark.parametrize(
+    "night",
+    [
+        stage(),
+        stage(downscaling=ns.MagnitudePruning(0.5), downscale_every=100),
+        ns.MagnitudePruning(0.5),
+        ns.GradedDownscaling(),
+    ],
+)
+def test_frozen_layers_stay_as_they_are(night: object) -> None:
+    model, memory = frozen_first()
+    before = weights(model)
+    ns.sleep(model, memory, night)
+    assert torch.equal(before[0], weights(model)[0])
+    assert not torch.equal(before[1], weights(model)[1])
+    model.requires_grad_(False)
+    with pytest.raises(ns.InputError, match=r"could change no layer.*requires_grad_\(True\)"):
+        ns.sleep(model, memory, night)
+
+
+def test_downscaling_of_named_layers() -> None:
+    model, memory = asleep()
+    first, last = (name for name, m in model.named_modules() if isinstance(m, nn.Linear))
+    before = weights(model)
+    ns.sleep(model, None, ns.MagnitudePruning(0.5, plastic=[last]))
+    assert torch.equal(before[0], weights(model)[0])
+    assert (weights(model)[1] == 0).float().mean() == 0.5
+    with pytest.raises(ns.InputError, match="plastic must name layers among"):
+        ns.sleep(model, None, ns.GradedDownscaling(plastic=["head"]))
+    with pytest.raises(ns.InputError, match="plastic must be paths of layers"):
+        ns.GradedDownscaling(plastic=first)
+    with pytest.raises(ns.InputError, match="leave that of downscaling out"):
+        ns.sleep(model, memory, stage(downscaling=ns.MagnitudePruning(0.5, plastic=[last])))
+    model.get_submodule(first).requires_grad_(False)
+    for asked in (ns.MagnitudePruning(0.5, plastic=[first]), stage(plastic=(first,))):
+        with pytest.raises(ns.InputError, match=f"plastic names '{first}', whose weights are frozen"):
+            ns.sleep(model, memory, asked)
+
+
+class Soft(ns.Hebbian):
+    def factor(self, weights: np.ndarray) -> np.ndarray:
+        return 1 / (1 + weights**2)
+
+
+class Halved(ns.GradedDownscaling):
+    def apply(self, weights: np.ndarray) -> np.ndarray:
+        return weights / 2
+
+
+class Named(ns.GatedHebbian):
+    """Changes nothing of the rule."""
+
+
+def test_a_rule_of_ones_own_runs_as_written_or_not_at_all() -> None:
+    model, memory = asleep()
+    for night in (stage(plasticity=Soft(0.01, 0.001)), stage(downscaling=Halved())):
+        with pytest.raises(ns.BackendError, match=r'of its own.* "cpu"|of its own.*\'cpu\''):
+            ns.sleep(model, memory, night)
+    before = weights(model)
+    ns.sleep(model, memory, stage(plasticity=None, downscaling=Halved()), backend="reference")
+    assert torch.equal(weights(model)[0], before[0] / 2)
+    ns.sleep(model, memory, stage(plasticity=Soft(0.01, 0.001)), backend="reference")
+    ns.sleep(model, memory, stage(plasticity=Named(0.01, 0.001)))
+    for wrong in ("hebbian", ns.Hebbian):
+        with pytest.raises(ns.InputError, match="plasticity must be one of Hebbian, GatedHebbian, or None"):
+            ns.sleep(model, memory, stage(plasticity=wrong))
+
+
 def test_public_names_and_module_paths() -> None:
     assert callable(ns.sleep)  # the function, whatever was imported before
     assert set(ns.__all__) <= set(dir(ns))

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from neurosleep import InputError
+from neurosleep.continual.methods.ewc import fisher_diagonal
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.training import LOSSES, DivergenceError, Trainer, predict, squared_error
 
@@ -117,3 +118,30 @@ def test_predict_keeps_the_mode() -> None:
 def test_wrong_parameters(make: object) -> None:
     with pytest.raises(InputError, match=r"must|dropout"):
         make()
+
+
+def test_frozen_layers_and_modules_in_evaluation_stay_as_they_are() -> None:
+    torch.manual_seed(0)
+    x, labels = torch.rand(40, 6), torch.arange(40) % 2
+    backbone = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU())
+    held = nn.BatchNorm1d(8, affine=False)  # no parameter of its own says that it is frozen
+    model = nn.Sequential(backbone.requires_grad_(False), held.eval(), nn.Dropout(0.5), nn.Linear(8, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in range(2):  # as for two tasks
+        Trainer(2, 10).train(model, x, labels)
+        assert not any(module.training for module in model.modules())
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"3.weight", "3.bias"}
+    model.train()  # now its owner wants the statistics to follow
+    Trainer(2, 10).train(model, x, labels)
+    assert not torch.equal(held.running_mean, before["1.running_mean"])
+    assert torch.equal(backbone[1].running_mean, before["0.1.running_mean"])
+
+
+@pytest.mark.parametrize(
+    "look", [lambda m, x: predict(m, x), lambda m, x: fisher_diagonal(m, x, torch.arange(len(x)) % 2)]
+)
+def test_looking_at_a_network_leaves_the_mode_of_every_module(look: object) -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8).eval(), nn.ReLU(), nn.Linear(8, 2))
+    look(model, torch.rand(9, 6))
+    assert [module.training for module in model] == [True, False, True, True]

@@ -11,6 +11,7 @@ from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.checks import checked_choice, checked_count, checked_number, copies, trainable
 from neurosleep.continual.stream import Task
 from neurosleep.converters.chain import linear_stages
+from neurosleep.converters.tracing import evaluating
 from neurosleep.sims.errors import InputError
 
 FisherLabels = Literal["empirical", "model"]
@@ -102,9 +103,7 @@ def fisher_diagonal(
     labels_of
         Which labels are weighted how, see above.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         with torch.no_grad():
             outputs = model(inputs)
         if labels_of == "model":
@@ -114,8 +113,6 @@ def fisher_diagonal(
         sums = _of_linear_chain(model, inputs, weights)
         if sums is None:
             sums = _of_any(model, inputs, weights)
-    finally:
-        model.train(was_training)
     return {name: total / len(inputs) for name, total in sums.items()}
 
 

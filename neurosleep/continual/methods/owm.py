@@ -6,6 +6,7 @@ from torch import nn
 from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.checks import checked_count, checked_number, trainable
 from neurosleep.continual.stream import Task
+from neurosleep.converters.tracing import evaluating
 from neurosleep.sims.errors import InputError
 
 
@@ -106,14 +107,11 @@ class OWM(Method):
             layer.register_forward_pre_hook(lambda layer, x, name=name: keep(layer, x[0], name))
             for name, layer in layers.items()
         ]
-        was_training = model.training
-        model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(model):
                 for batch in torch.split(inputs, self.batch_size):
                     model(batch)
         finally:
-            model.train(was_training)
             for hook in hooks:
                 hook.remove()
         return {name: torch.stack(rows) for name, rows in means.items()}
