@@ -1,8 +1,7 @@
-"""How large something is, and how sure: effects with their intervals, paired tests, and p values of several tests."""
+"""How large something is, and how sure: effects with their intervals, and paired tests; see also `families`."""
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from neurosleep.sims.errors import InputError
 
 Floats = NDArray[np.float64]
-Correction = Literal["holm", "bonferroni"]
 Test = Literal["t", "wilcoxon", "permutation"]
 Alternative = Literal["two-sided", "greater", "less"]
 LEVEL = 0.95
@@ -90,7 +88,8 @@ class Paired(NamedTuple):
     """What a test of paired values found; nan where it is not defined.
 
     `effect` is the mean of the `n` differences, from `low` to `high` its interval, `dz` the same in standard deviations
-    of the differences (Cohen's d_z); `statistic` and `df` are those of the test.
+    of the differences (Cohen's d_z); `statistic` and `df` are those of the test. Where all differences are the same,
+    p and interval are by their signs alone, and `dz`, `statistic` and `df` are not defined.
     """
 
     n: int
@@ -106,7 +105,11 @@ class Paired(NamedTuple):
 def paired(
     a: Floats, b: Floats, test: Test, confidence: float = LEVEL, alternative: Alternative = "two-sided"
 ) -> Paired:
-    """Test whether a - b differs from 0; there is no test of fewer than two differences, nor if all are the same.
+    """Test whether a - b differs from 0; there is no test of fewer than two differences.
+
+    If all differences are the same, none of these tests has a spread to go by; then what is tested is how often n of n
+    differences have one sign, ``p = 2 ** (1 - n)``, and the interval is that one value if it is covered as surely as
+    asked for (by the least and the largest of n values: ``1 - 2 ** (1 - n)``).
 
     Parameters
     ----------
@@ -122,8 +125,12 @@ def paired(
     """
     d, n = a - b, len(a)
     effect = float(d.mean()) if n else math.nan
-    if n < 2 or (sd := float(d.std(ddof=1))) <= _ROUNDING * np.abs([a, b]).max():
+    if n < 2:
         return Paired(n, effect)
+    sd, rounding = float(d.std(ddof=1)), _ROUNDING * float(np.abs([a, b]).max())
+    if sd <= rounding:
+        sign = 0.0 if abs(effect) <= rounding else math.copysign(1.0, effect)
+        return Paired(n, effect, *covered(effect, n, confidence), p=_of_signs(sign, n, alternative))
     if test == "t":
         found, around = scipy.stats.ttest_1samp(d, 0.0, alternative=alternative), of_mean(d, confidence)
         statistic, p = float(found.statistic), float(found.pvalue)
@@ -135,29 +142,6 @@ def paired(
     else:
         found, statistic = _sign_flips(d, alternative), effect
     return Paired(n, effect, low, high, effect / sd, statistic, p=float(found.pvalue))
-
-
-def corrected(p: Sequence[float], method: Correction) -> list[float]:
-    """Correct the p values of several tests, of which those that are nan were not made.
-
-    Raises
-    ------
-    InputError
-        If the method is unknown.
-
-    References
-    ----------
-    Holm 1979, Scandinavian Journal of Statistics 6:65.
-    """
-    if method not in ("holm", "bonferroni"):
-        raise InputError(f"correction must be 'holm' or 'bonferroni', got {method!r}")
-    values = np.array(p, dtype=np.float64)
-    made = ~np.isnan(values)
-    if made.sum() > 1:
-        from statsmodels.stats.multitest import multipletests  # slow to import
-
-        values[made] = multipletests(values[made], method=method)[1]
-    return [float(value) for value in values]
 
 
 def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
@@ -194,6 +178,20 @@ def seeds_needed(effect: float, sd: float, *, power: float = 0.8, alpha: float =
 def p_text(p: float) -> str:
     """Return ``p = 0.012`` or ``p < 0.001``."""
     return "p not defined" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _of_signs(sign: float, n: int, alternative: Alternative) -> float:
+    """Return the probability that n of n differences have a sign, 0 if they have none."""
+    if sign == 0:
+        return 1.0
+    if alternative == "two-sided":
+        return 2.0 ** (1 - n)
+    return 2.0**-n if (sign > 0) == (alternative == "greater") else 1.0
+
+
+def covered(value: float, n: int, confidence: float) -> tuple[float, float]:
+    """Return the interval from the least to the largest of n values that are all the same, if it is sure enough."""
+    return (value, value) if 1 - 2.0 ** (1 - n) >= confidence else (math.nan, math.nan)
 
 
 def _around(value: float, error: float, degrees: float, confidence: float = LEVEL) -> Effect:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from neurosleep.families import Stepwise, corrected
 from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
-from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_difference, p_text
+from neurosleep.statistics import UNDEFINED, Effect, of_difference, p_text
 
 _CELLS = 1 << 21  # random numbers held at a time
 
@@ -63,7 +64,7 @@ class ReplayAboveChance:
 
     groups: tuple[GroupReplay, ...]
     draws: int
-    correction: Correction
+    correction: Stepwise
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row a layer and class; rates in Hz."""
@@ -105,7 +106,7 @@ def replay_above_chance(
     night: int = -1,
     draws: int = 1000,
     seed: int = 0,
-    correction: Correction = "holm",
+    correction: Stepwise = "holm",
 ) -> ReplayAboveChance:
     """Ask whether class-specific neurons fire more than as many random neurons of the same layer.
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.families import Stepwise, corrected
 from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.sims.errors import InputError
-from neurosleep.statistics import UNDEFINED, Correction, Effect, corrected, of_jackknife, p_text
+from neurosleep.statistics import UNDEFINED, Effect, of_jackknife, p_text
 
 Floats = NDArray[np.float64]
 Spans = Sequence[tuple[int, int]]
@@ -74,7 +75,7 @@ class ActivationSequence:
     steps: tuple[LayerLag, ...]
     onset: dict[str, float]
     arrival: dict[str, float]
-    correction: Correction
+    correction: Stepwise
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ def activation_sequence(
     night: int = -1,
     max_lag: int = 10,
     populations: Sequence[str] | None = None,
-    correction: Correction = "holm",
+    correction: Stepwise = "holm",
 ) -> ActivationSequence:
     """Ask in which order layers become active: by how much the spikes of each follow those of the layer below.
 

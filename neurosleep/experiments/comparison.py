@@ -3,15 +3,15 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from neurosleep.families import Correction as Correction
+from neurosleep.families import together
 from neurosleep.sims.errors import InputError, unknown
-from neurosleep.statistics import Alternative, Test, corrected, paired
+from neurosleep.statistics import Alternative, Test, paired
 from neurosleep.statistics import seeds_needed as seeds_needed
-
-Correction = Literal["holm", "bonferroni", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Comparison:
     units
         Of effect and interval.
     effect, low, high
-        Mean over the seeds of first minus second, and its confidence interval; nan where it is not defined.
+        Mean over the seeds of first minus second, and its confidence interval, which is corrected as p is; nan where it
+        is not defined.
     confidence
         Of the interval.
     dz
@@ -35,7 +36,7 @@ class Comparison:
     p, p_uncorrected
         After and before correction for the comparisons that were made together.
     comparisons, correction
-        How many these were, and how p was corrected.
+        How many these were, and how p and interval were corrected; see `neurosleep.families.together`.
     test, alternative
         The test by name, and what it tests for.
     n
@@ -79,28 +80,34 @@ class Comparison:
         text += f" {scale * self.effect:+{shown}}{units}"
         if not math.isnan(self.low):
             low, high = f"{scale * self.low:{shown}}", f"{scale * self.high:{shown}}"
-            text += f" ({100 * self.confidence:g} % CI {low} to {high})"
+            text += f" ({'simultaneous ' if self.family else ''}{100 * self.confidence:g} % CI {low} to {high})"
         text += f", {self._tested()}, n = {self.n} seed{'' if self.n == 1 else 's'}"
         lacking = ", ".join(map(str, self.dropped))
         return text + (f" (without {lacking}: no value in one of the two)" if self.dropped else "")
 
+    @property
+    def family(self) -> bool:
+        """Whether p and interval are corrected for several comparisons."""
+        return self.comparisons > 1 and self.correction != "none"
+
     def _tested(self) -> str:
         if math.isnan(self.p):
-            return "no test: " + ("all differences are the same" if self.n > 1 else "it needs two seeds")
+            return "no test: it needs two seeds"
         names = {
             "t": f"paired t({self.df:.0f}) = {self.statistic:.2f}",
             "wilcoxon": f"Wilcoxon signed-rank W = {self.statistic:g}",
             "permutation": "sign-flip permutation",
         }
         sided = "" if self.alternative == "two-sided" else f", one-sided ({self.alternative})"
-        family = self.comparisons > 1 and self.correction != "none"
-        corrected = f" ({self.correction.capitalize()}, {self.comparisons} comparisons)" if family else ""
-        return f"{names[self.test]}, p = {self.p:.2g}{sided}{corrected}"
+        name = names[self.test] if not math.isnan(self.dz) else "by signs, as all differences are the same"
+        how = self.correction if self.correction == "max-t" else self.correction.capitalize()
+        corrected = f" ({how}, {self.comparisons} comparisons)" if self.family else ""
+        return f"{name}, p = {self.p:.2g}{sided}{corrected}"
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Comparisons that were made together, their p values corrected for how many they are."""
+    """Comparisons that were made together, their p values and intervals corrected for how many they are."""
 
     rows: tuple[Comparison, ...]
 
@@ -136,7 +143,7 @@ def compare(
     at: Mapping[str, Any] | None = None,
     test: Test = "t",
     confidence: float = 0.95,
-    correction: Correction = "holm",
+    correction: Correction = "max-t",
     alternative: Alternative = "two-sided",
 ) -> Comparisons:
     """Compare conditions with another one; see `Results.compare`, which has the same parameters."""
@@ -155,11 +162,13 @@ def compare(
             raise InputError(unknown("condition", wanted, conditions))
     if not firsts or second in firsts or len(set(firsts)) < len(firsts):
         raise InputError(f"give one or more conditions, each once, other than {second!r}, got {firsts}")
-    rows = []
+    rows, differences, tests = [], [], []
     for one in firsts:
         a, b = (values.sel(condition=c).values.astype(np.float64) for c in (one, second))
         both = np.isfinite(a) & np.isfinite(b)
         found = paired(a[both], b[both], test, confidence, alternative)
+        tests.append(found)
+        differences.append(np.where(both, a - b, np.nan))
         rows.append(
             Comparison(
                 metric=metric,
@@ -177,7 +186,9 @@ def compare(
                 **found._asdict(),
             )
         )
-    return Comparisons(tuple(_corrected(rows, correction)))
+    n = max(1, sum(not math.isnan(row.p_uncorrected) for row in rows))
+    new = together(np.stack(differences, axis=1), tests, test, correction, confidence, alternative)
+    return Comparisons(tuple(replace(row, comparisons=n, **one._asdict()) for row, one in zip(rows, new, strict=True)))
 
 
 def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
@@ -209,12 +220,3 @@ def values_of(dataset: Any, metric: str, at: Mapping[str, Any]) -> Any:
         example = ", ".join(f"{dim!r}: {array[dim].values.tolist()[-1]!r}" for dim in left)
         raise InputError(f"{metric} is also over {', '.join(left)}: say which, as at={{{example}}}")
     return array
-
-
-def _corrected(rows: list[Comparison], correction: Correction) -> list[Comparison]:
-    """Return comparisons with p values corrected for those among them that are defined."""
-    p = [row.p_uncorrected for row in rows]
-    n = max(1, sum(not math.isnan(value) for value in p))
-    if correction != "none":
-        p = corrected(p, correction)
-    return [replace(row, p=value, comparisons=n) for row, value in zip(rows, p, strict=True)]

@@ -84,7 +84,7 @@ class Results:
         at: Mapping[str, Any] | None = None,
         test: Test = "t",
         confidence: float = 0.95,
-        correction: Correction = "holm",
+        correction: Correction = "max-t",
         alternative: Alternative = "two-sided",
     ) -> Comparison | Comparisons:
         """Compare conditions over the seeds that both have; runs of one seed are always paired.
@@ -107,7 +107,8 @@ class Results:
         confidence
             Of the interval.
         correction
-            "holm" (Holm 1979), "bonferroni" or "none".
+            "max-t" or "bonferroni", for p and intervals; "holm" (Holm 1979), for p alone, without intervals; or "none".
+            See `neurosleep.families.together`.
         alternative
             What is tested for: that the difference is other than 0 ("two-sided"), "greater" or "less".
 

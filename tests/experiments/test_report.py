@@ -58,7 +58,9 @@ def test_the_answer_says_effect_interval_test_and_correction(results):
     assert "Holm" not in said  # one comparison
     three = {**TWO, "longer": Condition([replace(pages.NIGHT, steps=500)])}
     more = Results.open(pages.fill(results.folder.parent / "three", pages.tiny(three, 3)))
-    assert "p corrected for 2 comparisons by Holm" in " ".join(answer.answer(more, list(more.compare_all("accuracy"))))
+    assert "p and intervals corrected for 2 comparisons by the largest t" in " ".join(
+        answer.answer(more, list(more.compare_all("accuracy")))
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

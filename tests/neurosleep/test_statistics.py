@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from neurosleep.families import corrected
 from neurosleep.sims.errors import InputError
-from neurosleep.statistics import corrected, of_difference, of_jackknife, of_mean, paired, seeds_needed
+from neurosleep.statistics import of_difference, of_jackknife, of_mean, paired, seeds_needed
 
 
 def test_effects_are_those_of_scipy() -> None:
@@ -48,11 +49,24 @@ def test_one_student_interval(confidence) -> None:
 def test_pairs_of_which_there_is_no_test() -> None:
     none = paired(np.zeros(0), np.zeros(0), "t")
     assert (none.n, math.isnan(none.effect), math.isnan(none.p)) == (0, True, True)
-    for a in ([0.3], [0.3, 0.4]):  # one seed; differences that are the same but for rounding
-        found = paired(np.array(a), np.array(a) - 0.1, "t")
-        assert (found.n, found.effect) == (len(a), pytest.approx(0.1))
-        assert math.isnan(found.p)
-        assert math.isnan(found.low)
+    found = paired(np.array([0.3]), np.array([0.2]), "t")
+    assert (found.n, found.effect) == (1, pytest.approx(0.1))
+    assert math.isnan(found.p)
+    assert math.isnan(found.low)
+
+
+@pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
+def test_differences_that_are_all_the_same_are_tested_by_their_signs(test) -> None:
+    base = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # 0.3 - 0.2 is not 0.2 - 0.1 in binary
+    found = paired(base + 0.1, base, test)
+    assert (found.p, found.n) == (2 * 0.5**6, 6)
+    assert found.low == found.high == found.effect == pytest.approx(0.1)
+    assert paired(base - 0.1, base, test, alternative="less").p == 0.5**6
+    assert paired(base - 0.1, base, test, alternative="greater").p == 1
+    assert paired(base, base, test).p == 1
+    few = paired(base[:5] + 0.1, base[:5], test)
+    assert few.p == 2 * 0.5**5
+    assert math.isnan(few.low)  # least and largest of five cover 93.75 %
 
 
 def power_of(size: float, n: int) -> float:

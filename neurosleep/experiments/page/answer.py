@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 NONE = "\N{EN DASH}"
 TESTS = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test", "permutation": "permutation of signs"}
-CORRECTIONS = {"holm": "Holm (1979)", "bonferroni": "Bonferroni", "none": "none"}
+CORRECTIONS = {
+    "max-t": "the largest t of all (max-t, Westfall & Young 1993)",
+    "bonferroni": "Bonferroni",
+    "holm": "Holm (1979)",
+    "none": "none",
+}
 _SURE = 0.05
 _MOST_SAID = 4
 """Comparisons that are told one by one; of more, the answer says how many differ and which differ most."""
@@ -47,11 +52,16 @@ def answer(results: "Results", compared: Sequence[Comparison]) -> list[str]:
             said.append(f"“{row.first}” cannot be compared yet")
             continue
         effect = f"“{row.first}” {differs} {points(row.effect)} points"
-        if math.isnan(row.low):
-            said.append(f"{effect} ({_seeds(row.n)}, so no interval)" if row.n == 1 else f"{effect} in every seed")
-        else:
+        if row.n == 1:
+            said.append(f"{effect} (1 seed, so no interval)")
+            continue
+        numbers = [f"p {p_value(row.p, sign=True)}", f"n = {row.n}"]
+        if not math.isnan(row.low):
             spread = f"{number(100 * row.confidence, 0)} % interval {points(row.low)} to {points(row.high)}"
-            said.append(f"{effect} ({spread}, p {p_value(row.p, sign=True)}, n = {row.n})")
+            numbers.insert(0, spread)
+            if row.low <= 0 <= row.high and row.p >= _SURE:
+                effect = f"no difference of “{row.first}” from it is shown: {points(row.effect)} points"
+        said.append(f"{effect} ({', '.join(numbers)})")
     if said:
         sentences.append(f"{'; '.join(said)}.")
     sentences.append(method(compared))
@@ -62,10 +72,11 @@ def method(compared: Sequence[Comparison]) -> str:
     """Say how conditions were compared."""
     tested = [row for row in compared if not math.isnan(row.p)]
     if not tested:
-        return "Nothing is tested: that needs two seeds whose results differ." if compared else ""
+        return "Nothing is tested: that needs two seeds." if compared else ""
     row = tested[0]
-    corrected = f", p corrected for {row.comparisons} comparisons by {CORRECTIONS[row.correction]}"
-    family = corrected if row.comparisons > 1 and row.correction != "none" else ""
+    what = "p" if row.correction == "holm" else "p and intervals"
+    corrected = f", {what} corrected for {row.comparisons} comparisons by {CORRECTIONS[row.correction]}"
+    family = corrected if row.family else ""
     return f"Differences are between runs of the same seed ({row.alternative} {TESTS[row.test]}{family})."
 
 
