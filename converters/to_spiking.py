@@ -26,10 +26,10 @@ def to_spiking(
     model: nn.Module | Sequence[Stage],
     calibration: Calibration | torch.Tensor | ArrayLike,
     *,
-    normalization: Normalization | NormalizationName = "max",
+    normalization: Normalization | NormalizationName,
+    decay: float,
     thresholds: float | Sequence[float] = 1.0,
     gain_scale: float = 1.0,
-    decay: float = 1.0,
     inhibition: float = 0.0,
     dt: float = 0.001,
     plastic: Sequence[str] | None = None,
@@ -37,7 +37,8 @@ def to_spiking(
 ) -> SpikingNetwork:
     """Convert a trained ReLU network to a spiking network of Heaviside neurons.
 
-    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1, lines 1 to 3.)
+    (Tadros et al. 2022, Nature Communications 13:7742, Algorithm 1, lines 1 to 3.) For the network of a night, with the
+    night's own settings, there is `neurosleep.Member.of`.
 
     Weights are copied as they are; normalisation goes into each layer's gain, so that writing the weights back undoes
     the conversion exactly.
@@ -51,12 +52,16 @@ def to_spiking(
         Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, or a `Calibration`
         measured before.
     normalization
+        Has no default, since paper and released code differ:
         "max", "percentile" (99.9), "diehl", "released", "none", or an object of `neurosleep.converters.normalization`.
     thresholds
         Firing threshold of all layers or one for each (beta in the released code).
     gain_scale
         What every gain is multiplied by (alpha_scale in the released code).
-    decay, inhibition, dt
+    decay
+        Share of the membrane potential left after a step, without default too: 1.0 in the paper, 0.999 in the released
+        code.
+    inhibition, dt
         See `SpikingLayer` and `SpikingNetwork`.
     plastic
         Paths of the layers that sleep may change; None for all that are not frozen (``requires_grad_(False)``).

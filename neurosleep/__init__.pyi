@@ -3,6 +3,7 @@ from .converters import to_spiking as to_spiking
 from .converters import to_spiking_graph as to_spiking_graph
 from .converters import write_back as write_back
 from .memory import Memory as Memory
+from .night import Member as Member
 from .night import SleepRecord as SleepRecord
 from .night import SpontaneousReplay as SpontaneousReplay
 from .night import sleep as sleep
@@ -13,7 +14,6 @@ from .sims.drive import MaskedMeanRate as MaskedMeanRate
 from .sims.drive import MeanRate as MeanRate
 from .sims.drive import RecordedSpikes as RecordedSpikes
 from .sims.drive import UniformNoise as UniformNoise
-from .sims.ensemble import Member as Member
 from .sims.ensemble import simulate as simulate
 from .sims.ensemble import simulate_ensemble as simulate_ensemble
 from .sims.errors import BackendError as BackendError

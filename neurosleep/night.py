@@ -15,9 +15,11 @@ from neurosleep.converters.layers import stage_weights
 from neurosleep.converters.to_spiking import plastic_layers
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
+from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import load, simulate_resumable
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
-from neurosleep.sims.ensemble import Backend, Member, Simulation, simulate_ensemble
+from neurosleep.sims.engines.sinks import EventSink
+from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.silencing import Silencing, silence
@@ -29,6 +31,41 @@ from neurosleep.spontaneous_replay import SpontaneousReplay as SpontaneousReplay
 
 Precision = Literal["float32", "float64"]
 Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
+
+
+@dataclass(frozen=True, eq=False)
+class Member(ensemble.Member):
+    __doc__ = ensemble.Member.__doc__
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        memory: Memory,
+        stage: SpontaneousReplay,
+        *,
+        seed: int = 0,
+        precision: Precision | None = None,
+        log: EventSink | None = None,
+    ) -> "Member":
+        """Return the member whose night is the one of ``sleep(model, memory, stage, seed=seed)``.
+
+        Its length is `stage.steps`, which `simulate_ensemble` is told. The model is not changed; `write_back` puts the
+        weights of a `Simulation` into it.
+
+        Parameters
+        ----------
+        model, memory, stage, seed, precision
+            See `sleep`.
+        log
+            Takes all spikes.
+
+        Raises
+        ------
+        ConversionError, InputError
+            As `fall_asleep`.
+        """
+        return replace(fall_asleep(model, memory, stage, seed=seed, precision=precision).member, log=log)
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,7 +157,8 @@ def from_snntorch(
             )
         neurons.append(_read(output, "output", weights[1]))
     scales = Calibration((1.0,) * len(neurons), input_shape=input_shape)
-    network = to_spiking(chain, scales, normalization="none", thresholds=[n.threshold for n in neurons], dt=dt)
+    beta = [n.threshold for n in neurons]
+    network = to_spiking(chain, scales, normalization="none", decay=1.0, thresholds=beta, dt=dt)
     layers = (
         replace(layer, decay=n.decay, name=layer.name.removeprefix("module."))
         for layer, n in zip(network.layers, neurons, strict=True)

@@ -179,7 +179,7 @@ def test_a_network_that_sleeps_has_no_scales_but_correlates() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3), nn.ReLU())
     x = torch.rand(20, 8)
-    report = conversion_report(model, as_graph(to_spiking(model, x)), x, steps=200)
+    report = conversion_report(model, as_graph(to_spiking(model, x, normalization="max", decay=1.0)), x, steps=200)
     assert [layer.error for layer in report.layers] == [None, None]
     assert [layer.saturated for layer in report.layers] == [None, None]
     assert all(layer.correlation is not None and layer.correlation > 0.6 for layer in report.layers)

@@ -91,7 +91,7 @@ def pruned() -> nn.Module:
 
 def test_own_modules_convert_by_what_they_compute() -> None:
     model = Functional().eval()
-    network = to_spiking(model, X)
+    network = to_spiking(model, X, normalization="max", decay=1.0)
     assert [layer.name for layer in network.layers] == ["first", "rest.0.0", "rest.2"]
     assert network.sizes == (6, 5, 4, 3)
     x = X.numpy()
@@ -99,7 +99,7 @@ def test_own_modules_convert_by_what_they_compute() -> None:
         x = np.maximum(layer.gain * x @ layer.weights + layer.bias, 0)
     expected = model(X).relu().detach().numpy()
     np.testing.assert_allclose(x * expected.max(), expected, rtol=1e-5)
-    assert to_spiking(Skipping(), X).sizes == (6, 6)
+    assert to_spiking(Skipping(), X, normalization="max", decay=1.0).sizes == (6, 6)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_own_modules_convert_by_what_they_compute() -> None:
 )
 def test_what_cannot_convert_is_named(model: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        to_spiking(model(), X)
+        to_spiking(model(), X, normalization="max", decay=1.0)
 
 
 def test_a_subclass_of_a_layer_is_not_taken_for_it() -> None:
@@ -140,7 +140,7 @@ def test_a_subclass_of_a_layer_is_not_taken_for_it() -> None:
             return 2 * super().forward(x)
 
     with pytest.raises(ConversionError, match=r"submodule '0' \(Doubled\) is not supported"):
-        to_spiking(nn.Sequential(Doubled(6, 2)), X)
+        to_spiking(nn.Sequential(Doubled(6, 2)), X, normalization="max", decay=1.0)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_subclass_of_a_layer_is_not_taken_for_it() -> None:
 def test_wrong_conversions(calibration: object, how: dict[str, object], message: str) -> None:
     model = nn.Sequential(linear(6, 4), nn.ReLU(), linear(4, 2))
     with pytest.raises(InputError, match=message):
-        to_spiking(model, calibration, **how)
+        to_spiking(model, calibration, **{"normalization": "max", "decay": 1.0, **how})
 
 
 def test_calibration_measures_as_in_testing() -> None:
@@ -193,14 +193,14 @@ def test_merged_calibrations_take_the_larger() -> None:
 
 def test_percentile_defaults_to_99_9() -> None:
     model = nn.Sequential(linear(6, 4, bias=False))
-    gain = to_spiking(model, X, normalization="percentile").layers[0].gain
+    gain = to_spiking(model, X, normalization="percentile", decay=1.0).layers[0].gain
     assert gain == pytest.approx(1 / calibrate(model, X, percentile=99.9).scales[0])
 
 
 def test_write_back_puts_old_weights_back_if_writing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(linear(6, 4), nn.ReLU(), linear(4, 2))
     before = [p.clone() for p in model.parameters()]
-    network = to_spiking(model, X)
+    network = to_spiking(model, X, normalization="max", decay=1.0)
     changed = network.with_weights([layer.weights * 2 for layer in network.layers])
     copy, calls = torch.Tensor.copy_, []
 
@@ -221,7 +221,7 @@ def test_write_back_puts_old_weights_back_if_writing_fails(monkeypatch: pytest.M
 def test_write_back_keeps_precision_bias_and_dropout() -> None:
     model = nn.Sequential(linear(6, 4).double(), nn.ReLU(), ClassicDropout(0.2), linear(4, 2).double())
     bias = model[0].bias.clone()
-    network = to_spiking(model, X.double())
+    network = to_spiking(model, X.double(), normalization="max", decay=1.0)
     write_back(network.astype(np.float32), model)
     assert model[0].weight.dtype == torch.float64
     assert torch.equal(model[0].bias, bias)
@@ -255,8 +255,8 @@ def test_a_module_may_declare_its_chain() -> None:
     assert [stage.name for stage in stages] == ["into", "layers.out"]
     for stage in stages:
         assert model.get_submodule(stage.name) is stage.module
-    network = to_spiking(model, X)
-    same = to_spiking(nn.Sequential(model.into, nn.ReLU(), model.layers["out"]), X)
+    network = to_spiking(model, X, normalization="max", decay=1.0)
+    same = to_spiking(nn.Sequential(model.into, nn.ReLU(), model.layers["out"]), X, normalization="max", decay=1.0)
     assert [layer.name for layer in network.layers] == ["into", "layers.out"]
     assert [layer.gain for layer in network.layers] == [layer.gain for layer in same.layers]
 
@@ -292,7 +292,7 @@ def test_a_model_is_traced_once_where_it_is_read(monkeypatch: pytest.MonkeyPatch
     for use in (
         lambda: ns.Memory().observe(model, X),
         lambda: calibrate(model, X),
-        lambda: to_spiking(model, X),
+        lambda: to_spiking(model, X, normalization="max", decay=1.0),
         lambda: ns.sleep(model, None, ns.MagnitudePruning(0.1)),
     ):
         read.clear()
@@ -360,18 +360,18 @@ def test_a_chain_may_be_the_one_layer_itself() -> None:
 def test_without_normalization_weights_act_as_they_are(dropout: nn.Module) -> None:
     model = nn.Sequential(linear(6, 4), nn.ReLU(), dropout, linear(4, 2))
     for scale in (1.0, 2.5):
-        network = to_spiking(model, Calibration((3.0, 7.0)), normalization="none", gain_scale=scale)
+        network = to_spiking(model, Calibration((3.0, 7.0)), normalization="none", gain_scale=scale, decay=1.0)
         for layer, module in zip(network.layers, (model[0], model[3]), strict=True):
             assert layer.gain == scale
             np.testing.assert_array_equal(layer.weights, module.weight.detach().numpy().T)
             np.testing.assert_array_equal(layer.bias, module.bias.detach().numpy() * np.float32(scale))
-    assert [layer.gain for layer in to_spiking(model, X, normalization="none").layers] == [1.0, 1.0]
+    assert [layer.gain for layer in to_spiking(model, X, normalization="none", decay=1.0).layers] == [1.0, 1.0]
 
 
 def test_without_normalisation_a_silent_layer_converts() -> None:
     model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
     silent = Calibration((0.0, 0.0))
-    network = to_spiking(model, silent, normalization="none", gain_scale=3.0)
+    network = to_spiking(model, silent, normalization="none", gain_scale=3.0, decay=1.0)
     assert [layer.gain for layer in network.layers] == [3.0, 3.0]
     with pytest.raises(InputError, match="a silent layer"):
-        to_spiking(model, silent, normalization="max")
+        to_spiking(model, silent, normalization="max", decay=1.0)

@@ -57,7 +57,9 @@ def main(out: Path) -> None:
                 spikes[log.stem] = digest(log)
         right = predict(model, torch.from_numpy(test.vectors())) == torch.from_numpy(test.labels)
         accuracies.append(float(right.float().mean()))
-    network = ns.to_spiking(model, memory.calibration, thresholds=THRESHOLDS, gain_scale=GAIN)
+    network = ns.to_spiking(
+        model, memory.calibration, thresholds=THRESHOLDS, gain_scale=GAIN, normalization="max", decay=1.0
+    )
     members = [
         ns.Member(network, DRIVE, ns.GatedHebbian(inc, 0.0033), memory.mean_input, seed=seed)
         for inc in (0.01, 0.03)

@@ -221,6 +221,21 @@ def test_downscaling_of_named_layers() -> None:
             ns.sleep(model, memory, asked)
 
 
+@pytest.mark.parametrize("how", [{}, {"streams": 2}, {"downscaling": ns.MagnitudePruning(0.5)}, {"decay": 0.9}])
+def test_a_member_of_an_ensemble_sleeps_as_the_model_would(how: dict[str, object]) -> None:
+    model, memory = asleep()
+    night = stage(**how)
+    members = [ns.Member.of(model, memory, night, seed=seed) for seed in (3, 4)]
+    other, results = ns.simulate_ensemble(members, steps=night.steps)[::-1]
+    record = ns.sleep(model, memory, night, seed=3)
+    assert [int(counts.sum()) for counts in results.spike_counts] == list(record.spikes.values())
+    for layer, p in zip(results.network.layers, model.parameters(), strict=True):
+        np.testing.assert_array_equal(layer.weights.T, p.detach())
+    assert not np.array_equal(other.spike_counts[0], results.spike_counts[0])
+    with pytest.raises(TypeError, match="normalization"):
+        ns.to_spiking(model, memory.calibration)
+
+
 class Soft(ns.Hebbian):
     def factor(self, weights: np.ndarray) -> np.ndarray:
         return 1 / (1 + weights**2)

@@ -36,7 +36,7 @@ def test_gains_equal_the_authors(normalization_case: Path) -> None:
         if key not in case:
             continue
         model = model_of(case, dtype)
-        network = to_spiking(model, calibrate(model, inputs, output=output), normalization="released")
+        network = to_spiking(model, calibrate(model, inputs, output=output), normalization="released", decay=1.0)
         np.testing.assert_allclose([layer.gain for layer in network.layers], case[key].ravel(), rtol=error)
         for index, layer in enumerate(network.layers, start=1):
             np.testing.assert_allclose(

@@ -57,7 +57,7 @@ def test_normalization_preserves_the_function(model: nn.Module, normalization: s
     if not usable(model):
         return
     x = inputs()
-    network = to_spiking(model, x, normalization=normalization)
+    network = to_spiking(model, x, normalization=normalization, decay=1.0)
     with torch.no_grad():
         expected = model(x).relu().numpy()
     rates = spiking_activations(network, x.numpy())[-1]
@@ -88,7 +88,7 @@ def test_zero_steps_of_sleep_change_nothing(model: nn.Module) -> None:
 def test_write_back_is_all_or_nothing(model: nn.Module, where: int, fault: object) -> None:
     if not usable(model):
         return
-    network = to_spiking(model, inputs())
+    network = to_spiking(model, inputs(), normalization="max", decay=1.0)
     weights = [layer.weights + 1.0 for layer in network.layers]
     where %= len(weights)
     changed = network.with_weights([w.copy() for w in weights])
@@ -104,6 +104,6 @@ def test_write_back_is_all_or_nothing(model: nn.Module, where: int, fault: objec
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
     write_back(network.with_weights(weights), model)
-    restored = to_spiking(model, inputs())
+    restored = to_spiking(model, inputs(), normalization="max", decay=1.0)
     for layer, expected in zip(restored.layers, weights, strict=True):
         np.testing.assert_array_equal(layer.weights, expected)

@@ -188,7 +188,7 @@ def rates(network: SpikingNetwork, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("normalization", ["max", "percentile", "diehl"])
 def test_conversion_preserves_the_function(make: Callable[[], nn.Module], normalization: str) -> None:
     model, x = make().double().eval(), X.double()
-    network = to_spiking(model, x, normalization=normalization)
+    network = to_spiking(model, x, normalization=normalization, decay=1.0)
     assert all(layer.kernels is not None for layer in network.layers[:2])
     expected, got = model(x).relu().detach().numpy(), rates(network, x.flatten(1).numpy())
     assert expected.max() > 0
@@ -198,7 +198,7 @@ def test_conversion_preserves_the_function(make: Callable[[], nn.Module], normal
 @pytest.mark.parametrize("make", [small_model, pooled_model])
 def test_weights_go_back_where_they_came_from(make: Callable[[], nn.Module]) -> None:
     model = make()
-    network = to_spiking(model, X, normalization="max")
+    network = to_spiking(model, X, normalization="max", decay=1.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     write_back(network, model)
     for name, value in model.state_dict().items():
@@ -275,14 +275,14 @@ def test_downscaling_alone_needs_no_memory(stage: MagnitudePruning | GradedDowns
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_downscaling_by_night(backend: str) -> None:
-    network = to_spiking(small_model(), X)
+    network = to_spiking(small_model(), X, normalization="max", decay=1.0)
     done = simulate(network, UniformNoise(1.0), None, 10, backend=backend, downscaling=MagnitudePruning(0.5))
     for old, new in zip(network.layers, done.network.layers, strict=True):
         np.testing.assert_array_equal(new.weights, MagnitudePruning(0.5).apply(old.weights))
 
 
 def test_a_checkpoint_knows_its_network(tmp_path: Path) -> None:
-    network = to_spiking(small_model(), X)
+    network = to_spiking(small_model(), X, normalization="max", decay=1.0)
     member = Member(network, UniformNoise(50.0), GatedHebbian(0.01, 0.001))
     simulate_resumable(member, 20, tmp_path / "night")
     assert load(tmp_path / "night", network).state.step == 20
@@ -313,7 +313,7 @@ def test_a_checkpoint_knows_its_network(tmp_path: Path) -> None:
 )
 def test_what_cannot_sleep_is_named(model: list[nn.Module], message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        to_spiking(nn.Sequential(*model), X)
+        to_spiking(nn.Sequential(*model), X, normalization="max", decay=1.0)
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
@@ -321,14 +321,14 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"takes inputs of shape \(n, channels, \*space\)"):
         calibrate(model, X.flatten(1))
     with pytest.raises(ConversionError, match="give the Calibration an input_shape"):
-        to_spiking(model, Calibration((1.0,) * 4))
+        to_spiking(model, Calibration((1.0,) * 4), normalization="max", decay=1.0)
     with pytest.raises(InputError, match=r"plastic must name layers among '0', '2', '6', '8', got \('1',\)"):
-        to_spiking(model, X, plastic=("1",))
+        to_spiking(model, X, plastic=("1",), normalization="max", decay=1.0)
     with pytest.raises(InputError, match="sharing must be one of mean, sum, positions"):
         night(sharing="median")
     with pytest.raises(ConversionError, match=r"submodule '0' \(Conv2d\) is not supported here"):
         linear_stages(model)
-    network = to_spiking(model, X)
+    network = to_spiking(model, X, normalization="max", decay=1.0)
     with pytest.raises(InputError, match="sleep with one stream, got streams=2"):
         simulate(network, UniformNoise(10.0), None, 1, streams=2)
     with pytest.raises(BackendError, match="has convolutions or frozen layers"):

@@ -217,7 +217,7 @@ def test_synaptic_operations_of_convolutions(layers: list[nn.Module]) -> None:
     with torch.no_grad():
         for p in model.parameters():
             p.zero_()
-    network = to_spiking(model, torch.rand(3, 2, 8, 8), normalization="none")
+    network = to_spiking(model, torch.rand(3, 2, 8, 8), normalization="none", decay=1.0)
     for place, layer in enumerate(network.layers):
         shape = layer.input_shape
         module = [part for part in model if isinstance(part, nn.Conv2d)][place]

@@ -19,6 +19,7 @@ FLOORS = [
     ("continual", "interchange"),
     ("features", "snn", "night"),
     ("spontaneous_replay", "sleep_record", "memory", "networks", "training", "pool"),
+    ("families",),
     ("statistics", "tables", "files"),
     ("converters", "data"),
     ("sims",),
