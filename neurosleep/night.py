@@ -35,7 +35,13 @@ Stage = SpontaneousReplay | MagnitudePruning | GradedDownscaling
 
 @dataclass(frozen=True, eq=False)
 class Member(ensemble.Member):
-    __doc__ = ensemble.Member.__doc__
+    """A network of an ensemble, see `neurosleep.sims.ensemble.Member`; it can be made of a model and a night, too.
+
+    Parameters
+    ----------
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+        See `neurosleep.sims.ensemble.Member`.
+    """
 
     @classmethod
     def of(

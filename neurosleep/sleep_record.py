@@ -72,6 +72,12 @@ class SleepRecord:
     silenced: dict[str, int] = field(default_factory=dict)
     synaptic_operations: int = 0
 
+    @property
+    def silent(self) -> list[str]:
+        """The populations that never fired in a night of some steps, of those that were not silenced as a whole."""
+        silenced = {name for name, n in self.silenced.items() if n == self.populations.get(name)}
+        return [name for name, n in self.spikes.items() if self.steps and not n and name not in silenced]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain numbers, strings, lists and dicts."""
         return asdict(self)

@@ -150,6 +150,8 @@ def perform(
         click.echo(table(results.rows()))
         for line in results.answer():
             click.echo(f"\n{line}")
+        for notice in results.notices:
+            click.echo(f"\nnote: {notice}")
         if results.sleep_seconds:
             click.echo(f"\nsleep took {results.sleep_seconds:.1f} s in a run (median)")
     page = write_report(results)

@@ -26,6 +26,7 @@ from neurosleep.experiments.learning import (
 )
 from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.networks import ConvolutionalNetwork, Network
+from neurosleep.experiments.notices import notices
 from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
@@ -174,10 +175,11 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
     record = _framed(run, begin, log is not None, learned)
     if experiment.stream.order == "dealt":
         record["class_order"] = experiment.stream.class_order(_sizes(plain)[1], run.seed)
-    return record | {
+    record |= {
         "tasks": [{"name": task.name, "classes": list(task.classes)} for task in stream.tasks],
         "accuracy": learned["checkpoints"][-1]["accuracy"],
     }
+    return record | {"notices": notices(record, log)}
 
 
 def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | Exception:

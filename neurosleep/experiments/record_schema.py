@@ -55,11 +55,17 @@ class _Study(msgspec.Struct):
     seconds: _Seconds
 
 
+class _Notice(msgspec.Struct):
+    kind: str
+    text: str
+
+
 class _Record(_Study):
     tasks: Annotated[list[_Task], msgspec.Meta(min_length=1)]
     accuracy: _Share
     checkpoints: Annotated[list[_Point], msgspec.Meta(min_length=1)]
     stages: list[_Stage]
+    notices: list[_Notice] = []
 
 
 def check_record(record: Record) -> None:

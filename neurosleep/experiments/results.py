@@ -14,6 +14,7 @@ from neurosleep.experiments.comparison import Comparison, Comparisons, Correctio
 from neurosleep.experiments.dataset import make_dataset
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.loading import AnyExperiment
+from neurosleep.experiments.notices import told
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import write_text
@@ -232,6 +233,11 @@ class Results:
         return [str(self.compare_all("accuracy"))]
 
     @property
+    def notices(self) -> list[str]:
+        """What is noteworthy about the runs before their numbers are believed, in sentences; see `notices.notices`."""
+        return told(self.records)
+
+    @property
     def sleep_seconds(self) -> float:
         """Time that sleep took in a run, the median of those that slept; 0 if none did."""
         slept = [record["seconds"]["sleep"] for record in self.records.values() if record["seconds"]["sleep"]]
@@ -263,10 +269,11 @@ class Results:
             spread = f"s.d. {row['s.d.']:.1f}, " if seeds > 1 else ""
             shown = f"{row['accuracy %']:.1f} % ({spread}{seeds} seed{'' if seeds == 1 else 's'})"
             lines.append(f"  {name}: {shown if seeds else 'no finished run'}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {notice}" for notice in self.notices)])
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
-        told = "".join(f"<br>{escape(line)}" for line in self._told())
+        lines = "".join(f"<br>{escape(line)}" for line in self._told())
+        notes = "".join(f"<p>note: {escape(notice)}</p>" for notice in self.notices)
         table = "" if self.dataset is None else self.summary().round(1).to_html(na_rep="-")
-        return f"<p><b>{escape(self.experiment.question)}</b>{told}</p>{table}"
+        return f"<p><b>{escape(self.experiment.question)}</b>{lines}</p>{table}{notes}"

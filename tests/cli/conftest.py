@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 
 import neurosleep
 
@@ -90,11 +91,15 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """The folder of a real run of three seeds, made in two worker processes."""
-    out = tmp_path_factory.mktemp("tiny") / "out"
-    process = start_process(*TINY, "--seeds", 3, "--workers", 2, "--out", out)
-    _, errors = process.communicate(timeout=300)
-    assert (process.returncode, errors) == (0, "")
+    """The folder of a real run of three seeds, made in two worker processes, once for all processes of `pytest -n`."""
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    out = place / "tiny" / "out"
+    with FileLock(place / "tiny.lock"):
+        if not out.exists():
+            process = start_process(*TINY, "--seeds", 3, "--workers", 2, "--out", out)
+            _, errors = process.communicate(timeout=300)
+            assert (process.returncode, errors) == (0, "")
     return out
 
 

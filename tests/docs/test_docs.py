@@ -16,6 +16,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from neurosleep.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -74,7 +77,7 @@ def test_code_of(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             continue
         for command in OURS.findall(code):
             if not any(command.startswith(what) for what in left_out):
-                run_command(command)
+                run_command(command, monkeypatch)
 
 
 def run_python(code: str, page: str, names: dict[str, object]) -> None:
@@ -83,8 +86,20 @@ def run_python(code: str, page: str, names: dict[str, object]) -> None:
         exec(compile(code, page, "exec"), names)  # noqa: S102
 
 
-def run_command(command: str) -> None:
-    """Run a command line of the page as a shell does, with the neurosleep of this test."""
+def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command line of the page, here if there is nothing in it for a shell to do."""
+    if set(command) & set("|<>&;$*`"):
+        run_in_shell(command)
+        return
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    told = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told), pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code, f"{command}\n{told.getvalue()}"
+
+
+def run_in_shell(command: str) -> None:
+    """Run a command line as a shell does, with the neurosleep of this test."""
     script = f'neurosleep() {{ "$PYTHON" -m neurosleep "$@"; }}\n{command}'
     found = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": found}

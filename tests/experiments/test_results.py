@@ -223,7 +223,7 @@ def test_one_seed_has_no_spread(tiny, copied) -> None:
     (copied / "experiment.toml").write_text(replace(tiny, seeds=1, question="Why?\n  Because").to_toml())
     results = Results.open(copied)
     assert "nan" not in repr(results)
-    assert repr(results).endswith("% (1 seed)")
+    assert repr(results).split("\nnote: ")[0].endswith("% (1 seed)")
     assert "Why?\n  Because</b><br>3 of 3 runs finished</p>" in results._repr_html_()
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ SPAN = 10  # steps of a block
 BLOCKS_PER_EPOCH = 20
 
 
+@lru_cache(maxsize=100)
 def block(index):
     """Events of all populations in the block of this index, in steps local to its epoch."""
     rng = np.random.default_rng(index)

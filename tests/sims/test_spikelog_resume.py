@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -24,16 +25,22 @@ EVERY = 10  # steps between samples
 OPTIONS = {"dt": 0.001, "membranes_every": EVERY, "weights_every": EVERY}
 
 
+@cache
+def of_step(step, index):
+    """Return the neurons of a population that fire in a step of all nights together, sorted."""
+    rng = np.random.default_rng((step, index))
+    n = rng.integers(0, 1500)
+    return np.sort(rng.integers(0, list(POPULATIONS.values())[index], n)).astype(np.uint32)
+
+
 def events(first, last):
     """All spikes of the steps from `first` to `last` of all nights together, in steps counted from `first`."""
     blocks = []
-    for index, size in enumerate(POPULATIONS.values()):
+    for index in range(len(POPULATIONS)):
         steps, ids = [np.zeros(0, dtype=np.uint32)], [np.zeros(0, dtype=np.uint32)]
         for step in range(first, last):
-            rng = np.random.default_rng((step, index))
-            n = rng.integers(0, 1500)
-            steps.append(np.full(n, step - first, dtype=np.uint32))
-            ids.append(np.sort(rng.integers(0, size, n)).astype(np.uint32))
+            ids.append(of_step(step, index))
+            steps.append(np.full(len(ids[-1]), step - first, dtype=np.uint32))
         blocks.append((np.concatenate(steps), np.concatenate(ids)))
     return blocks
 
