@@ -39,16 +39,38 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shel
 
 # First the tests that compile most kernels, before others start processes that would all compile the same; then those
 # that take long, so that in the end no process is left alone with them.
+LONG = (
+    "browser/test_report_page.py",
+    "cli/test_tune.py",
+    "cuda/test_cuda_races.py",
+    "docs/test_docs.py",
+    "docs/test_readme.py",
+    "experiments/test_cluster.py",
+    "golden/test_whole_runs.py",
+    "integrations/test_integrations.py",
+    "sims/test_spikelog_crash.py",
+    "sims/test_spikelog_resume.py",
+    "tuning/test_tuning.py",
+)
+"""Files that take longest for what they hold on their own: browsers, documentation, races of simulated threads, kills
+again and again. They have the marker `long`."""
+
 FIRST = ("golden/test_nights.py", "continual/", "property/", "docs/", "cli/", "experiments/", "tuning/", "browser/")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the tests by `FIRST`; others stay in their order."""
+    """Mark the tests of `LONG`, and sort all by `FIRST`; others stay in their order."""
+
+    def place(item: pytest.Item) -> str:
+        return item.path.relative_to(config.rootpath / "tests").as_posix()
 
     def rank(item: pytest.Item) -> int:
-        path = item.path.relative_to(config.rootpath / "tests").as_posix()
-        return next((place for place, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+        return next((n for n, start in enumerate(FIRST) if place(item).startswith(start)), len(FIRST))
 
+    for item in items:
+        if place(item) in LONG:
+            item.add_marker("long")
     items.sort(key=rank)
 
 
