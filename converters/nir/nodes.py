@@ -115,7 +115,7 @@ def _padding(name: str, padding: Any, size: Shape, stride: Shape, dilation: Shap
     if isinstance(padding, bytes):
         padding = padding.decode()
     before, behind = padded(padding, size, dilation)
-    if before != behind or (padding == "same" and any(s != 1 for s in stride)):
+    if before != behind or (isinstance(padding, str) and padding == "same" and any(s != 1 for s in stride)):
         raise ConversionError(f"node {name!r} has padding 'same' that differs between sides, which cannot be read")
     return before
 

@@ -232,12 +232,19 @@ class _Reader:
                 bias = None if bias is None else bias * np.asarray(gain, bias.dtype)
             return Population(self._name(name), shape, projections, bias, decay=decay, reset="none")
         threshold = values_of(name, node.v_threshold, shape)
+        own = self.ours if self.target == self.ours.get("target") else {}
         reset, tie = self.profile.reset, self.profile.tie
-        moved = self.ours.get("ties", {}) if self.target == self.ours.get("target") else {}
+        if kind == "CubaLIF" and self.profile.subtracts and own:
+            reset = "subtract"  # we write these for nothing else
+        moved = own.get("ties", {})
         if isinstance(moved, Mapping) and moved.get(name) in ("at", "above"):
             threshold = np.nextafter(threshold, np.float32(np.inf if moved[name] == "at" else -np.inf))
             tie = "at" if moved[name] == "at" else "above"
         if gain != 1:
             threshold = (threshold / gain).astype(threshold.dtype)
         one = float(threshold.flat[0]) if (threshold == threshold.flat[0]).all() else threshold
-        return Population(self._name(name), shape, projections, bias, one, decay, reset, tie)
+        floor = -one if kind == "IF" and self.profile.if_floor else None
+        several = self.profile.several_spikes
+        return Population(
+            self._name(name), shape, projections, bias, one, decay, reset, tie, floor=floor, several_spikes=several
+        )

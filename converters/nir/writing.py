@@ -11,10 +11,11 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import by_channel, one_a_channel, scaled
-from .lowering import SumPool, diagonal, lowered, neuron_threshold
+from .lowering import SumPool, diagonal, keeps_floor, lowered, neuron_threshold, reset_there, tie_moves
 from .targets import SYNAPSE_BITS, Profile, Target
 
 FOREVER = 1e30  # a time constant so long that nothing leaks in float32
+SUBTRACTS_BITS = 60  # the same for input that is multiplied by it, in steps, and divided again: a power of two
 
 
 class Writer:
@@ -72,7 +73,7 @@ class Writer:
         sender = name if neuron is not None else self.edges[-1][0]
         self.node_of[population.name] = sender
         self.populations[sender] = population.name
-        if population.reset != "none" and self.profile.reset == "zero" and population.tie != self.profile.tie:
+        if tie_moves(population, self.profile):
             self.moved[sender] = population
 
     def finish(self) -> None:
@@ -175,8 +176,9 @@ class Writer:
                 f"population {p.name!r} has several thresholds, but the importer of {target} takes one for all its "
                 "neurons; convert with one threshold (and weights scaled instead)"
             )
-        shape = p.shape
-        if target == "sinabs" and len(shape) > 1:  # its importer checks v_leak in a way that fails on several axes
+        shape, as_if = p.shape, keeps_floor(p, self.profile)
+        if target == "sinabs" and len(shape) > 1 and not as_if:
+            # its importer checks v_leak in a way that fails on several axes
             if np.unique(p.threshold).size > 1:
                 raise ConversionError(
                     f"population {p.name!r} has several thresholds and axes of space, which the importer of sinabs "
@@ -202,8 +204,12 @@ class Writer:
             synapse = full(dt / (SYNAPSE_BITS * np.log(2)))
             r = full(tau / dt - 1)
             return nir.CubaLIF(tau_syn=synapse, tau_mem=full(tau), r=r, v_threshold=threshold, **leak, **reset)
-        if p.decay == 1 and target in ("generic", "norse", "spikingjelly"):
-            r = full(1.0 if target == "norse" else 1 / dt)
+        if fires and self.profile.subtracts and reset_there(p, self.profile) == "subtract":
+            tau = dt * 2.0**SUBTRACTS_BITS if p.decay == 1 else tau
+            more = {"tau_syn": full(dt), "tau_mem": full(tau), "r": full(tau / dt)}
+            return nir.CubaLIF(**more, v_threshold=full(neuron_threshold(p, self.profile)), **leak, **reset)
+        if as_if or (p.decay == 1 and target in ("generic", "norse", "spikingjelly")):
+            r = full(1.0 if target in ("norse", "sinabs") else 1 / dt)
             return nir.IF(r=r, v_threshold=threshold, **reset) if fires else nir.I(r=r)
         r = full(1.0 if target in ("norse", "sinabs") else tau / dt)
         if not fires:
