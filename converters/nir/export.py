@@ -11,6 +11,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
@@ -101,7 +103,19 @@ def write_nir(
     written = to_nir(graph, target=target, accept_changes=accept_changes)
     with whole(path) as half:
         require_nir().write(half, written)
+        if profile_of(target).old_nir:
+            _without_resets(half)
     return export_report(graph, target)
+
+
+def _without_resets(path: Path) -> None:
+    """Leave out of a file what newer versions of nir say of resets, which older ones do not read."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for name in names:
+            if name.rpartition("/")[2] == "v_reset" and isinstance(file[name], h5py.Dataset):
+                del file[name]
 
 
 def _unchecked(nir: Any, target: Target) -> dict[str, bool]:

@@ -79,6 +79,13 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
             f"{graph.output.name} adds up its input here; {target} has no such neuron, so what comes out is the input "
             "of each step: add it up over the steps"
         )
+    if not profile.old_nir and any(
+        _is_oblong(o) for p in graph.populations for j in p.projections for o in j.operators
+    ):
+        notes.append(
+            "read the file with nir.read(path, type_check=False) if nir 1.0.8 refuses it: its check of shapes computes "
+            "a convolution's width from the kernel's height; pass the importer what was read, not the path"
+        )
     moved = [p.name for p in graph.populations if tie_moves(p, profile)]
     if moved:
         notes.append(f"thresholds moved by one float32, so that ties are decided as here: {', '.join(moved)}")
@@ -89,6 +96,12 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     if rounded:
         notes.append(f"rounded to float32: {', '.join(rounded)}")
     return ExportReport(target, profile.checked, tuple(changes), tuple(notes))
+
+
+def _is_oblong(operator: Operator) -> bool:
+    if isinstance(operator, Convolution):
+        return len(set(operator.kernels.shape[2:])) > 1
+    return isinstance(operator, AveragePool) and len(set(operator.size)) > 1
 
 
 def states_reset() -> bool:

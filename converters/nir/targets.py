@@ -30,6 +30,8 @@ class Profile:
         Whether a neuron whose potential is k thresholds sends k spikes in one step.
     if_floor
         Whether potentials of nir.IF, unlike those of nir.LIF, have a floor at minus the threshold.
+    old_nir
+        Whether the importer requires a nir that does not know ``v_reset`` and refuses files that have it.
     subtracts
         How to import so that nir.CubaLIF subtracts its threshold, where that is not what the importer does by default.
     dt
@@ -60,6 +62,7 @@ class Profile:
     importer: str
     several_spikes: bool = False
     if_floor: bool = False
+    old_nir: bool = False
     subtracts: str = ""
     dt: float | None = None
     leak: Literal["euler", "exact"] = "euler"
@@ -115,6 +118,7 @@ PROFILES: dict[Target, Profile] = {
         importer="sinabs.nir.from_nir(graph, batch_size=n); all steps at once, as (n * steps, *shape)",
         several_spikes=True,
         if_floor=True,
+        old_nir=True,
         leak="exact",
         pooling="sum",
         conv1d=False,
@@ -140,6 +144,7 @@ PROFILES: dict[Target, Profile] = {
         checked="rockpool 3.1.0 with nir 1.0.4 and nirtorch 2.0.2",
         reset="subtract",
         tie="at",
+        old_nir=True,
         importer="rockpool.nn.modules.torch.nir.from_nir(graph); all steps at once, as (n, steps, size)",
         several_spikes=True,
         leak="exact",

@@ -12,8 +12,10 @@ from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, 
 from ..errors import ConversionError
 from ..graph.operator_algebra import by_channel, one_a_channel, scaled
 from .lowering import SumPool, diagonal, keeps_floor, lowered, neuron_threshold, reset_there, tie_moves
+from .space import with_constant_channel
 from .targets import SYNAPSE_BITS, Profile, Target
 
+Way = tuple[Projection, tuple[Operator, ...]]
 FOREVER = 1e30  # a time constant so long that nothing leaks in float32
 SUBTRACTS_BITS = 60  # the same for input that is multiplied by it, in steps, and divided again: a power of two
 
@@ -42,19 +44,19 @@ class Writer:
         strength = 2.0**SYNAPSE_BITS if self.target == "rockpool" and population.reset != "none" else 1.0
         bias = population.bias
         ways = [(p, self._operators(p, population, strength)) for p in population.projections]
-        takes = next((k for k, (_, way) in enumerate(ways) if _takes(way, bias, population.shape)), None)
-        joined = bias is not None and takes is None
+        own, ways = self._placed(population, ways)
+        joined = bias is not None and not own
         joined |= neuron is None and (len(ways) > 1 or not ways[0][1])
         joint = f"{name}_sum" if joined else name if neuron is not None else "output"
         for k, (projection, way) in enumerate(ways):
             shape = self.graph.shapes[projection.source]
             node = self.node_of[projection.source]
             for j, operator in enumerate(way):
-                own = bias if not joined and k == takes and j == _last_weights(way) else None
-                if own is not None and strength != 1:
-                    own = own * np.asarray(strength, own.dtype)
+                added = own.get((k, j))
+                if added is not None and strength != 1:
+                    added = added * np.asarray(strength, added.dtype)
                 new = f"{name}_{k}_{j}"
-                self.nodes[new] = self._operator(operator, shape, own)
+                self.nodes[new] = self._operator(operator, shape, added)
                 self.edges.append((node, new))
                 node, shape = new, operator.output_shape(shape)
             if (node, joint) in self.edges:
@@ -111,12 +113,29 @@ class Writer:
         arrives = projection.target_shape(shape)
         return operators if arrives == to.shape else (*operators, Flatten())
 
+    def _placed(self, p: Population, ways: list[Way]) -> tuple[dict[tuple[int, int], Floats], list[Way]]:
+        """Return biases by way and operator, and the ways, if any of them can have the bias of a population."""
+        if p.bias is None:
+            return {}, ways
+        for k, (_, way) in enumerate(ways):
+            if _takes(way, p.bias, p.shape):
+                return {(k, _last_weights(way)): p.bias}, ways
+        if len(p.shape) > 1 and one_a_channel(p.bias) is None:
+            for k, (projection, way) in enumerate(ways):
+                with_one = with_constant_channel(way, p.bias, self.graph.shapes[projection.source])
+                if with_one is not None:
+                    changed = [*ways[:k], (projection, with_one.operators), *ways[k + 1 :]]
+                    return {(k, j): bias for j, bias in with_one.biases.items()}, changed
+        return {}, ways
+
     def _join(self, node: str, population: Population, strength: float) -> None:
         """Write a node that adds up what comes in, and the bias."""
         bias, shape = population.bias, population.shape
         if bias is not None and len(shape) > 1 and one_a_channel(bias) is None:
             raise ConversionError(
-                f"population {population.name!r} has a bias that varies over space, which NIR's convolutions lack"
+                f"population {population.name!r} has a bias that varies over space, and not only as the padding of its "
+                "convolution lets a constant vary, which NIR's convolutions lack; subtract a constant that differs "
+                "between places from the inputs before they are shown, not in the network, or use to_snntorch"
             )
         operator = diagonal(np.ones((), np.float32), shape)
         self.nodes[node] = self._operator(operator, shape, None if bias is None else bias * np.float32(strength))
@@ -140,7 +159,7 @@ class Writer:
             stride, padding, dilation = (
                 x[0] if one else x for x in (operator.stride, operator.padding, operator.dilation)
             )
-            return (nir.Conv1d if one else nir.Conv2d)(
+            node = (nir.Conv1d if one else nir.Conv2d)(
                 input_shape=shape[1] if one else shape[1:],
                 weight=kernels,
                 stride=stride,
@@ -149,6 +168,9 @@ class Writer:
                 groups=operator.groups,
                 bias=np.ascontiguousarray(values),
             )
+            # nir 1.0.8 computes the width from the kernel's height
+            node.output_type = {"output": np.array(operator.output_shape(shape))}
+            return node
         if isinstance(operator, AveragePool):
             return nir.AvgPool2d(
                 kernel_size=np.array(operator.size),

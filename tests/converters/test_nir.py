@@ -4,11 +4,13 @@ import contextlib
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch import nn
 nir = pytest.importorskip("nir")
 
 from neurosleep.converters.errors import ConversionError  # noqa: E402
+from neurosleep.converters.graph.to_graph import to_spiking_graph  # noqa: E402
 from neurosleep.converters.nir.export import (  # noqa: E402
     Target,
     as_run_by,
@@ -197,7 +200,7 @@ def test_what_a_target_cannot_express_is_named() -> None:
     graph = SpikingGraph(
         (1, 2, 2), (Population("v", (1, 2, 2), (Projection("input", (kernel,)),), varied, reset="zero"),)
     )
-    with pytest.raises(ConversionError, match="'v' has a bias that varies over space"):
+    with pytest.raises(ConversionError, match=r"'v' has a bias that varies over space, .*subtract a constant"):
         to_nir(graph, target="spikingjelly")
     with pytest.raises(ConversionError, match="no NIR target 'loihi'; there are: generic, snntorch"):
         to_nir(_graph(), target="loihi")  # type: ignore[arg-type]
@@ -351,6 +354,132 @@ def test_nested_graphs_are_taken_apart() -> None:
     graph = from_nir(outer, dt=1.0)
     assert [(p.name, p.shape) for p in graph.populations] == [("block.n", (3,)), ("n", (1,))]
     assert graph.output.projections[0].source == "block.n"
+
+
+class _Normalising(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 6, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, sd = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        return self.body((x - mean.view(3, 1, 1)) / sd.view(3, 1, 1))
+
+
+def _batch_norm(n: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(n)
+    norm.running_mean, norm.running_var = torch.linspace(-0.3, 0.3, n), torch.linspace(0.5, 2, n)
+    return norm
+
+
+@pytest.mark.parametrize("target", ["generic", "snntorch", "norse", "sinabs", "spikingjelly"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda: (_Normalising(),),
+        lambda: (_batch_norm(3), nn.Conv2d(3, 6, 3, padding=1)),
+        lambda: (nn.Conv2d(3, 4, 3), nn.ReLU(), _batch_norm(4), nn.Conv2d(4, 6, (3, 5), 2, (1, 2))),
+        lambda: (_batch_norm(3), nn.Conv2d(3, 6, 3, padding=2, dilation=2, groups=3), nn.AvgPool2d(2)),
+    ],
+)
+def test_constants_before_padded_convolutions_are_written(target: Target, begin: Callable[[], Any]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*begin(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    x = torch.rand(6, 3, 12, 12)
+    graph = to_spiking_graph(model, x, reset="subtract" if target == "sinabs" else "zero")
+    graph = as_run_by(graph, target)
+    again = from_nir(to_nir(graph, target=target, accept_changes=True))
+    for p, q in zip(graph.populations, again.populations, strict=True):
+        np.testing.assert_allclose(0 if p.bias is None else p.bias, 0 if q.bias is None else q.bias, atol=2e-6)
+    for ours, theirs in zip(_counts(graph, x.numpy()), _counts(again, x.numpy()), strict=True):
+        assert np.abs(ours - theirs).mean() < 0.01
+
+
+def test_thresholds_that_nobody_means_are_refused() -> None:
+    net = _nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=nir.IF(_full(1.0, 4), _full(1.0, 4))))
+    for how in ({}, {"dt": 1e-3}):
+        with pytest.raises(ConversionError, match=r"'n' \(IF\): .* 1000 times as large.* target='norse' or 'sinabs'"):
+            from_nir(net, **how)
+    assert from_nir(net, dt=1e-3, target="generic").populations[0].threshold == pytest.approx(1000)
+    x = np.ones((1, 6), np.float32)  # 1.5 thresholds a step
+    for target, spikes in (("norse", 4 * 40), ("sinabs", 4 * 60)):
+        shown = present(from_nir(net, dt=1e-3, target=target), x, 40)  # type: ignore[arg-type]
+        assert shown.spike_counts["n"].sum() == spikes
+    with pytest.raises(ConversionError, match=r"SpikingJelly imports only r = 1 / dt = 1000"):
+        from_nir(net, dt=1e-3, target="spikingjelly")
+    steps = nir.LIF(_full(20.0, 4), _full(1.0, 4), _full(0.0, 4), _full(1.0, 4))  # tau in steps, as of sinabs
+    net = _nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=steps))
+    with pytest.raises(ConversionError, match=r"'n' \(LIF\): .* 20000 times as large.* target='sinabs'"):
+        from_nir(net, dt=1e-3)
+    assert from_nir(net, target="sinabs").populations[0].decay == pytest.approx(np.exp(-1 / 20))
+    seconds = nir.LIF(_full(0.02, 4), _full(1.0, 4), _full(0.0, 4), _full(1.0, 4))
+    assert from_nir(_nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=seconds)), dt=1e-3).populations[
+        0
+    ].threshold == pytest.approx(20)
+
+
+def _layout(path: Path, nodes: dict[str, dict[str, object]]) -> None:
+    """Write a file as nir 0.2 did: nodes by number, without v_reset, numbers of windows as arrays."""
+    with h5py.File(path, "w") as file:
+        file["version"] = "0.2.0"
+        for name, fields in nodes.items():
+            for field, value in fields.items():
+                file[f"node/nodes/{name}/{field}"] = value
+        file["node/edges"] = np.array(list(pairwise(nodes)), dtype=object)
+        file["node/type"] = "NIRGraph"
+
+
+def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kernels, weights = rng.normal(size=(3, 2, 3, 5)).astype(np.float32), rng.normal(size=(4, 27)).astype(np.float32)
+    _layout(
+        tmp_path / "old.nir",
+        {
+            "input": {"type": "Input", "shape": np.array([2, 8, 6])},
+            "0": {
+                "type": "Conv2d",
+                "input_shape": np.array([8, 6]),
+                "weight": kernels,
+                "stride": np.array([1, 1]),
+                "padding": np.array([0, 2]),
+                "dilation": np.array([1, 1]),
+                "groups": 1,
+                "bias": np.zeros(3, np.float32),
+            },
+            "1": {"type": "IF", "r": _full(1.0, 3, 6, 6), "v_threshold": _full(0.5, 3, 6, 6)},
+            "2": {
+                "type": "SumPool2d",
+                "kernel_size": np.array([2, 2]),
+                "stride": np.array([2, 2]),
+                "padding": np.array([0, 0]),
+            },
+            "3": {"type": "Flatten", "start_dim": 0, "end_dim": -1, "input_type": np.array([3, 3, 3])},
+            "4": {"type": "Affine", "weight": weights, "bias": _full(0.25, 4)},
+            "5": {"type": "LIF", "tau": _full(20.0), "r": _full(1.0), "v_leak": _full(0.0), "v_threshold": _full(1.0)},
+            "output": {"type": "Output", "shape": np.array([4])},
+        },
+    )
+    first, second = from_nir(tmp_path / "old.nir", target="sinabs").populations
+    assert (first.name, first.shape, first.threshold, first.floor, first.several_spikes) == (
+        "1",
+        (3, 6, 6),
+        0.5,
+        -0.5,
+        True,
+    )
+    assert (second.reset, second.floor, second.several_spikes) == ("subtract", None, True)
+    assert second.decay == pytest.approx(np.exp(-1 / 20))
+    np.testing.assert_array_equal(first.projections[0].operators[0].kernels, kernels)
+    np.testing.assert_array_equal(second.bias, _full(0.25, 4))
+
+
+def test_files_for_importers_with_an_older_nir_say_nothing_of_resets(tmp_path: Path) -> None:
+    write_nir(tmp_path / "net.nir", _graph(reset="subtract", several_spikes=True), target="sinabs")
+    names: list[str] = []
+    with h5py.File(tmp_path / "net.nir") as file:
+        file.visit(names.append)
+    assert not [name for name in names if name.endswith("v_reset")]
+    _assert_same(as_run_by(_graph(reset="subtract"), "sinabs"), from_nir(tmp_path / "net.nir"))
 
 
 @contextlib.contextmanager

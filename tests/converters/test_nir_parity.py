@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ nir = pytest.importorskip("nir")
 pytest.importorskip("nirtorch")
 
 from neurosleep.converters.errors import ConversionError  # noqa: E402
-from neurosleep.converters.nir.export import Target, as_run_by, export_report, to_nir  # noqa: E402
+from neurosleep.converters.graph.operator_algebra import one_a_channel, respond  # noqa: E402
+from neurosleep.converters.nir.export import Target, as_run_by, export_report, from_nir, to_nir, write_nir  # noqa: E402
 from neurosleep.sims.awake.graph import Population, Projection, SpikingGraph, Tie  # noqa: E402
 from neurosleep.sims.awake.present import Presentation, present  # noqa: E402
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Flatten, Scale  # noqa: E402
@@ -206,6 +208,49 @@ def test_chains_with_biases_spike_alike(target: Target, decay: float) -> None:
 def test_convolutions_pooling_and_groups_spike_alike(target: Target) -> None:
     graph = _convolutional(NATIVE[target])
     assert export_report(graph, target).changes == ()
+    _check_equal(graph, target)
+
+
+@pytest.mark.parametrize("target", RUN)
+def test_what_is_not_square_spikes_alike(target: Target, tmp_path: Path) -> None:
+    rng, native = np.random.default_rng(5), NATIVE[target]
+    first = Convolution(_dyadic(rng, 4, 2, 3, 5, most=2), (1, 2), (0, 2), (1, 1))
+    second = Convolution(_dyadic(rng, 3, 4, 1, 3, most=3), (1, 1), (1, 0), (2, 1))
+    pool = AveragePool((1, 2), (1, 2), (0, 0))
+    a = _population("a", (4, 4, 6), Projection("input", (first,)), native=native)
+    b = _population("b", (3, 6, 1), Projection("a", (pool, second)), native=native)
+    last = Dense(_dyadic(rng, 18, 5, most=3))
+    c = _population("c", (5,), Projection("b", (Flatten(), last)), native=native)
+    graph = SpikingGraph((2, 6, 12), (a, b, c), dt=DT)
+    report = export_report(graph, target)
+    assert report.changes == ()
+    assert any("type_check=False" in note for note in report.notes) == (target != "sinabs")
+    _check_equal(graph, target)
+    write_nir(tmp_path / "oblong.nir", graph, target=target)
+    again = from_nir(tmp_path / "oblong.nir")
+    inputs = _inputs(graph)
+    ours, theirs = (present(g, inputs, STEPS).spike_counts["c"] for g in (as_run_by(graph, target), again))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("target", RUN)
+def test_a_bias_as_padding_lets_a_constant_vary_spikes_alike(target: Target) -> None:
+    """A constant behind the first population's spikes, and one on the input: each before a padded convolution."""
+    rng, native = np.random.default_rng(6), NATIVE[target]
+    first = Convolution(_dyadic(rng, 4, 2, 3, 3, most=2), (1, 1), (1, 1), (1, 1))
+    second = Convolution(_dyadic(rng, 3, 4, 3, 3, most=2), (2, 2), (1, 1), (1, 1))
+    pool = AveragePool((2, 2), (2, 2), (0, 0))
+
+    def constant(operator: Convolution, shape: tuple[int, ...]) -> np.ndarray:
+        values = torch.from_numpy(_dyadic(rng, 1, shape[0], 1, 1)).expand(1, *shape)
+        return respond(operator, values)[0].numpy() + np.float32(0.25)
+
+    a = _population("a", (4, 8, 8), Projection("input", (first,)), native=native, bias=constant(first, (2, 8, 8)))
+    way = (pool, second)
+    b = _population("b", (3, 2, 2), Projection("a", way), native=native, bias=constant(second, (4, 4, 4)))
+    c = _population("c", (5,), Projection("b", (Flatten(), Dense(_dyadic(rng, 12, 5, most=3)))), native=native)
+    graph = SpikingGraph((2, 8, 8), (a, b, c), dt=DT)
+    assert all(one_a_channel(p.bias) is None for p in (a, b))
     _check_equal(graph, target)
 
 
