@@ -52,8 +52,9 @@ def to_nir(network: SpikingGraph | SpikingNetwork, *, target: Target = "generic"
     if report.changes and not accept_changes:
         raise ConversionError(
             f"{target} would run something else ({len(report.changes)} changes): "
-            f"{'; '.join(str(change) for change in report.changes)}; convert with options that it has, choose another "
-            "target, or pass accept_changes=True"
+            f"{'; '.join(str(change) for change in report.changes)}; convert with options that it has "
+            f"(reset={profile.reset!r}, tie={profile.tie!r}, several_spikes={profile.several_spikes}, and no others "
+            "that differ from the defaults), choose another target, or pass accept_changes=True"
         )
     nir = require_nir()
     writer = Writer(nir, graph, target, profile)

@@ -1,17 +1,16 @@
 """A spiking graph as one target will run it: with what operators, with which semantics, and what changes."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from ...sims.awake.graph import INPUT, Population, Projection, Reset, SpikingGraph
+from ...sims.awake.graph import Population, Projection, Reset, SpikingGraph
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
-from ..graph.operator_algebra import bounds, in_precision, scaled_input
+from ..graph.operator_algebra import in_precision, scaled_input
+from .several import range_of_inputs, several_spikes
 from .targets import SYNAPSE_BITS, Change, ExportReport, Profile, Target, profile_of
 
 
@@ -89,6 +88,11 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     moved = [p.name for p in graph.populations if tie_moves(p, profile)]
     if moved:
         notes.append(f"thresholds moved by one float32, so that ties are decided as here: {', '.join(moved)}")
+    if any(p.reset != "none" and p.several_spikes != profile.several_spikes for p in graph.populations):
+        notes.append(
+            f"numbers of spikes in a step hold for {range_of_inputs(graph)}; convert with several_spikes="
+            f"{profile.several_spikes} for neurons as {target} has them"
+        )
     leaky = [p.name for p in graph.populations if p.decay != 1]
     if leaky and target != "generic":
         notes.append(f"decay comes from a time constant, so that its last bit may differ: {', '.join(leaky)}")
@@ -138,9 +142,8 @@ def _changes(graph: SpikingGraph, p: Population, target: Target, profile: Profil
     if p.tie != profile.tie and reset_there(p, profile) != "zero":
         yield Change(p.name, "tie", _TIES[p.tie], _TIES[profile.tie])
     if p.several_spikes != profile.several_spikes:
-        most = most_spikes(graph)[p.name]
-        if most > 1:
-            several = f"up to {most}, for inputs from 0 to 1"
+        several = several_spikes(graph, p.name)
+        if several is not None:
             yield Change(p.name, "spikes per step", *_ordered("at most one", several, p.several_spikes))
     if target == "rockpool":
         yield Change(
@@ -149,26 +152,6 @@ def _changes(graph: SpikingGraph, p: Population, target: Target, profile: Profil
             "gone after a step",
             f"a share of 2**-{SYNAPSE_BITS} is left, and weights are off by 1e-6",
         )
-
-
-def most_spikes(graph: SpikingGraph) -> dict[str, int]:
-    """Return how many spikes at once a neuron can send that sends one for each threshold that its potential reaches.
-
-    An upper bound for inputs from 0 to 1: what is left after spikes is below the threshold, so what can come in within
-    one step tells how far a potential can get.
-    """
-    shapes, most = graph.shapes, {INPUT: 1}
-    for p in graph.populations:
-        high = torch.as_tensor(0.0 if p.bias is None else p.bias, dtype=torch.float64)[None]
-        for projection in p.projections:
-            low_in = torch.zeros(1, *shapes[projection.source], dtype=torch.float64)
-            high_in = torch.full_like(low_in, most[projection.source])
-            for operator in projection.operators:
-                low_in, high_in = bounds(operator, low_in, high_in)
-            high = high + high_in.reshape(1, *p.shape)
-        reached = (high / torch.as_tensor(p.threshold, dtype=torch.float64)).max().item() + 1  # never reached itself
-        most[p.name] = max(1, math.ceil(reached - 1e-12) - 1)
-    return most
 
 
 def lowered(projection: Projection, shape: Shape, where: str, target: Target) -> tuple[Operator, ...]:

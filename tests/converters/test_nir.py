@@ -418,6 +418,62 @@ def test_thresholds_that_nobody_means_are_refused() -> None:
     ].threshold == pytest.approx(20)
 
 
+def _perceptron(*sizes: int) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1]).eval()
+
+
+def _up_to(graph: SpikingGraph) -> dict[str, int]:
+    changes = export_report(graph, "sinabs").changes
+    assert {c.what for c in changes} <= {"spikes per step"}
+    return {c.where: int(c.theirs.split()[2].rstrip(",")) for c in changes}
+
+
+def test_spikes_per_step_are_measured_with_the_calibration() -> None:
+    """A standardised table: the largest current in thresholds, rounded up, is what a neuron can send at once."""
+    model, x = _perceptron(20, 40, 5), 2 * torch.randn(200, 20, generator=torch.Generator().manual_seed(1))
+    graph = to_spiking_graph(model, x, percentile=99.0)
+    with torch.no_grad():
+        largest = float(model[0](x).max()) / graph.notes["scales"]["0"]
+    assert largest > 1
+    assert _up_to(graph) == {"0": int(np.ceil(largest))}
+    theirs = present(as_run_by(graph, "sinabs"), x.numpy(), 60, raster=True).rasters["0"].max()
+    assert theirs == int(np.ceil(largest))
+    with pytest.raises(ConversionError, match=r"convert with options .*several_spikes=True"):
+        to_nir(graph, target="sinabs")
+    several = to_spiking_graph(model, x, percentile=99.0, several_spikes=True)
+    assert export_report(several, "sinabs").changes == ()
+    assert {c.what for c in export_report(several, "norse").changes} == {"tie", "spikes per step"}
+    _assert_same(several, from_nir(to_nir(several, target="sinabs")))
+
+
+def test_numbers_of_deep_populations_do_not_explode_and_are_not_forgotten() -> None:
+    model, x = _perceptron(20, *[40] * 7, 5), torch.randn(100, 20, generator=torch.Generator().manual_seed(1))
+    graph = to_spiking_graph(model, x, normalization="max")
+    told = _up_to(graph)
+    assert "0" not in told  # no current is larger than its scale, and all inputs were looked at
+    shown = present(as_run_by(graph, "sinabs"), x.numpy(), 100, raster=True)
+    for p in graph.populations[1:-1]:  # by coincidence, though no activation is above its scale
+        most = shown.rasters[p.name].max()
+        assert most > 1
+        assert most - 1 <= told[p.name] <= most
+    assert all("measured with 32 inputs" in c.theirs for c in export_report(graph, "sinabs").changes)
+
+
+def test_no_changes_is_true_for_all_inputs_within_the_range() -> None:
+    model, x = _perceptron(6, 12, 8, 3), torch.rand(50, 6, generator=torch.Generator().manual_seed(1)) * 4 - 2
+    graph = to_spiking_graph(model, x, normalization="model")
+    report = export_report(graph, "sinabs")
+    assert report.changes == ()
+    assert any("inputs as those of the calibration" in note for note in report.notes)
+    corners = np.random.default_rng(0).choice([-2.0, 2.0], (200, 6))
+    shown = present(as_run_by(graph, "sinabs"), corners.astype(np.float32), 60, raster=True)
+    assert max(r.max() for r in shown.rasters.values()) == 1
+    by_hand = export_report(replace(_graph(reset="subtract"), notes={}), "sinabs")
+    assert any("inputs from 0 to 1" in c.theirs for c in by_hand.changes)
+
+
 def _layout(path: Path, nodes: dict[str, dict[str, object]]) -> None:
     """Write a file as nir 0.2 did: nodes by number, without v_reset, numbers of windows as arrays."""
     with h5py.File(path, "w") as file:
