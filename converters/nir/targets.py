@@ -128,8 +128,8 @@ PROFILES: dict[Target, Profile] = {
             "neurons that do not leak are written as nir.IF if they have a floor at minus the threshold, which its "
             "importer gives them, or else as nir.LIF with a huge time constant",
             "time constants are in steps, as the importer takes them",
-            "populations with axes of space have parameters of shape (1,); nir 1.0.8 does not read such files, and "
-            "sinabs requires nir <= 1.0.4",
+            "populations with axes of space have parameters of shape (1,); nir 1.0.8 reads such files with "
+            "type_check=False alone, and sinabs requires nir <= 1.0.4",
         ),
     ),
     "spikingjelly": Profile(
