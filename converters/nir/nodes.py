@@ -83,7 +83,7 @@ def dynamics(name: str, node: Any, target: Target, dt: float) -> tuple[float, fl
     if profile.leak == "exact":
         decay, gain = float(np.exp(-(1.0 if target == "sinabs" else dt) / tau)), 1.0
     else:
-        decay, gain = 1 - dt / tau, (1.0 if target == "norse" else r) * dt / tau
+        decay, gain = 1 - dt / tau, (1.0 if target == "norse" and kind != "CubaLIF" else r) * dt / tau
     if not 0 < decay <= 1:
         raise ConversionError(
             f"node {name!r} ({kind}) with tau = {tau:g} leaves {decay:g} of a potential after a step of {dt:g}; "

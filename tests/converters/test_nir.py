@@ -113,6 +113,23 @@ def test_a_file_gives_back_the_graph(tmp_path: Path, target: Target, decay: floa
     assert [p.name for p in tmp_path.iterdir()] == ["net.nir"]
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+def test_a_file_for_norse_gives_back_neurons_that_subtract(tmp_path: Path, decay: float) -> None:
+    graph = _graph(reset="subtract", tie="above", decay=decay)
+    report = write_nir(tmp_path / "net.nir", graph, target="norse")
+    assert report.changes == ()
+    again = from_nir(tmp_path / "net.nir")
+    for p, q in zip(graph.populations, again.populations, strict=True):
+        assert (q.reset, q.tie, q.decay) == ("subtract", "above", decay)
+        assert q.threshold == pytest.approx(p.threshold, rel=1e-6)
+    # a file of somebody else is read as norse imports it by default, and with its r
+    plain = nir.read(tmp_path / "net.nir")
+    plain.metadata = {}
+    other = from_nir(plain, target="norse", dt=graph.dt)
+    assert [p.reset for p in other.populations] == ["zero", "zero"]
+    assert other.populations[0].threshold == pytest.approx(1.25, rel=1e-6)
+
+
 @pytest.mark.parametrize("target", ["generic", "snntorch", "spikingjelly"])
 def test_convolutions_and_pooling_come_back(target: Target) -> None:
     graph = _spatial(reset="zero", tie="at")
