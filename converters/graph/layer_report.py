@@ -91,7 +91,7 @@ class Tally:
         self.difference += float(np.abs(a - r).sum())
         self.spikes += counts.sum(0)
         self.needed |= ((a > 0) if self.scale is None else (a * self.steps >= scale)).any(0)
-        self.saturated |= ((counts == self.steps) & (a > scale)).any(0)
+        self.saturated |= ((counts == self.steps) & (not self.population.several_spikes) & (a > scale)).any(0)
         self.operations += int(shown.synaptic_operations[name].sum())
         if self.pairs is None:
             chosen = np.random.default_rng(0).permutation(a.size)[:PAIRS]

@@ -11,6 +11,7 @@ from torch import nn
 from ...sims.awake.graph import INPUT, Population, Projection, Reset, SpikingGraph, Tie
 from ...sims.errors import InputError
 from ...sims.operators import Floats
+from .currents import calibration_notes
 from .normalization import GraphNormalization, Per, unit_scales
 from .operator_algebra import by_channel, in_precision, scaled, scaled_input
 from .reader import MaxPoolOption
@@ -34,6 +35,8 @@ def to_spiking_graph(
     max_pool: MaxPoolOption = "refuse",
     readout: Readout = "potential",
     dt: float = 0.001,
+    floor: float | None = None,
+    several_spikes: bool = False,
 ) -> SpikingGraph:
     """Convert a trained ReLU network to a graph of integrate-and-fire neurons, one population a ReLU.
 
@@ -70,6 +73,12 @@ def to_spiking_graph(
         it fires; negative outputs are then silent.
     dt
         Length of a step in seconds.
+    floor
+        Lowest membrane potential as a share of the threshold, at most 0, or None; -1 as in neurons of sinabs that are
+        read from NIR. It changes rates where input varies: what is below it is forgotten.
+    several_spikes
+        Whether a neuron can send several spikes in a step (see `Population`), as in sinabs; activations above the scale
+        are then not cut off.
 
     Returns
     -------
@@ -77,7 +86,8 @@ def to_spiking_graph(
     with weights, or "output" if pooling or a sum follows the last ReLU. Its notes are the options, and: "scales", by
     population, a number or (channels,), by which rates are multiplied to give activations (for a readout of potentials,
     the potential divided by the number of steps); "silent_channels", those that took their layer's scale;
-    "output_relu", whether the network rectifies its output, which potentials are not.
+    "output_relu", whether the network rectifies its output, which potentials are not; "calibration", what
+    `calibration_notes` says of the inputs, by which exports tell how many spikes a neuron can send in a step.
 
     Raises
     ------
@@ -96,6 +106,8 @@ def to_spiking_graph(
             "reset must be 'subtract' or 'zero', and initial a share of the threshold from 0 to 1; "
             f"got {reset!r} and {initial!r}"
         )
+    if floor is not None and not (isinstance(floor, int | float) and -np.inf < floor <= 0):
+        raise InputError(f"floor must be None or a share of the threshold of at most 0, got {floor!r}")
     network = relu_graph(model, calibration, max_pool=max_pool)
     potential = readout == "potential"
     scales, silent = unit_scales(
@@ -116,6 +128,8 @@ def to_spiking_graph(
             "reset": reset,
             "tie": tie,
             "initial": initial * theta,
+            "floor": None if floor is None else floor * theta,
+            "several_spikes": several_spikes,
         }
         if potential and unit is network.output:
             theta, options = 1.0, {"reset": "none"}
@@ -129,6 +143,7 @@ def to_spiking_graph(
         "output_relu": network.output.rectified,
         "scales": {name: scale if scale.ndim else float(scale) for name, scale in scales.items()},
         "silent_channels": silent,
+        "calibration": calibration_notes(populations, as_inputs(calibration, network.dtype)),
     }
     return SpikingGraph(network.input_shape, tuple(populations), dt, notes)
 

@@ -11,6 +11,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
@@ -50,8 +52,9 @@ def to_nir(network: SpikingGraph | SpikingNetwork, *, target: Target = "generic"
     if report.changes and not accept_changes:
         raise ConversionError(
             f"{target} would run something else ({len(report.changes)} changes): "
-            f"{'; '.join(str(change) for change in report.changes)}; convert with options that it has, choose another "
-            "target, or pass accept_changes=True"
+            f"{'; '.join(str(change) for change in report.changes)}; convert with options that it has "
+            f"(reset={profile.reset!r}, tie={profile.tie!r}, several_spikes={profile.several_spikes}, and no others "
+            "that differ from the defaults), choose another target, or pass accept_changes=True"
         )
     nir = require_nir()
     writer = Writer(nir, graph, target, profile)
@@ -101,7 +104,19 @@ def write_nir(
     written = to_nir(graph, target=target, accept_changes=accept_changes)
     with whole(path) as half:
         require_nir().write(half, written)
+        if profile_of(target).old_nir:
+            _without_resets(half)
     return export_report(graph, target)
+
+
+def _without_resets(path: Path) -> None:
+    """Leave out of a file what newer versions of nir say of resets, which older ones do not read."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for name in names:
+            if name.rpartition("/")[2] == "v_reset" and isinstance(file[name], h5py.Dataset):
+                del file[name]
 
 
 def _unchecked(nir: Any, target: Target) -> dict[str, bool]:

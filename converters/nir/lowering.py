@@ -1,17 +1,16 @@
 """A spiking graph as one target will run it: with what operators, with which semantics, and what changes."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.awake.graph import Population, Projection, Reset, SpikingGraph
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
-from ..graph.operator_algebra import bounds, in_precision, scaled_input
+from ..graph.operator_algebra import in_precision, scaled_input
+from .several import range_of_inputs, several_spikes
 from .targets import SYNAPSE_BITS, Change, ExportReport, Profile, Target, profile_of
 
 
@@ -30,9 +29,8 @@ class SumPool:
 def as_run_by(graph: SpikingGraph, target: Target) -> SpikingGraph:
     """Return the graph with the options that a target will give it, in the target's precision (float32).
 
-    What `export_report` lists as a change of "reset", "tie", "initial" or "leak" is made; "spikes per step" and
-    "current" are nothing that a `SpikingGraph` can do, and stay. So where these are not among the changes, the target
-    spikes as the returned graph does.
+    What `export_report` lists as a change is made, but for "current", which is nothing that a `SpikingGraph` can do.
+    So where that is not among the changes, the target spikes as the returned graph does.
 
     Raises
     ------
@@ -44,10 +42,15 @@ def as_run_by(graph: SpikingGraph, target: Target) -> SpikingGraph:
     for population in graph.populations:
         p = replace(population, initial=0.0)
         if p.reset == "none":
-            decay = p.decay if profile.integrator else 1.0
-            p = replace(p, decay=decay)
+            p = replace(p, decay=p.decay if profile.integrator else 1.0, floor=None)
         else:
-            p = replace(p, reset=profile.reset, tie=p.tie if profile.reset == "zero" else profile.tie)
+            p = replace(
+                p,
+                reset=reset_there(p, profile),
+                tie=p.tie if reset_there(p, profile) == "zero" else profile.tie,
+                floor=p.floor if keeps_floor(p, profile) else None,
+                several_spikes=profile.several_spikes,
+            )
         populations.append(_single(p))
     return replace(graph, populations=tuple(populations))
 
@@ -62,16 +65,34 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     """
     profile = profile_of(target)
     changes = [change for p in graph.populations for change in _changes(graph, p, target, profile)]
-    notes = [f"import with {profile.importer.format(dt=graph.dt)}"]
+    soft = bool(profile.subtracts) and any(p.reset == "subtract" for p in graph.populations)
+    notes = [f"import with {(profile.subtracts if soft else profile.importer).format(dt=graph.dt)}"]
+    if soft:
+        notes.append(
+            "neurons that subtract their threshold are written as nir.CubaLIF with a synapse of one step; by default "
+            "the importer would reset them to 0"
+        )
     notes += [note.format(dt=graph.dt) for note in profile.notes]
     if graph.output.reset == "none" and not profile.integrator:
         notes.append(
             f"{graph.output.name} adds up its input here; {target} has no such neuron, so what comes out is the input "
             "of each step: add it up over the steps"
         )
-    moved = [p.name for p in graph.populations if _tie_moves(p, profile)]
+    if not profile.old_nir and any(
+        _is_oblong(o) for p in graph.populations for j in p.projections for o in j.operators
+    ):
+        notes.append(
+            "read the file with nir.read(path, type_check=False) if nir 1.0.8 refuses it: its check of shapes computes "
+            "a convolution's width from the kernel's height; pass the importer what was read, not the path"
+        )
+    moved = [p.name for p in graph.populations if tie_moves(p, profile)]
     if moved:
         notes.append(f"thresholds moved by one float32, so that ties are decided as here: {', '.join(moved)}")
+    if any(p.reset != "none" and p.several_spikes != profile.several_spikes for p in graph.populations):
+        notes.append(
+            f"numbers of spikes in a step hold for {range_of_inputs(graph)}; convert with several_spikes="
+            f"{profile.several_spikes} for neurons as {target} has them"
+        )
     leaky = [p.name for p in graph.populations if p.decay != 1]
     if leaky and target != "generic":
         notes.append(f"decay comes from a time constant, so that its last bit may differ: {', '.join(leaky)}")
@@ -79,6 +100,12 @@ def export_report(graph: SpikingGraph, target: Target) -> ExportReport:
     if rounded:
         notes.append(f"rounded to float32: {', '.join(rounded)}")
     return ExportReport(target, profile.checked, tuple(changes), tuple(notes))
+
+
+def _is_oblong(operator: Operator) -> bool:
+    if isinstance(operator, Convolution):
+        return len(set(operator.kernels.shape[2:])) > 1
+    return isinstance(operator, AveragePool) and len(set(operator.size)) > 1
 
 
 def states_reset() -> bool:
@@ -99,22 +126,25 @@ def require_nir() -> Any:
 def _changes(graph: SpikingGraph, p: Population, target: Target, profile: Profile) -> Iterator[Change]:
     if p.initial:
         yield Change(p.name, "initial", f"potentials start at {p.initial:g}", "at 0")
+    if p.floor is not None and not keeps_floor(p, profile):
+        lowest = f"potentials are at least {np.min(p.floor):g}"
+        yield Change(p.name, "floor", lowest, "they have no lowest value")
     if p.reset == "none":
         if p.decay != 1 and not profile.integrator:
             yield Change(p.name, "leak", f"{p.decay:g} of the potential is left after a step", "the input is sent on")
         return
-    if p.reset != profile.reset:
+    if p.reset != reset_there(p, profile):
         yield Change(p.name, "reset", _RESETS[p.reset], _RESETS[profile.reset])
     elif target == "generic" and not states_reset():
         yield Change(
             p.name, "file", _RESETS[p.reset], "not stated: this nir is too old; newer ones read it as a reset to 0"
         )
-    if p.tie != profile.tie and profile.reset != "zero":
+    if p.tie != profile.tie and reset_there(p, profile) != "zero":
         yield Change(p.name, "tie", _TIES[p.tie], _TIES[profile.tie])
-    if profile.several_spikes:
-        most = most_spikes(graph)[p.name]
-        if most > 1:
-            yield Change(p.name, "spikes per step", "at most one", f"up to {most}, for inputs from 0 to 1")
+    if p.several_spikes != profile.several_spikes:
+        several = several_spikes(graph, p.name)
+        if several is not None:
+            yield Change(p.name, "spikes per step", *_ordered("at most one", several, p.several_spikes))
     if target == "rockpool":
         yield Change(
             p.name,
@@ -122,26 +152,6 @@ def _changes(graph: SpikingGraph, p: Population, target: Target, profile: Profil
             "gone after a step",
             f"a share of 2**-{SYNAPSE_BITS} is left, and weights are off by 1e-6",
         )
-
-
-def most_spikes(graph: SpikingGraph) -> dict[str, int]:
-    """Return how many spikes at once a neuron can send that sends one for each threshold that its potential reaches.
-
-    An upper bound for inputs from 0 to 1: what is left after spikes is below the threshold, so what can come in within
-    one step tells how far a potential can get.
-    """
-    shapes, most = graph.shapes, {INPUT: 1}
-    for p in graph.populations:
-        high = torch.as_tensor(0.0 if p.bias is None else p.bias, dtype=torch.float64)[None]
-        for projection in p.projections:
-            low_in = torch.zeros(1, *shapes[projection.source], dtype=torch.float64)
-            high_in = torch.full_like(low_in, most[projection.source])
-            for operator in projection.operators:
-                low_in, high_in = bounds(operator, low_in, high_in)
-            high = high + high_in.reshape(1, *p.shape)
-        reached = (high / torch.as_tensor(p.threshold, dtype=torch.float64)).max().item() + 1  # never reached itself
-        most[p.name] = max(1, math.ceil(reached - 1e-12) - 1)
-    return most
 
 
 def lowered(projection: Projection, shape: Shape, where: str, target: Target) -> tuple[Operator, ...]:
@@ -206,13 +216,26 @@ def diagonal(factors: Floats, shape: Shape) -> Dense | Convolution:
 def neuron_threshold(population: Population, profile: Profile, factor: float = 1.0) -> Floats:
     """Return thresholds times a factor in float32, moved where ties are decided on the other side."""
     threshold = np.asarray(np.multiply(population.threshold, factor), np.float32)
-    if _tie_moves(population, profile):
+    if tie_moves(population, profile):
         threshold = np.nextafter(threshold, np.float32(-np.inf if profile.tie == "above" else np.inf))
     return threshold
 
 
-def _tie_moves(p: Population, profile: Profile) -> bool:
-    return p.reset != "none" and profile.reset == "zero" and p.tie != profile.tie
+def reset_there(p: Population, profile: Profile) -> Reset:
+    """Return what a target does with neurons that fired."""
+    return p.reset if p.reset == "subtract" and profile.subtracts else profile.reset
+
+
+def keeps_floor(p: Population, profile: Profile) -> bool:
+    """Tell whether a target gives neurons their floor: at minus the threshold, where they do not leak."""
+    if p.floor is None or p.reset == "none" or p.decay != 1 or not profile.if_floor:
+        return False
+    return bool((np.asarray(p.floor, np.float32) == -np.asarray(p.threshold, np.float32)).all())
+
+
+def tie_moves(p: Population, profile: Profile) -> bool:
+    """Tell whether a threshold must move by one float32 for ties to be decided as here."""
+    return p.reset != "none" and reset_there(p, profile) == "zero" and p.tie != profile.tie
 
 
 def _without_groups(operator: Convolution) -> Convolution:
@@ -253,13 +276,22 @@ def _single(p: Population) -> Population:
     projections = tuple(
         replace(j, operators=tuple(in_precision(o, single) for o in j.operators)) for j in p.projections
     )
-    threshold = np.asarray(p.threshold, single)
     return replace(
         p,
         projections=projections,
         bias=None if p.bias is None else p.bias.astype(single),
-        threshold=threshold if threshold.ndim else float(threshold),
+        threshold=_rounded(p.threshold),
+        floor=None if p.floor is None else _rounded(p.floor),
     )
+
+
+def _rounded(value: float | Floats) -> float | Floats:
+    single = np.asarray(value, np.float32)
+    return single if single.ndim else float(single)
+
+
+def _ordered(one: str, several: str, here: bool) -> tuple[str, str]:
+    return (several, one) if here else (one, several)
 
 
 _RESETS = {"subtract": "the threshold is subtracted", "zero": "the potential is set to 0"}

@@ -65,6 +65,11 @@ def dynamics(name: str, node: Any, target: Target, dt: float) -> tuple[float, fl
             f"node {name!r} (IF): snnTorch 1.0 imports it as leaky, with beta 0.9; read it with another target"
         )
     r = _one(name, "r", node.r)
+    if target == "spikingjelly" and kind == "IF" and not np.isclose(r * dt, 1, rtol=1e-6):
+        raise ConversionError(
+            f"node {name!r} (IF) has r = {r:g}, but SpikingJelly imports only r = 1 / dt = {1 / dt:g}; read it with "
+            "another target (norse and sinabs do not look at r), or with another dt"
+        )
     if kind in ("IF", "I"):
         return 1.0, 1.0 if target in ("norse", "sinabs") else _near_one(r * dt)
     tau = _one(name, "tau", node.tau_mem if kind == "CubaLIF" else node.tau)
@@ -78,13 +83,27 @@ def dynamics(name: str, node: Any, target: Target, dt: float) -> tuple[float, fl
     if profile.leak == "exact":
         decay, gain = float(np.exp(-(1.0 if target == "sinabs" else dt) / tau)), 1.0
     else:
-        decay, gain = 1 - dt / tau, (1.0 if target == "norse" else r) * dt / tau
+        decay, gain = 1 - dt / tau, (1.0 if target == "norse" and kind != "CubaLIF" else r) * dt / tau
     if not 0 < decay <= 1:
         raise ConversionError(
             f"node {name!r} ({kind}) with tau = {tau:g} leaves {decay:g} of a potential after a step of {dt:g}; "
             "expected a share above 0 and at most 1: is dt right?"
         )
     return (1.0 if decay > 1 - 1e-15 else _short(decay)), _near_one(gain)
+
+
+def input_gain(name: str, node: Any, target: Target, dt: float) -> float | None:
+    """Return what nir.IF, and nir.LIF with a time constant of seconds, multiply their input by; None for others.
+
+    Time constants of seconds are counted in steps, by sinabs for example.
+    """
+    kind = type(node).__name__
+    if kind != "IF" and not (kind == "LIF" and np.min(_floats(node.tau)) >= 1):
+        return None
+    try:
+        return dynamics(name, node, target, profile_of(target).dt or dt)[1]
+    except ConversionError:
+        return None
 
 
 def _one(name: str, what: str, values: Any) -> float:
@@ -115,7 +134,7 @@ def _padding(name: str, padding: Any, size: Shape, stride: Shape, dilation: Shap
     if isinstance(padding, bytes):
         padding = padding.decode()
     before, behind = padded(padding, size, dilation)
-    if before != behind or (padding == "same" and any(s != 1 for s in stride)):
+    if before != behind or (isinstance(padding, str) and padding == "same" and any(s != 1 for s in stride)):
         raise ConversionError(f"node {name!r} has padding 'same' that differs between sides, which cannot be read")
     return before
 

@@ -28,6 +28,12 @@ class Profile:
         other side by a threshold that is one float32 lower or higher, so that it is not a change.
     several_spikes
         Whether a neuron whose potential is k thresholds sends k spikes in one step.
+    if_floor
+        Whether potentials of nir.IF, unlike those of nir.LIF, have a floor at minus the threshold.
+    old_nir
+        Whether the importer requires a nir that does not know ``v_reset`` and refuses files that have it.
+    subtracts
+        How to import so that nir.CubaLIF subtracts its threshold, where that is not what the importer does by default.
     dt
         Step in seconds that the importer assumes; None if it is told, or counts in steps.
     leak
@@ -55,6 +61,9 @@ class Profile:
     tie: Tie
     importer: str
     several_spikes: bool = False
+    if_floor: bool = False
+    old_nir: bool = False
+    subtracts: str = ""
     dt: float | None = None
     leak: Literal["euler", "exact"] = "euler"
     uniform_threshold: bool = False
@@ -96,6 +105,7 @@ PROFILES: dict[Target, Profile] = {
         reset="zero",
         tie="above",
         importer="norse.torch.from_nir(graph, dt={dt:g})",
+        subtracts="norse.torch.from_nir(graph, dt={dt:g}, reset_method=norse.torch.reset_subtract)",
         pooling="convolution",
         conv1d=False,
         depth_first=True,
@@ -107,17 +117,19 @@ PROFILES: dict[Target, Profile] = {
         tie="at",
         importer="sinabs.nir.from_nir(graph, batch_size=n); all steps at once, as (n * steps, *shape)",
         several_spikes=True,
+        if_floor=True,
+        old_nir=True,
         leak="exact",
         pooling="sum",
         conv1d=False,
         integrator=True,
         depth_first=True,
         notes=(
-            "neurons that do not leak are written as nir.LIF with a huge time constant: nir.IF is imported with a "
-            "floor at minus the threshold",
+            "neurons that do not leak are written as nir.IF if they have a floor at minus the threshold, which its "
+            "importer gives them, or else as nir.LIF with a huge time constant",
             "time constants are in steps, as the importer takes them",
-            "populations with axes of space have parameters of shape (1,); nir 1.0.8 does not read such files, and "
-            "sinabs requires nir <= 1.0.4",
+            "populations with axes of space have parameters of shape (1,); nir 1.0.8 reads such files with "
+            "type_check=False alone, and sinabs requires nir <= 1.0.4",
         ),
     ),
     "spikingjelly": Profile(
@@ -132,6 +144,7 @@ PROFILES: dict[Target, Profile] = {
         checked="rockpool 3.1.0 with nir 1.0.4 and nirtorch 2.0.2",
         reset="subtract",
         tie="at",
+        old_nir=True,
         importer="rockpool.nn.modules.torch.nir.from_nir(graph); all steps at once, as (n, steps, size)",
         several_spikes=True,
         leak="exact",
@@ -164,7 +177,7 @@ class Change:
     where
         Name of the population.
     what
-        "reset", "tie", "spikes per step", "initial", "leak", "current" or "file".
+        "reset", "tie", "spikes per step", "floor", "initial", "leak", "current" or "file".
     ours, theirs
         What our simulation does, and what the target will do.
     """

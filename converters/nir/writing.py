@@ -11,10 +11,13 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import by_channel, one_a_channel, scaled
-from .lowering import SumPool, diagonal, lowered, neuron_threshold
+from .lowering import SumPool, diagonal, keeps_floor, lowered, neuron_threshold, reset_there, tie_moves
+from .space import with_constant_channel
 from .targets import SYNAPSE_BITS, Profile, Target
 
+Way = tuple[Projection, tuple[Operator, ...]]
 FOREVER = 1e30  # a time constant so long that nothing leaks in float32
+SUBTRACTS_BITS = 60  # the same for input that is multiplied by it, in steps, and divided again: a power of two
 
 
 class Writer:
@@ -41,19 +44,19 @@ class Writer:
         strength = 2.0**SYNAPSE_BITS if self.target == "rockpool" and population.reset != "none" else 1.0
         bias = population.bias
         ways = [(p, self._operators(p, population, strength)) for p in population.projections]
-        takes = next((k for k, (_, way) in enumerate(ways) if _takes(way, bias, population.shape)), None)
-        joined = bias is not None and takes is None
+        own, ways = self._placed(population, ways)
+        joined = bias is not None and not own
         joined |= neuron is None and (len(ways) > 1 or not ways[0][1])
         joint = f"{name}_sum" if joined else name if neuron is not None else "output"
         for k, (projection, way) in enumerate(ways):
             shape = self.graph.shapes[projection.source]
             node = self.node_of[projection.source]
             for j, operator in enumerate(way):
-                own = bias if not joined and k == takes and j == _last_weights(way) else None
-                if own is not None and strength != 1:
-                    own = own * np.asarray(strength, own.dtype)
+                added = own.get((k, j))
+                if added is not None and strength != 1:
+                    added = added * np.asarray(strength, added.dtype)
                 new = f"{name}_{k}_{j}"
-                self.nodes[new] = self._operator(operator, shape, own)
+                self.nodes[new] = self._operator(operator, shape, added)
                 self.edges.append((node, new))
                 node, shape = new, operator.output_shape(shape)
             if (node, joint) in self.edges:
@@ -72,7 +75,7 @@ class Writer:
         sender = name if neuron is not None else self.edges[-1][0]
         self.node_of[population.name] = sender
         self.populations[sender] = population.name
-        if population.reset != "none" and self.profile.reset == "zero" and population.tie != self.profile.tie:
+        if tie_moves(population, self.profile):
             self.moved[sender] = population
 
     def finish(self) -> None:
@@ -110,12 +113,29 @@ class Writer:
         arrives = projection.target_shape(shape)
         return operators if arrives == to.shape else (*operators, Flatten())
 
+    def _placed(self, p: Population, ways: list[Way]) -> tuple[dict[tuple[int, int], Floats], list[Way]]:
+        """Return biases by way and operator, and the ways, if any of them can have the bias of a population."""
+        if p.bias is None:
+            return {}, ways
+        for k, (_, way) in enumerate(ways):
+            if _takes(way, p.bias, p.shape):
+                return {(k, _last_weights(way)): p.bias}, ways
+        if len(p.shape) > 1 and one_a_channel(p.bias) is None:
+            for k, (projection, way) in enumerate(ways):
+                with_one = with_constant_channel(way, p.bias, self.graph.shapes[projection.source])
+                if with_one is not None:
+                    changed = [*ways[:k], (projection, with_one.operators), *ways[k + 1 :]]
+                    return {(k, j): bias for j, bias in with_one.biases.items()}, changed
+        return {}, ways
+
     def _join(self, node: str, population: Population, strength: float) -> None:
         """Write a node that adds up what comes in, and the bias."""
         bias, shape = population.bias, population.shape
         if bias is not None and len(shape) > 1 and one_a_channel(bias) is None:
             raise ConversionError(
-                f"population {population.name!r} has a bias that varies over space, which NIR's convolutions lack"
+                f"population {population.name!r} has a bias that varies over space, and not only as the padding of its "
+                "convolution lets a constant vary, which NIR's convolutions lack; subtract a constant that differs "
+                "between places from the inputs before they are shown, not in the network, or use to_snntorch"
             )
         operator = diagonal(np.ones((), np.float32), shape)
         self.nodes[node] = self._operator(operator, shape, None if bias is None else bias * np.float32(strength))
@@ -139,7 +159,7 @@ class Writer:
             stride, padding, dilation = (
                 x[0] if one else x for x in (operator.stride, operator.padding, operator.dilation)
             )
-            return (nir.Conv1d if one else nir.Conv2d)(
+            node = (nir.Conv1d if one else nir.Conv2d)(
                 input_shape=shape[1] if one else shape[1:],
                 weight=kernels,
                 stride=stride,
@@ -148,6 +168,9 @@ class Writer:
                 groups=operator.groups,
                 bias=np.ascontiguousarray(values),
             )
+            # nir 1.0.8 computes the width from the kernel's height
+            node.output_type = {"output": np.array(operator.output_shape(shape))}
+            return node
         if isinstance(operator, AveragePool):
             return nir.AvgPool2d(
                 kernel_size=np.array(operator.size),
@@ -175,8 +198,9 @@ class Writer:
                 f"population {p.name!r} has several thresholds, but the importer of {target} takes one for all its "
                 "neurons; convert with one threshold (and weights scaled instead)"
             )
-        shape = p.shape
-        if target == "sinabs" and len(shape) > 1:  # its importer checks v_leak in a way that fails on several axes
+        shape, as_if = p.shape, keeps_floor(p, self.profile)
+        if target == "sinabs" and len(shape) > 1 and not as_if:
+            # its importer checks v_leak in a way that fails on several axes
             if np.unique(p.threshold).size > 1:
                 raise ConversionError(
                     f"population {p.name!r} has several thresholds and axes of space, which the importer of sinabs "
@@ -202,8 +226,12 @@ class Writer:
             synapse = full(dt / (SYNAPSE_BITS * np.log(2)))
             r = full(tau / dt - 1)
             return nir.CubaLIF(tau_syn=synapse, tau_mem=full(tau), r=r, v_threshold=threshold, **leak, **reset)
-        if p.decay == 1 and target in ("generic", "norse", "spikingjelly"):
-            r = full(1.0 if target == "norse" else 1 / dt)
+        if fires and self.profile.subtracts and reset_there(p, self.profile) == "subtract":
+            tau = dt * 2.0**SUBTRACTS_BITS if p.decay == 1 else tau
+            more = {"tau_syn": full(dt), "tau_mem": full(tau), "r": full(tau / dt)}
+            return nir.CubaLIF(**more, v_threshold=full(neuron_threshold(p, self.profile)), **leak, **reset)
+        if as_if or (p.decay == 1 and target in ("generic", "norse", "spikingjelly")):
+            r = full(1.0 if target in ("norse", "sinabs") else 1 / dt)
             return nir.IF(r=r, v_threshold=threshold, **reset) if fires else nir.I(r=r)
         r = full(1.0 if target in ("norse", "sinabs") else tau / dt)
         if not fires:

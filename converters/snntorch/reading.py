@@ -25,7 +25,7 @@ from ..normalization import Calibration
 from ..to_spiking import to_spiking
 from ..torch_layers import Average, Weighted
 from ..write_back import write_back
-from .writing import SnnTorchNetwork
+from .writing import SnnTorchNetwork, SnnTorchPopulation
 
 _Passed = nn.Flatten | nn.Dropout | nn.Identity | Average
 
@@ -94,6 +94,10 @@ def sleeping_chain(module: nn.Module, path: Sequence[str] | None = None) -> Slee
                 f"{submodule(name, layer)} cannot sleep; supported: Linear, Conv1d, Conv2d, "
                 "snntorch.Leaky, AvgPool, Flatten, Dropout and Identity"
             )
+        around = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(around, SnnTorchPopulation) and (around.floor is not None or around.several_spikes):
+            what = "a floor" if around.floor is not None else "several spikes in a step"
+            raise ConversionError(f"{submodule(name, layer)} has {what}, which neurons that sleep have not")
     return SleepingChain(module, names)
 
 
@@ -248,8 +252,9 @@ def _read(neuron: snntorch.Leaky, name: str, weights: nn.Module) -> _Neurons:
     if not beta > 0 or not threshold > 0:
         raise ConversionError(f"{where} needs beta and threshold above 0, got {beta:g} and {threshold:g}")
     with torch.no_grad():
-        below, at, above = neuron.spike_grad(torch.tensor([-0.5, 0.0, 0.5], dtype=dtype)).tolist()
-    if (below, above) != (0, 1) or at not in (0, 1):
+        probes = torch.tensor([-0.5, 0.0, 0.5, 9 * threshold], dtype=dtype)
+        below, at, above, far = neuron.spike_grad(probes).tolist()
+    if (below, above, far) != (0, 1, 1) or at not in (0, 1):
         raise ConversionError(f"{where} has a spike_grad that does not give 0 below and 1 above the threshold")
     if at == 0:
         real = np.float32 if dtype == torch.float32 else np.float64

@@ -8,6 +8,8 @@ snnTorch 1.0 does otherwise, and what is done about it:
 * At the begin of a step it resets once more a neuron whose membrane is still at its threshold after the last reset, and
   takes that back only if the neuron then does not fire. After ``reset_mechanism="subtract"``, a neuron that holds more
   than two thresholds would be stuck there. ``neuron.mem_reset`` is therefore replaced: nothing is reset but by a spike.
+* It has no lowest membrane potential: `SnnTorchPopulation` applies the floor after its neurons. Several spikes in a
+  step are the answer of a `SeveralSpikes`; snnTorch subtracts as many thresholds.
 * It has no neuron without spikes. An output that adds up its input (reset "none") has an infinite threshold.
 * With its default ``reset_delay=True``, "subtract" takes the threshold after the next leak instead of before it, which
   is another neuron wherever there is a leak. So the default is not used.
@@ -24,7 +26,7 @@ import torch
 from torch import nn
 
 from ...sims.awake.contract import precision
-from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
+from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph, Tie
 from ...sims.network import SpikingNetwork
 from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
@@ -58,13 +60,33 @@ def _with_gradient(fires: torch.Tensor, excess: torch.Tensor) -> torch.Tensor:
     return spikes + (smooth - smooth.detach())
 
 
+class SeveralSpikes:
+    """Returns one spike for each threshold reached (or, with the tie "above", exceeded), with the gradient of `fire`.
+
+    Parameters
+    ----------
+    threshold
+        Of each neuron, or one for all.
+    tie
+        See `Population`.
+    """
+
+    def __init__(self, threshold: torch.Tensor, tie: Tie) -> None:
+        self.threshold, self.tie = threshold, tie
+
+    def __call__(self, excess: torch.Tensor) -> torch.Tensor:
+        """Return the numbers of spikes by membrane potential minus threshold."""
+        more = (excess / self.threshold.to(excess)).detach()
+        return _with_gradient((more.floor() + 1 if self.tie == "at" else more.ceil()).clamp(min=0), excess)
+
+
 class State(NamedTuple):
     """Where a network stands after a step; each by name of the population, (n, *shape).
 
     Attributes
     ----------
     spikes
-        0 or 1 in this step.
+        0 or 1 in this step; of a population with `several_spikes`, how many.
     membranes
         Membrane potentials after the step.
     counts
@@ -87,7 +109,13 @@ class SnnTorchPopulation(nn.Module):
         Constant current that no layer could take, or None.
     neurons
         `snntorch.Leaky`.
+    floor
+        Lowest membrane potential, or None.
+    several_spikes
+        Whether a neuron can send several spikes in a step.
     """
+
+    floor: torch.Tensor | None
 
     def __init__(self, population: Population, shapes: dict[str, Shape], dtype: torch.dtype) -> None:
         super().__init__()
@@ -95,11 +123,15 @@ class SnnTorchPopulation(nn.Module):
         self.sources = [projection.source for projection in population.projections]
         self.projections = nn.ModuleList(_layers(projection, shapes, dtype) for projection in population.projections)
         self.bias = None if population.bias is None else self._place(torch.tensor(population.bias, dtype=dtype))
-        threshold = np.inf if self.silent else population.threshold
+        floor = population.floor
+        self.register_buffer("floor", None if floor is None else torch.tensor(floor, dtype=dtype), persistent=False)
+        self.several_spikes = population.several_spikes and not self.silent
+        threshold = torch.tensor(np.inf if self.silent else population.threshold, dtype=dtype)
+        several = SeveralSpikes(threshold, population.tie) if self.several_spikes else None
         self.neurons = snntorch.Leaky(
             torch.tensor(population.decay, dtype=dtype),
-            torch.tensor(threshold, dtype=dtype),
-            spike_grad=fire if population.tie == "at" else fire_above,
+            threshold,
+            spike_grad=several or (fire if population.tie == "at" else fire_above),
             reset_mechanism=population.reset,
             reset_delay=False,
         )
@@ -133,6 +165,12 @@ class SnnTorchPopulation(nn.Module):
         if membrane is None:
             membrane = torch.full_like(current, self.initial)
         spikes, membrane = self.neurons(current, membrane)
+        if (
+            self.several_spikes and self.neurons.reset_mechanism == "zero"
+        ):  # it takes its potential as often as it fired
+            membrane = membrane.where(spikes == 0, 0)
+        if self.floor is not None:
+            membrane = membrane.maximum(self.floor)
         self.neurons.mem = torch.zeros_like(membrane[:0])  # or the module would keep the graph of this pass alive
         return spikes, membrane
 

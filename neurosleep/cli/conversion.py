@@ -84,6 +84,7 @@ def run(request: Request) -> str:
         per=request.per,
         reset=request.reset or profile_of(request.target).reset,
         max_pool=request.max_pool,
+        several_spikes=profile_of(request.target).several_spikes,
     )
     changes = export_report(graph, request.target)
     if changes.changes and not request.accept_changes:

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 
 from ..operators import Convolution, Dense, Floats
 from ..random import INPUT_STREAM, WINDOW_STREAM
-from .graph import SpikingGraph
+from .graph import Population, SpikingGraph
 
 Coding = Literal["current", "poisson"]
 
 PRESENTED_STREAM = max(INPUT_STREAM, WINDOW_STREAM) + 1
 """Stream of random numbers (`neurosleep.sims.random`) of the Poisson input of a network that is awake."""
+
+
+Raster = NDArray[np.bool_] | NDArray[np.int32]
+"""Whether a neuron sent a spike in a step, or, where it can send several, how many."""
 
 
 class Task(NamedTuple):
@@ -35,11 +39,16 @@ class Part(NamedTuple):
     potentials: dict[str, Floats]  # population -> (b, *shape)
     operations: dict[str, NDArray[np.int64]]  # population -> (b,)
     answers: Floats  # (looks, b, n_out)
-    rasters: dict[str, NDArray[np.bool_]]  # population -> (steps, b, *shape), if asked for
+    rasters: dict[str, Raster]  # population -> (steps, b, *shape), if asked for
 
 
 Show = Callable[[NDArray[np.generic], int, Callable[[], None]], Part]
 """Inputs (b, *shape), the number of the first among all inputs, and what to call now and then: it may raise."""
+
+
+def raster_type(population: Population) -> type:
+    """Return the type of what is kept of each neuron and step."""
+    return np.int32 if population.several_spikes else np.bool_
 
 
 def precision(graph: SpikingGraph) -> np.dtype[np.floating]:

@@ -10,7 +10,7 @@ from ..kernels import graph as kernels
 from ..kernels import graph_layout as layout
 from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..random import firing_thresholds
-from .contract import PRESENTED_STREAM, Part, Task
+from .contract import PRESENTED_STREAM, Part, Task, raster_type
 from .graph import INPUT, Population, Projection
 
 SPAN = 256
@@ -55,7 +55,7 @@ class Shower:
             sums=np.zeros(compiled.sums, dtype=real),
             operations=np.zeros(len(task.graph.populations), dtype=np.int64),
             answers=np.zeros((len(task.looks), task.graph.output.size), dtype=real),
-            raster=np.zeros((task.steps if task.raster else 0, neurons), dtype=np.bool_),
+            raster=np.zeros((task.steps if task.raster else 0, neurons), dtype=_raster_type(task)),
         )
 
     def __call__(self, inputs: NDArray[np.generic], first: int, look: Callable[[], None]) -> Part:
@@ -66,7 +66,7 @@ class Shower:
             potentials={p.name: np.empty((b, *p.shape), dtype=task.real) for p in populations},
             operations={p.name: np.empty(b, dtype=np.int64) for p in populations},
             answers=np.empty((len(task.looks), b, task.graph.output.size), dtype=task.real),
-            rasters={p.name: np.empty((task.steps, b, *p.shape), dtype=np.bool_) for p in populations if task.raster},
+            rasters={p.name: np.empty((task.steps, b, *p.shape), raster_type(p)) for p in populations if task.raster},
         )
         for i in range(b):
             self._show(inputs[i], first + i, look)
@@ -122,6 +122,7 @@ class _Writer:
                 self._project(p, projection)
             node = self._nodes[p.name]
             how = {"counted": p.reset != "none", "to_zero": p.reset == "zero", "number": p.decay, "source_node": node}
+            how |= {"several": p.several_spikes, "above": p.tie == "above", "has_floor": p.floor is not None}
             self._lists[1].append({"kind": layout.FIRE, "target_node": node, "population": node, **how})
         first = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
 
@@ -140,6 +141,7 @@ class _Writer:
             bias=of_each([np.zeros(()) if p.bias is None else p.bias for p in graph.populations]),
             initial=of_each([np.asarray(p.initial) for p in graph.populations]),
             threshold=threshold,
+            floor=of_each([np.asarray(-np.inf if p.floor is None else p.floor) for p in graph.populations]),
             fires_at=np.where(above, np.nextafter(threshold, real.type(np.inf)), threshold),
             input_node=self._nodes[INPUT],
             potential_answers=graph.output.reset == "none",
@@ -202,6 +204,11 @@ class _Writer:
     def _node(self, size: int) -> int:
         self._sizes.append(size)
         return len(self._sizes) - 1
+
+
+def _raster_type(task: Task) -> type:
+    """Return the type of all neurons' raster."""
+    return np.int32 if task.raster and any(p.several_spikes for p in task.graph.populations) else np.bool_
 
 
 def _order(shape: Shape) -> Order:

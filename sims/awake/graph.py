@@ -52,8 +52,12 @@ class Population:
         v       = decay * v + current
         spike   = v >= threshold     (tie "at"; v > threshold for "above")
         v       = v - threshold      (reset "subtract"; v = 0 for "zero"), where it spiked
+        v       = max(v, floor)      if there is a floor
 
-    With the reset "none" neurons never fire: they add up their input, and their membrane potential is the answer.
+    Neurons with `several_spikes` send one spike for each threshold that their potential has reached (or, "above",
+    exceeded), ``spikes = floor(v / threshold)`` or ``ceil(v / threshold) - 1``, and "subtract" takes as many
+    thresholds. With the reset "none" neurons never fire: they add up their input, and their membrane potential is the
+    answer.
 
     (Rueckauer et al. 2017, Frontiers in Neuroscience 11:682, equations 1 and 2: "subtract" keeps what exceeds the
     threshold, so that rates approach activations with an error that falls as one over the number of steps.)
@@ -74,6 +78,11 @@ class Population:
         Share of the membrane potential that is left after a step, above 0 and at most 1.
     initial
         Membrane potential before the first step.
+    floor
+        The lowest membrane potential after a step, at most 0; one number, an array that broadcasts to this shape, or
+        None.
+    several_spikes
+        Whether a neuron can send several spikes in a step.
     """
 
     name: str
@@ -85,6 +94,8 @@ class Population:
     reset: Reset = "subtract"
     tie: Tie = "at"
     initial: float = 0.0
+    floor: float | Floats | None = None
+    several_spikes: bool = False
 
     def __post_init__(self) -> None:
         where = f"population {self.name!r}"
@@ -105,6 +116,13 @@ class Population:
                 f"{where}: decay must be above 0 and at most 1, and initial finite; "
                 f"got {self.decay!r} and {self.initial!r}"
             )
+        floor = np.asarray(0.0 if self.floor is None else self.floor)
+        if not (np.isfinite(floor).all() and (floor <= 0).all() and _broadcasts(floor.shape, self.shape)):
+            raise InputError(
+                f"{where}: floor must be None, or finite and at most 0, one number or of shape {self.shape}"
+            )
+        if not isinstance(self.several_spikes, bool | np.bool_):
+            raise InputError(f"{where}: several_spikes must be True or False, got {self.several_spikes!r}")
         if self.bias is not None and (self.bias.shape != self.shape or not np.isfinite(self.bias).all()):
             raise InputError(f"{where}: bias must be {self.shape} finite numbers, got shape {self.bias.shape}")
 

@@ -15,7 +15,7 @@ from ..engines.course import Cancelled
 from ..errors import BackendError, InputError
 from ..operators import Floats
 from ..random import check_seed
-from .contract import Coding, Show, Task, precision
+from .contract import Coding, Raster, Show, Task, precision, raster_type
 from .cpu import CompiledGraph
 from .graph import SpikingGraph
 from .reference import ReferenceGraph
@@ -45,7 +45,8 @@ class Presentation:
         add; a projection without any of them adds once for each value that arrives. Analogue input counts anew in
         every step: there it is multiplications.
     rasters
-        Population to (steps, n, *shape), or None.
+        Population to (steps, n, *shape), or None. Whether a neuron sent a spike; of a population with `several_spikes`,
+        how many.
     """
 
     steps: int
@@ -53,7 +54,7 @@ class Presentation:
     answers: dict[int, Floats]
     potentials: dict[str, Floats]
     synaptic_operations: dict[str, NDArray[np.int64]]
-    rasters: dict[str, NDArray[np.bool_]] | None
+    rasters: dict[str, Raster] | None
 
 
 def present(
@@ -97,7 +98,7 @@ def present(
     look_at
         Steps, counted from 1, after which the answers are wanted.
     raster
-        Whether to keep every spike: one byte for each neuron, step and input.
+        Whether to keep every spike: one byte for each neuron, step and input, four where there can be several.
     threads
         How many inputs are shown at a time on "cpu"; one for each core if None. Has no effect on the result.
     on_progress
@@ -124,8 +125,8 @@ def present(
     wanted = _wanted(keep, graph)
     n = len(values)
 
-    def filled(dtype: type | np.dtype[np.floating], before: tuple[int, ...] = ()) -> dict[str, NDArray[Any]]:
-        return {name: np.empty((*before, n, *graph.shapes[name]), dtype=dtype) for name in wanted}
+    def filled(dtype: type | np.dtype[np.floating]) -> dict[str, NDArray[Any]]:
+        return {name: np.empty((n, *graph.shapes[name]), dtype=dtype) for name in wanted}
 
     shown = Presentation(
         steps=task.steps,
@@ -133,7 +134,11 @@ def present(
         answers={step: np.empty((n, graph.output.size), dtype=task.real) for step in task.looks},
         potentials=filled(task.real),
         synaptic_operations={p.name: np.empty(n, dtype=np.int64) for p in graph.populations},
-        rasters=filled(np.bool_, (task.steps,)) if raster else None,
+        rasters={
+            p.name: np.empty((task.steps, n, *p.shape), raster_type(p)) for p in graph.populations if p.name in wanted
+        }
+        if raster
+        else None,
     )
     size = _PART[backend]
     starts = iter(range(0, n, size))  # shared: whoever is free takes the next part

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
 from ..random import firing_thresholds, random_words
-from .contract import PRESENTED_STREAM, Part, Task
+from .contract import PRESENTED_STREAM, Part, Raster, Task, raster_type
 from .graph import INPUT, Population, Projection
 
 
@@ -28,7 +28,9 @@ class ReferenceGraph:
         v = {p.name: np.full((b, *p.shape), p.initial, dtype=task.real) for p in populations}
         counts = {p.name: np.zeros((b, *p.shape), dtype=np.int64) for p in populations}
         operations = {p.name: np.zeros(b, dtype=np.int64) for p in populations}
-        rasters = {p.name: np.zeros((task.steps, b, *p.shape), dtype=np.bool_) for p in populations if task.raster}
+        rasters: dict[str, Raster] = {}
+        if task.raster:
+            rasters = {p.name: np.zeros((task.steps, b, *p.shape), raster_type(p)) for p in populations}
         ways = {p.name: [_Way(x, task.coding == "current") for x in p.projections] for p in populations}
         answers = []
         for step in range(task.steps):
@@ -64,15 +66,20 @@ class ReferenceGraph:
         return (np.stack(words).reshape(inputs.shape) < fires_below).astype(self._task.real)
 
 
-def _fire(p: Population, v: Floats) -> NDArray[np.bool_]:
-    """Find who fires, and reset it."""
-    if p.reset == "none":
-        return np.zeros(v.shape, dtype=np.bool_)
-    threshold = np.broadcast_to(np.asarray(p.threshold, dtype=v.dtype), v.shape)
-    spikes = v >= threshold if p.tie == "at" else v > threshold
-    v[spikes] = v[spikes] - threshold[spikes] if p.reset == "subtract" else 0
-    fired: NDArray[np.bool_] = spikes
-    return fired
+def _fire(p: Population, v: Floats) -> NDArray[np.int64]:
+    """Find how many spikes each neuron sends, reset those that send any, and keep all above the floor."""
+    spikes = np.zeros(v.shape, dtype=np.int64)
+    if p.reset != "none":
+        threshold = np.broadcast_to(np.asarray(p.threshold, dtype=v.dtype), v.shape)
+        fires = v >= threshold if p.tie == "at" else v > threshold
+        spikes[fires] = 1
+        if p.several_spikes:
+            reached = v[fires] / threshold[fires]
+            spikes[fires] = np.floor(reached) if p.tie == "at" else np.ceil(reached) - 1
+        v[fires] = v[fires] - spikes[fires].astype(v.dtype) * threshold[fires] if p.reset == "subtract" else 0
+    if p.floor is not None:
+        np.maximum(v, np.asarray(p.floor, dtype=v.dtype), out=v)
+    return spikes
 
 
 class _Way:

@@ -165,10 +165,14 @@ def _collect(op, run):
 
 @compiled()
 def _fire(op, program, run):
-    """Membranes take what has arrived; those at threshold become the events of this step."""
+    """Membranes take what has arrived; those at threshold become the events of this step.
+
+    The floor is not above 0, and who fires is not left below 0, so that it makes no difference which comes first.
+    """
     first, last = op.target, op.target + op.n
     v, arriving, constant = run.membrane[first:last], run.arriving[first:last], run.constant[first:last]
     fires_at, threshold, decay = program.fires_at[first:last], program.threshold[first:last], v.dtype.type(op.number)
+    floor = program.floor[first:last]
     n = 0
     for begin in range(0, op.n, 64):
         end = min(begin + 64, op.n)
@@ -177,14 +181,21 @@ def _fire(op, program, run):
             v[j] = decay * v[j] + (arriving[j] + constant[j])
             arriving[j] = 0
             reached = np.int32(reached + np.int32(v[j] >= fires_at[j]))
+        if op.has_floor:
+            for j in range(begin, end):
+                v[j] = max(v[j], floor[j])
         if reached == 0 or op.counted == 0:
             continue
         for j in range(begin, end):
             if v[j] >= fires_at[j]:
-                v[j] = v.dtype.type(0) if op.to_zero else v[j] - threshold[j]
-                run.counts[first + j] += 1
+                spikes = v.dtype.type(1)
+                if op.several:
+                    spikes = v[j] / threshold[j]
+                    spikes = np.ceil(spikes) - v.dtype.type(1) if op.above else np.floor(spikes)
+                v[j] = v.dtype.type(0) if op.to_zero else v[j] - spikes * threshold[j]
+                run.counts[first + j] += np.int64(spikes)
                 run.unit[first + n] = j
-                run.value[first + n] = 1
+                run.value[first + n] = spikes
                 n += 1
     run.n_events[op.target_node] = n
 
@@ -272,4 +283,5 @@ def advance(first, last, number, stream, seed, thresholds, looks, program, run):
         if run.raster.size > 0:
             for p in range(run.operations.size):
                 for k in range(run.n_events[p]):
-                    run.raster[step, program.first[p] + run.unit[program.first[p] + k]] = True
+                    at = program.first[p] + k
+                    run.raster[step, program.first[p] + run.unit[at]] = np.int32(run.value[at])

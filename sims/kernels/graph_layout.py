@@ -22,6 +22,9 @@ OPERATION = np.dtype(
         ("data", np.int64),  # where its weights, factors, places or sums begin
         ("counted", np.int64),  # ADD: whether its additions count; FIRE: whether it fires at all
         ("to_zero", np.int64),  # FIRE: whether the reset is to 0
+        ("several", np.int64),  # FIRE: whether a neuron can send several spikes in a step
+        ("above", np.int64),  # FIRE: whether a neuron fires only above its threshold
+        ("has_floor", np.int64),  # FIRE: whether potentials have a lowest value
         ("number", np.float64),  # FIRE: decay; COLLECT: what values are divided by
     ]
     + [
@@ -45,6 +48,7 @@ class Program(NamedTuple):
     bias: Real  # (neurons,)
     initial: Real  # (neurons,)
     threshold: Real  # (neurons,)
+    floor: Real  # (neurons,) the lowest membrane potential, minus infinity if there is none
     fires_at: Real  # (neurons,) the smallest membrane potential that fires
     input_node: int
     potential_answers: bool  # whether the answer is the membrane potential
@@ -63,4 +67,4 @@ class Run(NamedTuple):
     sums: Real  # of WINNER: what each unit has sent so far; of LARGEST: what it sends now
     operations: NDArray[np.int64]  # (populations,)
     answers: Real  # (looks, n_out)
-    raster: NDArray[np.bool_]  # (steps, neurons), or no steps
+    raster: NDArray[np.bool_] | NDArray[np.int32]  # (steps, neurons), or no steps; whole numbers where any are several

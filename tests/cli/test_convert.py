@@ -72,6 +72,9 @@ def test_a_network_from_a_file(cli, here) -> None:
     done = cli("convert", "model.pt2", "--calibration", "inputs.npy", "--out", "out", *options)
     assert done.code == 0, done.err
     assert "NIR for spikingjelly" in (here / "out" / "report.txt").read_text()
+    done = cli("convert", "model.pt2", "--calibration", "inputs.npy", "--out", "several", "--target", "sinabs")
+    assert done.code == 0, done.err
+    assert ": 0 changes" in (here / "several" / "report.txt").read_text()
 
 
 def test_changes_must_be_accepted(cli, here) -> None:

@@ -4,11 +4,13 @@ import contextlib
 import io
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from torch import nn
 nir = pytest.importorskip("nir")
 
 from neurosleep.converters.errors import ConversionError  # noqa: E402
+from neurosleep.converters.graph.to_graph import to_spiking_graph  # noqa: E402
 from neurosleep.converters.nir.export import (  # noqa: E402
     Target,
     as_run_by,
@@ -110,6 +113,23 @@ def test_a_file_gives_back_the_graph(tmp_path: Path, target: Target, decay: floa
     assert [p.name for p in tmp_path.iterdir()] == ["net.nir"]
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+def test_a_file_for_norse_gives_back_neurons_that_subtract(tmp_path: Path, decay: float) -> None:
+    graph = _graph(reset="subtract", tie="above", decay=decay)
+    report = write_nir(tmp_path / "net.nir", graph, target="norse")
+    assert report.changes == ()
+    again = from_nir(tmp_path / "net.nir")
+    for p, q in zip(graph.populations, again.populations, strict=True):
+        assert (q.reset, q.tie, q.decay) == ("subtract", "above", decay)
+        assert q.threshold == pytest.approx(p.threshold, rel=1e-6)
+    # a file of somebody else is read as norse imports it by default, and with its r
+    plain = nir.read(tmp_path / "net.nir")
+    plain.metadata = {}
+    other = from_nir(plain, target="norse", dt=graph.dt)
+    assert [p.reset for p in other.populations] == ["zero", "zero"]
+    assert other.populations[0].threshold == pytest.approx(1.25, rel=1e-6)
+
+
 @pytest.mark.parametrize("target", ["generic", "snntorch", "spikingjelly"])
 def test_convolutions_and_pooling_come_back(target: Target) -> None:
     graph = _spatial(reset="zero", tie="at")
@@ -124,13 +144,13 @@ def test_pooling_that_an_importer_lacks_keeps_its_function(target: Target) -> No
     assert ("SumPool2d" in kinds) == (target == "sinabs")
     assert "AvgPool2d" not in kinds
     inputs = np.random.default_rng(1).random((6, 2, 8, 8)).astype(np.float32)
-    for ours, theirs in zip(_counts(graph, inputs), _counts(from_nir(written), inputs), strict=True):
+    for ours, theirs in zip(_counts(as_run_by(graph, target), inputs), _counts(from_nir(written), inputs), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_nothing_changes_in_silence() -> None:
     soft = replace(_graph(), populations=tuple(replace(p, reset="subtract", initial=0.5) for p in _graph().populations))
-    for target in ("snntorch", "norse", "spikingjelly", "generic"):
+    for target in ("snntorch", "spikingjelly", "generic"):
         changes = {(c.where, c.what) for c in export_report(soft, target).changes}  # type: ignore[arg-type]
         assert changes >= {("fc.0", "reset"), ("if", "reset"), ("fc.0", "initial"), ("if", "initial")}
         with pytest.raises(
@@ -197,7 +217,7 @@ def test_what_a_target_cannot_express_is_named() -> None:
     graph = SpikingGraph(
         (1, 2, 2), (Population("v", (1, 2, 2), (Projection("input", (kernel,)),), varied, reset="zero"),)
     )
-    with pytest.raises(ConversionError, match="'v' has a bias that varies over space"):
+    with pytest.raises(ConversionError, match=r"'v' has a bias that varies over space, .*subtract a constant"):
         to_nir(graph, target="spikingjelly")
     with pytest.raises(ConversionError, match="no NIR target 'loihi'; there are: generic, snntorch"):
         to_nir(_graph(), target="loihi")  # type: ignore[arg-type]
@@ -351,6 +371,188 @@ def test_nested_graphs_are_taken_apart() -> None:
     graph = from_nir(outer, dt=1.0)
     assert [(p.name, p.shape) for p in graph.populations] == [("block.n", (3,)), ("n", (1,))]
     assert graph.output.projections[0].source == "block.n"
+
+
+class _Normalising(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 6, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, sd = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        return self.body((x - mean.view(3, 1, 1)) / sd.view(3, 1, 1))
+
+
+def _batch_norm(n: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(n)
+    norm.running_mean, norm.running_var = torch.linspace(-0.3, 0.3, n), torch.linspace(0.5, 2, n)
+    return norm
+
+
+@pytest.mark.parametrize("target", ["generic", "snntorch", "norse", "sinabs", "spikingjelly"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda: (_Normalising(),),
+        lambda: (_batch_norm(3), nn.Conv2d(3, 6, 3, padding=1)),
+        lambda: (nn.Conv2d(3, 4, 3), nn.ReLU(), _batch_norm(4), nn.Conv2d(4, 6, (3, 5), 2, (1, 2))),
+        lambda: (_batch_norm(3), nn.Conv2d(3, 6, 3, padding=2, dilation=2, groups=3), nn.AvgPool2d(2)),
+    ],
+)
+def test_constants_before_padded_convolutions_are_written(target: Target, begin: Callable[[], Any]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*begin(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).eval()
+    x = torch.rand(6, 3, 12, 12)
+    graph = to_spiking_graph(model, x, reset="subtract" if target == "sinabs" else "zero")
+    graph = as_run_by(graph, target)
+    again = from_nir(to_nir(graph, target=target, accept_changes=True))
+    for p, q in zip(graph.populations, again.populations, strict=True):
+        np.testing.assert_allclose(0 if p.bias is None else p.bias, 0 if q.bias is None else q.bias, atol=2e-6)
+    for ours, theirs in zip(_counts(graph, x.numpy()), _counts(again, x.numpy()), strict=True):
+        assert np.abs(ours - theirs).mean() < 0.01
+
+
+def test_thresholds_that_nobody_means_are_refused() -> None:
+    net = _nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=nir.IF(_full(1.0, 4), _full(1.0, 4))))
+    for how in ({}, {"dt": 1e-3}):
+        with pytest.raises(ConversionError, match=r"'n' \(IF\): .* 1000 times as large.* target='norse' or 'sinabs'"):
+            from_nir(net, **how)
+    assert from_nir(net, dt=1e-3, target="generic").populations[0].threshold == pytest.approx(1000)
+    x = np.ones((1, 6), np.float32)  # 1.5 thresholds a step
+    for target, spikes in (("norse", 4 * 40), ("sinabs", 4 * 60)):
+        shown = present(from_nir(net, dt=1e-3, target=target), x, 40)  # type: ignore[arg-type]
+        assert shown.spike_counts["n"].sum() == spikes
+    with pytest.raises(ConversionError, match=r"SpikingJelly imports only r = 1 / dt = 1000"):
+        from_nir(net, dt=1e-3, target="spikingjelly")
+    steps = nir.LIF(_full(20.0, 4), _full(1.0, 4), _full(0.0, 4), _full(1.0, 4))  # tau in steps, as of sinabs
+    net = _nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=steps))
+    with pytest.raises(ConversionError, match=r"'n' \(LIF\): .* 20000 times as large.* target='sinabs'"):
+        from_nir(net, dt=1e-3)
+    assert from_nir(net, target="sinabs").populations[0].decay == pytest.approx(np.exp(-1 / 20))
+    seconds = nir.LIF(_full(0.02, 4), _full(1.0, 4), _full(0.0, 4), _full(1.0, 4))
+    assert from_nir(_nir(_ends(6, 4, w=nir.Linear(_full(0.25, 4, 6)), n=seconds)), dt=1e-3).populations[
+        0
+    ].threshold == pytest.approx(20)
+
+
+def _perceptron(*sizes: int) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1]).eval()
+
+
+def _up_to(graph: SpikingGraph) -> dict[str, int]:
+    changes = export_report(graph, "sinabs").changes
+    assert {c.what for c in changes} <= {"spikes per step"}
+    return {c.where: int(c.theirs.split()[2].rstrip(",")) for c in changes}
+
+
+def test_spikes_per_step_are_measured_with_the_calibration() -> None:
+    """A standardised table: the largest current in thresholds, rounded up, is what a neuron can send at once."""
+    model, x = _perceptron(20, 40, 5), 2 * torch.randn(200, 20, generator=torch.Generator().manual_seed(1))
+    graph = to_spiking_graph(model, x, percentile=99.0)
+    with torch.no_grad():
+        largest = float(model[0](x).max()) / graph.notes["scales"]["0"]
+    assert largest > 1
+    assert _up_to(graph) == {"0": int(np.ceil(largest))}
+    theirs = present(as_run_by(graph, "sinabs"), x.numpy(), 60, raster=True).rasters["0"].max()
+    assert theirs == int(np.ceil(largest))
+    with pytest.raises(ConversionError, match=r"convert with options .*several_spikes=True"):
+        to_nir(graph, target="sinabs")
+    several = to_spiking_graph(model, x, percentile=99.0, several_spikes=True)
+    assert export_report(several, "sinabs").changes == ()
+    assert {c.what for c in export_report(several, "norse").changes} == {"tie", "spikes per step"}
+    _assert_same(several, from_nir(to_nir(several, target="sinabs")))
+
+
+def test_numbers_of_deep_populations_do_not_explode_and_are_not_forgotten() -> None:
+    model, x = _perceptron(20, *[40] * 7, 5), torch.randn(100, 20, generator=torch.Generator().manual_seed(1))
+    graph = to_spiking_graph(model, x, normalization="max")
+    told = _up_to(graph)
+    assert "0" not in told  # no current is larger than its scale, and all inputs were looked at
+    shown = present(as_run_by(graph, "sinabs"), x.numpy(), 100, raster=True)
+    for p in graph.populations[1:-1]:  # by coincidence, though no activation is above its scale
+        most = shown.rasters[p.name].max()
+        assert most > 1
+        assert most - 1 <= told[p.name] <= most
+    assert all("measured with 32 inputs" in c.theirs for c in export_report(graph, "sinabs").changes)
+
+
+def test_no_changes_is_true_for_all_inputs_within_the_range() -> None:
+    model, x = _perceptron(6, 12, 8, 3), torch.rand(50, 6, generator=torch.Generator().manual_seed(1)) * 4 - 2
+    graph = to_spiking_graph(model, x, normalization="model")
+    report = export_report(graph, "sinabs")
+    assert report.changes == ()
+    assert any("inputs as those of the calibration" in note for note in report.notes)
+    corners = np.random.default_rng(0).choice([-2.0, 2.0], (200, 6))
+    shown = present(as_run_by(graph, "sinabs"), corners.astype(np.float32), 60, raster=True)
+    assert max(r.max() for r in shown.rasters.values()) == 1
+    by_hand = export_report(replace(_graph(reset="subtract"), notes={}), "sinabs")
+    assert any("inputs from 0 to 1" in c.theirs for c in by_hand.changes)
+
+
+def _layout(path: Path, nodes: dict[str, dict[str, object]]) -> None:
+    """Write a file as nir 0.2 did: nodes by number, without v_reset, numbers of windows as arrays."""
+    with h5py.File(path, "w") as file:
+        file["version"] = "0.2.0"
+        for name, fields in nodes.items():
+            for field, value in fields.items():
+                file[f"node/nodes/{name}/{field}"] = value
+        file["node/edges"] = np.array(list(pairwise(nodes)), dtype=object)
+        file["node/type"] = "NIRGraph"
+
+
+def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kernels, weights = rng.normal(size=(3, 2, 3, 5)).astype(np.float32), rng.normal(size=(4, 27)).astype(np.float32)
+    _layout(
+        tmp_path / "old.nir",
+        {
+            "input": {"type": "Input", "shape": np.array([2, 8, 6])},
+            "0": {
+                "type": "Conv2d",
+                "input_shape": np.array([8, 6]),
+                "weight": kernels,
+                "stride": np.array([1, 1]),
+                "padding": np.array([0, 2]),
+                "dilation": np.array([1, 1]),
+                "groups": 1,
+                "bias": np.zeros(3, np.float32),
+            },
+            "1": {"type": "IF", "r": _full(1.0, 3, 6, 6), "v_threshold": _full(0.5, 3, 6, 6)},
+            "2": {
+                "type": "SumPool2d",
+                "kernel_size": np.array([2, 2]),
+                "stride": np.array([2, 2]),
+                "padding": np.array([0, 0]),
+            },
+            "3": {"type": "Flatten", "start_dim": 0, "end_dim": -1, "input_type": np.array([3, 3, 3])},
+            "4": {"type": "Affine", "weight": weights, "bias": _full(0.25, 4)},
+            "5": {"type": "LIF", "tau": _full(20.0), "r": _full(1.0), "v_leak": _full(0.0), "v_threshold": _full(1.0)},
+            "output": {"type": "Output", "shape": np.array([4])},
+        },
+    )
+    first, second = from_nir(tmp_path / "old.nir", target="sinabs").populations
+    assert (first.name, first.shape, first.threshold, first.floor, first.several_spikes) == (
+        "1",
+        (3, 6, 6),
+        0.5,
+        -0.5,
+        True,
+    )
+    assert (second.reset, second.floor, second.several_spikes) == ("subtract", None, True)
+    assert second.decay == pytest.approx(np.exp(-1 / 20))
+    np.testing.assert_array_equal(first.projections[0].operators[0].kernels, kernels)
+    np.testing.assert_array_equal(second.bias, _full(0.25, 4))
+
+
+def test_files_for_importers_with_an_older_nir_say_nothing_of_resets(tmp_path: Path) -> None:
+    write_nir(tmp_path / "net.nir", _graph(reset="subtract", several_spikes=True), target="sinabs")
+    names: list[str] = []
+    with h5py.File(tmp_path / "net.nir") as file:
+        file.visit(names.append)
+    assert not [name for name in names if name.endswith("v_reset")]
+    _assert_same(as_run_by(_graph(reset="subtract"), "sinabs"), from_nir(tmp_path / "net.nir"))
 
 
 @contextlib.contextmanager

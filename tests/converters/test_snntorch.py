@@ -102,6 +102,20 @@ def test_spikes_are_those_of_the_reference(reset: Reset, tie: Tie, real: Real, d
     assert not spikes["out"].any()
 
 
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("tie", ["at", "above"])
+def test_floor_and_several_spikes_are_those_of_the_reference(reset: Reset, tie: Tie) -> None:
+    rng = np.random.default_rng(3)
+    graph = residual_graph(rng, np.float64, reset, tie, 1.0)
+    floors = [-np.array([0.5, 1.0, 1.5, 2.0]).reshape(4, 1, 1), -1.0, None, -0.5]
+    populations = tuple(
+        replace(p, floor=floor, several_spikes=True) for p, floor in zip(graph.populations, floors, strict=True)
+    )
+    spikes = check_against_reference(replace(graph, populations=populations), eighths(rng, 3, 2, 6, 6))
+    assert min(spikes[name].max() for name in ("block.conv1", "block.conv2", "fc")) > 1
+    assert not spikes["out"].any()
+
+
 def test_arbitrary_weights_in_double_precision() -> None:
     rng = np.random.default_rng(0)
     graph = SpikingGraph(
@@ -459,6 +473,10 @@ def test_paths_that_cannot_sleep_are_refused() -> None:
     with pytest.raises(ConversionError, match=r"'1' \(Synaptic\) cannot sleep"):
         from_snntorch(synaptic)
     graph = as_graph(chain(np.float64))
+    for how, what in (({"floor": -1.0}, "a floor"), ({"several_spikes": True}, "several spikes in a step")):
+        other = replace(graph, populations=(replace(graph.populations[0], **how), *graph.populations[1:]))
+        with pytest.raises(ConversionError, match=f"has {what}, which neurons that sleep have not"):
+            from_snntorch(to_snntorch(other))
     skip = replace(graph.populations[1], projections=(Projection("input", (Dense(np.ones((12, 7))),)),))
     with pytest.raises(ConversionError, match=r"'fc\.1' has no chain below it"):
         from_snntorch(to_snntorch(SpikingGraph((12,), (graph.populations[0], skip))))

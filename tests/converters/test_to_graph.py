@@ -14,6 +14,7 @@ from neurosleep.converters.graph.relu_graph import ReluGraph, relu_graph
 from neurosleep.converters.graph.to_graph import to_spiking_graph
 from neurosleep.features.architectures import Backbone, StridedBackbone
 from neurosleep.networks import ClassicDropout
+from neurosleep.sims.awake.present import present
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, MaxPool, Scale
 
@@ -431,3 +432,31 @@ def test_activations_in_batches_are_the_same() -> None:
         np.testing.assert_allclose(activations, parts[name], rtol=1e-5)
     with pytest.raises(InputError, match=r"inputs must be \(n, 6\), got \(2, 5\)"):
         graph.activations(np.zeros((2, 5)))
+
+
+def test_several_spikes_do_not_cut_off_large_activations_and_a_floor_forgets() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False)).eval()
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        model[2].weight.fill_(1.0)
+    x = torch.tensor([[1.0]])
+    one, several = (to_spiking_graph(model, x, several_spikes=several, floor=-1) for several in (False, True))
+    shown = np.float32([[2.5]])  # larger than any of the calibration
+    assert present(one, shown, 4).answers[4].tolist() == [[4.0]]
+    assert present(several, shown, 4).answers[4].tolist() == [[10.0]]
+    halved = to_spiking_graph(model, x, floor=-0.5, threshold=2.0)
+    assert [p.floor for p in halved.populations] == [-1.0, None]
+    assert present(halved, np.float32([[-1.0]]), 4).potentials["0"].tolist() == [[-1.0]]
+    with pytest.raises(InputError, match="floor must be None or a share of the threshold of at most 0, got 1"):
+        to_spiking_graph(model, x, floor=1)
+
+
+def test_notes_say_what_the_calibration_was() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1)).eval()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(2))
+    x = torch.tensor([[3.0, -1.0], [0.5, 2.0], [-4.0, 0.0]])
+    known = to_spiking_graph(model, x, normalization="none").notes["calibration"]
+    assert known["input_range"] == (-4.0, 3.0)
+    assert known["largest_currents"] == {"0": 3.0}
+    np.testing.assert_array_equal(known["examples"], x.numpy())  # the largest currents first

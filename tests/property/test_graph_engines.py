@@ -95,6 +95,8 @@ def graphs(draw: st.DrawFn, real: type = np.float64) -> SpikingGraph:
             reset=draw(st.sampled_from(["subtract", "subtract", "zero", "none"])),
             tie=draw(st.sampled_from(["at", "above"])),
             initial=draw(st.sampled_from([0.0, 0.5])),
+            floor=draw(st.sampled_from([None, None, -1.0, -0.25, 0.25 - per_channel])),
+            several_spikes=draw(st.booleans()),
         )
         populations.append(population)
         shapes[population.name] = shape
@@ -132,6 +134,8 @@ def test_compiled_equals_reference(graph: SpikingGraph, seed: int) -> None:
     shown = both(graph, inputs_of(graph, 3, seed))
     for p in graph.populations:
         np.testing.assert_array_equal(shown.rasters[p.name].sum(axis=0), shown.spike_counts[p.name])
+        assert p.floor is None or (shown.potentials[p.name] >= p.floor).all()
+        assert p.several_spikes or shown.rasters[p.name].dtype == bool
 
 
 @given(graphs(np.float32), st.integers(0, 99))
@@ -169,8 +173,11 @@ def test_random_graphs_reach_what_they_are_made_for() -> None:
     @given(graphs(), st.integers(0, 99))
     @settings(max_examples=400)
     def collect(graph: SpikingGraph, seed: int) -> None:
-        shown = present(graph, inputs_of(graph, 3, seed), STEPS)
+        shown = present(graph, inputs_of(graph, 3, seed), STEPS, raster=True)
         for p in graph.populations:
+            if p.reset != "none":
+                seen["several"] += bool(shown.rasters[p.name].max() > 1)
+                seen["floor"] += p.floor is not None and bool((shown.potentials[p.name] == p.floor).any())
             seen["tie"] += bool((shown.potentials[p.name] == p.threshold).any()) and p.reset != "none"
             for projection in p.projections:
                 if projection.source != INPUT and shown.spike_counts[projection.source].any():
@@ -179,5 +186,17 @@ def test_random_graphs_reach_what_they_are_made_for() -> None:
                     seen["residual"] += len(p.projections) > 1
 
     collect()
-    for what in (Dense, Convolution, AveragePool, Scale, Flatten, "winner", "any", "tie", "residual"):
+    for what in (
+        Dense,
+        Convolution,
+        AveragePool,
+        Scale,
+        Flatten,
+        "winner",
+        "any",
+        "tie",
+        "residual",
+        "several",
+        "floor",
+    ):
         assert seen[what] > 5, (what, seen)

@@ -43,6 +43,13 @@ def train(graph: SpikingGraph, value: float, steps: int, backend: str) -> tuple[
         ({"bias": np.array([-0.25])}, 0.75, [0, 1, 0, 1, 0, 1], 0.0),
         ({}, -0.75, [0, 0, 0, 0, 0, 0], -4.5),
         ({}, 2.5, [1, 1, 1, 1, 1, 1], 9.0),  # one spike a step at most; the rest is kept
+        ({"several_spikes": True}, 2.5, [2, 3, 2, 3, 2, 3], 0.0),  # 2.5>0.5 3>0
+        ({"several_spikes": True, "tie": "above"}, 2.5, [2, 2, 3, 2, 3, 2], 1.0),  # 2.5>0.5 3>1 3.5>0.5 3>1
+        ({"several_spikes": True, "reset": "zero"}, 2.5, [2, 2, 2, 2, 2, 2], 0.0),
+        ({"several_spikes": True, "threshold": 2.0}, 5.0, [2, 3, 2, 3, 2, 3], 0.0),  # 5>1 6>0
+        ({"floor": -1.0}, -0.75, [0, 0, 0, 0, 0, 0], -1.0),
+        ({"floor": -1.0, "initial": -3.0}, 0.5, [0, 0, 0, 0, 1, 0], 0.5),  # -2.5>-1 -0.5 0 0.5 1>0 0.5
+        ({"floor": -1.0, "reset": "none"}, -0.75, [0, 0, 0, 0, 0, 0], -1.0),
     ],
 )
 def test_a_neuron_by_hand(
@@ -273,6 +280,17 @@ def test_bad_input_is_named(backend: str, how: dict[str, object], message: str) 
     with pytest.raises(InputError, match=message) as caught:
         present(SQUARE, **arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_floor_and_several_spikes_are_checked() -> None:
+    for how, message in (
+        ({"floor": 0.5}, "floor must be None, or finite and at most 0"),
+        ({"floor": -np.inf}, "floor must be None, or finite"),
+        ({"floor": np.zeros(3)}, r"floor must .* of shape \(1,\)"),
+        ({"several_spikes": 3}, "several_spikes must be True or False, got 3"),
+    ):
+        with pytest.raises(InputError, match=message):
+            neuron(**how)
 
 
 def test_shapes_of_other_than_one_to_three_axes_are_named() -> None:
