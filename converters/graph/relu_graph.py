@@ -145,7 +145,7 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     dtype = _precision(model)
     x = as_inputs(inputs, dtype)
     input_shape: Shape = tuple(x.shape[1:])
-    answer = _answer(model, x[:CHECKED])
+    answer = checked_answer(model, x[:CHECKED])
     reader = Reader(model, input_shape, max_pool)
     with evaluating(model):
         result = reader.read()
@@ -199,8 +199,8 @@ def _precision(model: nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return the module's own answer; this also brings weights up to date that hooks compute."""
+def checked_answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the module's own answer, or raise `InputError`; weights that hooks compute are then up to date."""
     try:
         answer = answer_of(model, x)
     except Exception as error:  # the user's own forward may raise anything

@@ -18,7 +18,7 @@ from .conversion import ConversionReport
 from .judge import Comparison, Judge, OutputKind, judge
 from .layer_report import LayerReport, Tally, multiply_accumulates
 from .operator_algebra import by_channel
-from .relu_graph import as_inputs, relu_graph
+from .relu_graph import as_inputs, checked_answer, relu_graph
 
 GAIN = 5.0  # points more than the trained network that a converted one may answer correctly, by chance
 LOOK_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
@@ -238,7 +238,7 @@ def judged_by(
     """Return how a network's answers are judged (see `judge`), from its answer to the first input."""
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     x = as_inputs(inputs, dtype)
-    return judge(tuple(answer_of(model, x[:1]).shape[1:]), tuple(x.shape[1:]), labels, len(x), output)
+    return judge(tuple(checked_answer(model, x[:1]).shape[1:]), tuple(x.shape[1:]), labels, len(x), output)
 
 
 def _described(layer: LayerReport) -> str:
