@@ -16,7 +16,6 @@ from ..errors import BackendError, InputError
 from ..operators import Floats
 from ..random import check_seed
 from .contract import Coding, Show, Task, precision
-from .cpu import CompiledGraph
 from .graph import SpikingGraph
 from .reference import ReferenceGraph
 
@@ -163,6 +162,8 @@ def present(
     if backend == "reference":
         work(ReferenceGraph(task))
         return shown
+    from .cpu import CompiledGraph  # only now: what needs no compiled code imports none
+
     compiled = CompiledGraph(task)
     workers = min(-(-n // size), threads or os.cpu_count() or 1)
     if workers == 1:
