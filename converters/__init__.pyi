@@ -1,6 +1,6 @@
 from .errors import ConversionError as ConversionError
+from .graph.conversion import ConversionReport as ConversionReport
 from .graph.from_chain import as_graph as as_graph
-from .graph.report import ConversionReport as ConversionReport
 from .graph.report import VerificationError as VerificationError
 from .graph.report import conversion_report as conversion_report
 from .graph.report import verify as verify

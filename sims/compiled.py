@@ -8,6 +8,9 @@ file. So the place of the machine code carries a digest of all compiled sources:
 """
 
 import hashlib
+import logging
+import multiprocessing
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,8 @@ from typing import Any
 import numba
 from platformdirs import user_cache_dir
 
+from .errors import BackendError
+
 _SETTINGS: Any = numba.config
 
 
@@ -23,23 +28,54 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function when it is first called, once for all processes of this user.
 
     Arithmetic is as in NumPy: a division by zero gives inf or nan, which leaves loops free to run in vector registers.
-    The environment variable ``NUMBA_CACHE_DIR`` names another place for the machine code.
+    The environment variable ``NUMBA_CACHE_DIR`` names another place for the machine code. Where it cannot be kept, each
+    process compiles anew, and one line of the log says so.
 
     Parameters
     ----------
     options
         Of `numba.njit`.
+
+    Raises
+    ------
+    BackendError
+        If the environment variable ``NUMBA_DISABLE_JIT`` forbids it.
     """
+    if _SETTINGS.DISABLE_JIT:
+        raise BackendError(
+            "NUMBA_DISABLE_JIT is set, so nothing can be compiled: unset it, or choose the backend 'reference', which "
+            "needs no compiled code"
+        )
 
     def decorate(function: Callable[..., Any]) -> Any:
         before = _SETTINGS.CACHE_DIR
-        _SETTINGS.CACHE_DIR = str(Path(before or Path(user_cache_dir("neurosleep")) / "numba") / _digest())
-        try:
-            return numba.njit(cache=True, error_model="numpy", **options)(function)  # takes note of the place now
+        place = _place(Path(before or Path(user_cache_dir("neurosleep")) / "numba") / _digest())
+        _SETTINGS.CACHE_DIR = "" if place is None else str(place)
+        try:  # Numba takes note of the place now
+            return numba.njit(cache=place is not None, error_model="numpy", **options)(function)
         finally:
             _SETTINGS.CACHE_DIR = before
 
     return decorate
+
+
+@cache
+def _place(folder: Path) -> Path | None:
+    """Return the folder if files can be made in it, or None, which is said once, by the main process."""
+    try:
+        if not folder.is_absolute() and str(folder).startswith("~"):
+            raise FileNotFoundError(f"no home folder for {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        if multiprocessing.parent_process() is None:
+            logging.getLogger("neurosleep").warning(
+                "neurosleep: compiled code cannot be kept in %s, so it is compiled anew each time; "
+                "let NUMBA_CACHE_DIR name a folder that you may write into",
+                folder.parent,
+            )
+        return None
 
 
 @cache

@@ -14,9 +14,6 @@ from .downscaling import DownscalingRule, check_downscaling
 from .drive import Drive
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course, sleep
-from .engines.cpu import CpuEngine
-from .engines.cpu_convolution import ConvolutionEngine
-from .engines.cpu_streams import MinibatchEngine
 from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
@@ -312,6 +309,10 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         return CudaEngine(sleepers)
     if backend == "reference":
         return ReferenceEngine(*sleepers)
+    from .engines.cpu import CpuEngine  # only now, since these are compiled
+    from .engines.cpu_convolution import ConvolutionEngine
+    from .engines.cpu_streams import MinibatchEngine
+
     if shared:
         return ConvolutionEngine(*sleepers)
     return CpuEngine(*sleepers) if several is None else MinibatchEngine(*sleepers)

@@ -33,7 +33,8 @@ def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(half)):
             raise
-        raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
+        said = os.strerror(error.errno)  # HDF5's own words name the other file
+        raise OSError(error.errno, f"{said} while writing", str(path)) from error
     finally:
         with suppress(OSError):  # after a success there is none
             half.unlink()

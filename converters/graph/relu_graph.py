@@ -1,6 +1,6 @@
 """A trained network as a graph of ReLU units: the same function as the torch module, on plain arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +78,15 @@ class ReluGraph:
         return self.units[-1]
 
     @torch.no_grad()
-    def batches(self, inputs: torch.Tensor | ArrayLike, batch_size: int = BATCH_SIZE) -> Iterator[dict[str, Floats]]:
+    def batches(
+        self,
+        inputs: torch.Tensor | ArrayLike,
+        batch_size: int = BATCH_SIZE,
+        most: Mapping[str, Floats] | None = None,
+    ) -> Iterator[dict[str, Floats]]:
         """Yield every unit's activations (n, *shape) by name, for one batch of inputs (n, *input_shape) after another.
+
+        No activation of a unit exceeds `most`, where that has it.
 
         Raises
         ------
@@ -97,7 +104,10 @@ class ReluGraph:
                     total += respond_all(projection.operators, sent[projection.source]).reshape(total.shape)
                 if unit.bias is not None:
                     total += torch.as_tensor(unit.bias).to(self.dtype)
-                sent[unit.name] = total.relu() if unit.rectified else total
+                total = total.relu() if unit.rectified else total
+                if most is not None and unit.name in most:
+                    total = total.minimum(torch.as_tensor(most[unit.name]).to(self.dtype))
+                sent[unit.name] = total
             yield {unit.name: sent[unit.name].numpy() for unit in self.units}
 
     def activations(self, inputs: torch.Tensor | ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, Floats]:
@@ -135,7 +145,7 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     dtype = _precision(model)
     x = as_inputs(inputs, dtype)
     input_shape: Shape = tuple(x.shape[1:])
-    answer = _answer(model, x[:CHECKED])
+    answer = checked_answer(model, x[:CHECKED])
     reader = Reader(model, input_shape, max_pool)
     with evaluating(model):
         result = reader.read()
@@ -189,8 +199,8 @@ def _precision(model: nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return the module's own answer; this also brings weights up to date that hooks compute."""
+def checked_answer(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the module's own answer, or raise `InputError`; weights that hooks compute are then up to date."""
     try:
         answer = answer_of(model, x)
     except Exception as error:  # the user's own forward may raise anything

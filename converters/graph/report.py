@@ -1,112 +1,31 @@
 """What a conversion kept and what it lost: the trained network and the spiking one on the same inputs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 
 from ...sims.awake.graph import SpikingGraph
 from ...sims.awake.present import present
 from ...sims.errors import InputError
+from ...sims.operators import Floats
 from ..errors import ConversionError
 from ..tracing import answer_of
+from .conversion import ConversionReport
+from .judge import Comparison, Judge, OutputKind, judge
 from .layer_report import LayerReport, Tally, multiply_accumulates
-from .relu_graph import as_inputs, relu_graph
+from .operator_algebra import by_channel
+from .relu_graph import as_inputs, checked_answer, relu_graph
 
+GAIN = 5.0  # points more than the trained network that a converted one may answer correctly, by chance
 LOOK_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class VerificationError(ConversionError):
     """A converted network is not as good as it must be."""
-
-
-@dataclass(frozen=True, eq=False)
-class ConversionReport:
-    """A trained network and its spiking conversion on the same inputs.
-
-    Attributes
-    ----------
-    inputs, steps, dt
-        How many inputs were shown, for how many steps of `dt` seconds.
-    trained_accuracy
-        Share of inputs that the trained network answers correctly, or None without labels.
-    accuracies
-        The same of the spiking network, by number of steps; empty without labels.
-    agreement
-        Share of inputs that both answer alike, by number of steps.
-    layers
-        In the order of the graph.
-    """
-
-    inputs: int
-    steps: int
-    dt: float
-    trained_accuracy: float | None
-    accuracies: dict[int, float]
-    agreement: dict[int, float]
-    layers: tuple[LayerReport, ...]
-
-    @property
-    def loss(self) -> float | None:
-        """Points (of 100) of accuracy that the conversion lost after all steps, or None without labels."""
-        return None if self.trained_accuracy is None else 100 * (self.trained_accuracy - self.accuracies[self.steps])
-
-    @property
-    def worst_first(self) -> list[LayerReport]:
-        """Layers by correlation, the lowest first; those without one last."""
-        return sorted(self.layers, key=lambda x: np.inf if x.correlation is None else x.correlation)
-
-    @property
-    def synaptic_operations(self) -> float:
-        """Per input, of all layers."""
-        return sum(layer.synaptic_operations for layer in self.layers)
-
-    @property
-    def multiply_accumulates(self) -> int:
-        """Per input, of all layers of the trained network."""
-        return sum(layer.multiply_accumulates for layer in self.layers)
-
-    def table(self) -> list[dict[str, Any]]:
-        """Return one row a layer, worst first."""
-        return [
-            {f.name.replace("_", " "): getattr(layer, f.name) for f in fields(layer) if f.name != "pairs"}
-            for layer in self.worst_first
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain numbers, strings, lists and dicts, worst layers first."""
-        layers = [asdict(layer) for layer in self.worst_first]
-        for layer in layers:
-            del layer["pairs"]
-        return {
-            "inputs": self.inputs,
-            "steps": self.steps,
-            "dt": self.dt,
-            "trained_accuracy": self.trained_accuracy,
-            "loss": self.loss,
-            "accuracies": {str(step): value for step, value in self.accuracies.items()},
-            "agreement": {str(step): value for step, value in self.agreement.items()},
-            "synaptic_operations": self.synaptic_operations,
-            "multiply_accumulates": self.multiply_accumulates,
-            "layers": layers,
-        }
-
-    def __str__(self) -> str:
-        lines = [f"{self.inputs} inputs, {self.steps} steps of {1000 * self.dt:g} ms"]
-        if self.trained_accuracy is not None:
-            lines.append(f"accuracy of the trained network: {100 * self.trained_accuracy:.2f} %")
-        for step, agreement in self.agreement.items():
-            accuracy = f"accuracy {100 * self.accuracies[step]:.2f} %, " if self.accuracies else ""
-            lines.append(f"after {step:>4} steps: {accuracy}same answer {100 * agreement:.2f} %")
-        lines.append(
-            f"per input: {self.synaptic_operations:,.0f} synaptic operations; the trained network needs "
-            f"{self.multiply_accumulates:,} multiply-accumulates"
-        )
-        return "\n".join([*lines, "", *_aligned(self.table())])
 
 
 def conversion_report(
@@ -115,6 +34,7 @@ def conversion_report(
     inputs: torch.Tensor | ArrayLike,
     labels: torch.Tensor | ArrayLike | None = None,
     *,
+    output: OutputKind | None = None,
     steps: int = 200,
     look_at: Sequence[int] | None = None,
     coding: Literal["current", "poisson"] = "current",
@@ -135,7 +55,10 @@ def conversion_report(
     inputs
         (n, ...) as the model takes them; best not those of the calibration.
     labels
-        (n,) classes, or None.
+        Right answers, or None: classes from 0, (n,) or (n, *space); 0 or 1 for one logit; or real targets in the shape
+        of the output, which tell that it is values, and no more.
+    output
+        What the output is: "classes", "sign" or "values". None tells it from labels and shapes (see `judge`).
     steps
         For how many steps each input is shown.
     look_at
@@ -158,7 +81,7 @@ def conversion_report(
     """
     network = relu_graph(model, inputs, max_pool=graph.notes.get("max_pool", "refuse"))
     x = as_inputs(inputs, network.dtype)
-    classes = None if labels is None else _checked_labels(labels, len(x))
+    judged = judged_by(model, x, labels, output)
     units = network.shapes
     if missing := [p.name for p in graph.populations if p.name not in units or units[p.name] != p.shape]:
         raise InputError(
@@ -172,9 +95,15 @@ def conversion_report(
         )
     points = tuple(step for step in (LOOK_AT if look_at is None else look_at) if step < steps or look_at is not None)
     tallies = {p.name: Tally(p, graph, steps) for p in graph.populations}
-    theirs, ours = list[NDArray[np.int64]](), list[dict[int, NDArray[np.int64]]]()
+    scaled = graph.output.name in graph.notes.get("scales", {})
+    looks: dict[int, Comparison] = {}
+    rungs = {name: Comparison(judged) for name in ("trained", "pooling replaced", "normalised")}
+    bounded = {p.name for p in graph.populations if not p.several_spikes}
+    most = {name: t.scale for name, t in tallies.items() if t.fires and t.scale is not None and name in bounded}
     for index, batch in enumerate(torch.split(x, batch_size)):
-        theirs.append(answer_of(model, batch).flatten(1).argmax(1).cpu().numpy())
+        trained = answer_of(model, batch).detach().cpu().numpy()
+        if not np.isfinite(trained).all():
+            raise InputError("the trained network answers some inputs with values that are not finite")
         shown = present(
             graph,
             batch.numpy().reshape(len(batch), *graph.input_shape),
@@ -185,21 +114,34 @@ def conversion_report(
             look_at=points,
             threads=threads,
         )
-        ours.append({step: answer.reshape(len(batch), -1).argmax(1) for step, answer in sorted(shown.answers.items())})
+        for step, answer in sorted(shown.answers.items()):
+            look = looks.setdefault(step, Comparison(judged, scaled=scaled))
+            look.add(trained, _outputs(graph, answer, step))
         activations = next(network.batches(batch, len(batch)))
+        answer_name = network.output.name
+        rungs["trained"].add(trained, trained)
+        rungs["pooling replaced"].add(trained, activations[answer_name])
+        rungs["normalised"].add(trained, next(network.batches(batch, len(batch), most))[answer_name])
         for name, tally in tallies.items():
             tally.add(activations[name], shown)
         if on_progress is not None:
             on_progress(len(batch))
-    trained = np.concatenate(theirs)
-    spiking = {step: np.concatenate([batch[step] for batch in ours]) for step in ours[0]}
+    if graph.notes.get("max_pool", "refuse") == "refuse":
+        del rungs["pooling replaced"]
+    if not graph.notes.get("scales"):
+        del rungs["normalised"]
+    rungs["spiking"] = looks[steps]
     return ConversionReport(
         len(x),
         steps,
         graph.dt,
-        None if classes is None else float(np.mean(trained == classes)),
-        {} if classes is None else {step: float(np.mean(answer == classes)) for step, answer in spiking.items()},
-        {step: float(np.mean(answer == trained)) for step, answer in spiking.items()},
+        judged.kind,
+        rungs["trained"].accuracy,
+        {step: look.accuracy for step, look in looks.items() if look.accuracy is not None},
+        {step: look.agreement for step, look in looks.items() if look.agreement is not None},
+        {step: look.correlation for step, look in looks.items()},
+        {step: look.error for step, look in looks.items()},
+        {name: rung.score for name, rung in rungs.items()},
         tuple(
             tally.report(len(x), macs)
             for tally, macs in zip(tallies.values(), multiply_accumulates(graph), strict=True)
@@ -225,9 +167,12 @@ def verify(
     model, graph, inputs, labels, steps, options
         See `conversion_report`.
     max_loss
-        Points (of 100) of accuracy that may be lost after all steps; needs labels.
+        Points (of 100) that may be lost after all steps: of accuracy, which needs labels; or if the output is values,
+        of the variance of the trained outputs that is explained. A network that answers far better than the trained
+        one fails too: it is another one.
     min_correlation
-        What the correlation of rates and activations must reach in every layer.
+        What the correlation of rates and activations must reach in every layer; of logits and values, its square is
+        also the least share of the outputs' variance that must be explained, so that one that is shifted fails.
 
     Returns
     -------
@@ -238,53 +183,66 @@ def verify(
     VerificationError
         With one line that names what was expected, what came, and the worst layer.
     InputError
-        If nothing is asked for, or `max_loss` without labels.
+        If nothing is asked for, or `max_loss` of classes without labels.
     """
-    if (max_loss is None and min_correlation is None) or (max_loss is not None and labels is None):
+    judged = judged_by(model, inputs, labels, options.get("output"))
+    unjudged = max_loss is not None and labels is None and judged.kind != "values"
+    if unjudged or (max_loss is None and min_correlation is None):
         raise InputError("verify needs max_loss with labels, or min_correlation, or both")
     report = conversion_report(model, graph, inputs, labels, steps=steps, **options)
     worst = report.worst_first[0]
-    if max_loss is not None and report.loss is not None and report.trained_accuracy is not None:
-        accuracy = 100 * report.accuracies[steps]
-        if report.loss > max_loss:
+    was, now = (100 * report.ladder[rung] for rung in ("trained", "spiking"))
+    what = "explains" if report.output == "values" else "answers"
+    of = "of the variance of the trained outputs" if report.output == "values" else "correctly"
+    if max_loss is not None and report.loss is not None:
+        if report.loss > max_loss + 1e-9:  # 5 of 100 is not exactly 5 points
             raise VerificationError(
-                f"the spiking network answers {accuracy:.2f} % correctly after {steps} steps, {report.loss:.2f} points "
-                f"less than the trained network ({100 * report.trained_accuracy:.2f} %); at most {max_loss} may be "
-                f"lost; {_described(worst)}"
+                f"the spiking network {what} {now:.2f} % {of} after {steps} steps, {report.loss:.2f} points less than "
+                f"the trained network ({was:.2f} %); at most {max_loss} may be lost; {_described(worst)}"
+            )
+        if -report.loss > max(max_loss, GAIN):
+            raise VerificationError(
+                f"the spiking network answers {now:.2f} % correctly after {steps} steps, {-report.loss:.2f} points "
+                f"more than the trained network ({was:.2f} %): is the graph made from this network, as it is now?"
             )
     if min_correlation is not None and (worst.correlation is None or worst.correlation < min_correlation):
         raise VerificationError(
             f"rates and activations must correlate by at least {min_correlation} in every layer after {steps} steps; "
             f"{_described(worst)}"
         )
+    error = report.errors[steps]
+    unlike = error is not None and 1 - error**2 < (min_correlation or 0.0) ** 2
+    if min_correlation is not None and report.output != "classes" and graph.output.reset == "none" and unlike:
+        raise VerificationError(
+            f"outputs differ by {error:.4g} standard deviations after {steps} steps, too much for a correlation of "
+            f"{min_correlation} without a shift; {_described(worst)}"
+        )
     return report
 
 
-def _checked_labels(labels: torch.Tensor | ArrayLike, n: int) -> NDArray[np.int64]:
-    given = np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
-    if given.shape != (n,) or given.dtype.kind not in "iu":
-        raise InputError(f"labels must be ({n},) whole numbers, got {given.dtype} of shape {given.shape}")
-    return given.astype(np.int64)
+def _outputs(graph: SpikingGraph, answer: Floats, step: int) -> Floats:
+    """Return answers after some steps as outputs of the trained network, in its units where the notes have a scale."""
+    output = graph.output
+    fires = output.reset != "none"
+    scale = by_channel(np.asarray(graph.notes.get("scales", {}).get(output.name, 1.0)), len(output.shape))
+    sums = answer.astype(np.float64).reshape(len(answer), *output.shape) - (0.0 if fires else output.initial)
+    values: Floats = sums / step * scale
+    return np.maximum(values, 0) if graph.notes.get("output_relu", False) else values
+
+
+def judged_by(
+    model: nn.Module,
+    inputs: torch.Tensor | ArrayLike,
+    labels: torch.Tensor | ArrayLike | None = None,
+    output: OutputKind | None = None,
+) -> Judge:
+    """Return how a network's answers are judged (see `judge`), from its answer to the first input."""
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    x = as_inputs(inputs, dtype)
+    return judge(tuple(checked_answer(model, x[:1]).shape[1:]), tuple(x.shape[1:]), labels, len(x), output)
 
 
 def _described(layer: LayerReport) -> str:
     parts = ["no correlation" if layer.correlation is None else f"correlation {layer.correlation:.4f}"]
     parts += [f"{n} {what}" for what, n in (("dead", layer.dead), ("saturated", layer.saturated)) if n is not None]
     return f"worst layer {layer.name!r}: {', '.join(parts)} of {layer.neurons} neurons"
-
-
-def _aligned(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [list(rows[0]), *([_word(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(w.rjust(n) if i else w.ljust(n) for i, (w, n) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]
-
-
-def _word(value: str | float | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else value

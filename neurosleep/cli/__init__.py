@@ -1,5 +1,6 @@
 """The command line: `neurosleep demo | list | run | tune | report | convert | spikes | bench | ...`."""
 
+import io
 import sys
 
 import click
@@ -19,7 +20,13 @@ from neurosleep.sims.errors import BackendError, InputError
 
 
 def main() -> None:
-    """Run the command line; wrong input ends with exit code 2 and one line on stderr."""
+    """Run the command line; wrong input ends with exit code 2 and one line on stderr.
+
+    The one front of all commands: what it does to the console holds for each.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is replaced, and no reason to fail
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     try:
         sys.exit(cli.main(standalone_mode=False, prog_name="neurosleep"))
     except click.UsageError as error:
@@ -32,7 +39,8 @@ def main() -> None:
     except click.Abort:
         fail("stopped", 130)
     except OSError as error:
-        fail(str(error), 1)
+        known = error.strerror is not None and error.filename is not None
+        fail(f"{error.filename}: {error.strerror}" if known else str(error), 1)
 
 
 @click.group(

@@ -55,6 +55,8 @@ def bench(
     Everything runs in turns on one core unless it says otherwise, and is checked to compute the same spikes. Brian2
     takes part where it is installed: pip install 'neurosleep[bench]'.
     """
+    if out.is_dir() and not os.access(out, os.W_OK | os.X_OK):  # before minutes of measuring
+        raise click.UsageError(f"--out: {out} is no folder that you may write into; choose another.")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy looks at them
         os.environ[name] = "1"
     if suite == "replay":

@@ -2,33 +2,39 @@
 
 import importlib
 import json
+import os
 import pickle
 import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from neurosleep.converters import to_spiking_graph
 from neurosleep.converters.errors import ConversionError
+from neurosleep.converters.graph.conversion import ConversionReport
 from neurosleep.converters.graph.normalization import GraphNormalization, Per
 from neurosleep.converters.graph.programs import read_program
 from neurosleep.converters.graph.reader import MaxPoolOption
-from neurosleep.converters.graph.report import conversion_report
-from neurosleep.converters.nir.export import export_report, write_nir
+from neurosleep.converters.graph.report import conversion_report, judged_by
+from neurosleep.converters.nir.export import as_run_by, export_report, to_nir, write_nir
 from neurosleep.converters.nir.targets import Target, profile_of
 from neurosleep.data import load, load_cifar
 from neurosleep.data.idx import DataError
 from neurosleep.figures.conversion import draw
-from neurosleep.sims.awake.graph import Reset
+from neurosleep.sims.awake.graph import Reset, SpikingGraph
 from neurosleep.sims.errors import InputError
 
+BATCH = 20  # test inputs between two reports of progress
+RESETS: tuple[Reset, ...] = ("subtract", "zero")  # that which keeps what is above the threshold first
 CALIBRATION = 1000  # inputs taken of a data set
 SETS = ("mnist-small", "mnist", "fashion-mnist", "cifar10")
 
@@ -49,16 +55,25 @@ class Request:
     reset: Reset | None
     max_pool: MaxPoolOption
     steps: int
+    max_loss: float
     images: int
     accept_changes: bool
     data_dir: str | None
 
 
+class LostTooMuch(ConversionError):  # noqa: N818 - what came of it, not what was wrong
+    """A conversion lost more than `--max-loss`; `text` is its report."""
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
 class Data(NamedTuple):
-    """Inputs (n, ...) and, where there are any, labels (n,)."""
+    """Inputs (n, ...) and, where there are any, labels (n, ...)."""
 
     inputs: NDArray[np.floating]
-    labels: NDArray[np.int64] | None
+    labels: NDArray[Any] | None
 
 
 def run(request: Request) -> str:
@@ -68,32 +83,22 @@ def run(request: Request) -> str:
     ------
     InputError
         If the folder exists, or network and data do not fit; nothing is written then. Likewise for a network that
-        cannot be converted or that the target cannot express.
+        cannot be converted or that the target cannot express; all of this is found before anything is simulated.
+    LostTooMuch
+        If the spiking network is worse than `max_loss` allows; nothing is written then.
     """
-    if request.out.exists():
-        raise InputError(f"{request.out} exists already; choose another folder with --out, or remove it")
+    _check_folder(request.out)
     model = read_model(request.model, request.weights)
     calibration = read_data(request.calibration, "train", request.data_dir, CALIBRATION)
     wanted = request.test or request.calibration
     test = read_data(wanted, "test", request.data_dir, request.images)
-    graph = to_spiking_graph(
-        model,
-        calibration.inputs,
-        normalization=request.normalization,
-        percentile=request.percentile,
-        per=request.per,
-        reset=request.reset or profile_of(request.target).reset,
-        max_pool=request.max_pool,
-        several_spikes=profile_of(request.target).several_spikes,
-    )
+    graphs = writable(model, calibration.inputs, request)
+    judged_by(model, test.inputs, test.labels)
+    graph, report = least_lost(model, graphs, test, request)
     changes = export_report(graph, request.target)
-    if changes.changes and not request.accept_changes:
-        raise ConversionError(
-            f"{request.target} would run something else: {'; '.join(map(str, changes.changes))}; convert with other "
-            "options, choose another --target, or give --accept-changes"
-        )
-    report = conversion_report(model, graph, test.inputs, test.labels, steps=request.steps)
     text = f"{report}\n\n{changes}\n"
+    if lost(report) > request.max_loss:
+        raise LostTooMuch(_advice(report, request, graph.populations[0].reset), text)
 
     request.out.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{request.out.name}-", dir=request.out.parent))
@@ -109,6 +114,106 @@ def run(request: Request) -> str:
         shutil.rmtree(half, ignore_errors=True)
         raise
     return f"{text}\nwritten into {request.out}: network.nir, report.json, report.txt, conversion.png"
+
+
+def writable(model: nn.Module, calibration: NDArray[np.floating], request: Request) -> dict[Reset, SpikingGraph]:
+    """Return the network with each reset that the target takes as it is, or with the one that was asked for.
+
+    Raises
+    ------
+    ConversionError
+        If the target takes none. Nothing was simulated then.
+    """
+    usual = request.reset or profile_of(request.target).reset
+    graphs = dict[Reset, SpikingGraph]()
+    refused = dict[Reset, ConversionError]()
+    for reset in RESETS if request.reset is None else (request.reset,):
+        graph = to_spiking_graph(
+            model,
+            calibration,
+            normalization=request.normalization,
+            percentile=request.percentile,
+            per=request.per,
+            reset=reset,
+            max_pool=request.max_pool,
+            several_spikes=profile_of(request.target).several_spikes,
+        )
+        changes = export_report(graph, request.target).changes
+        try:
+            to_nir(graph, target=request.target, accept_changes=True)
+        except ConversionError as error:
+            refused[reset] = error
+            continue
+        if not changes or (request.accept_changes and (reset == usual or all(c.what != "reset" for c in changes))):
+            graphs[reset] = graph
+        else:
+            refused[reset] = ConversionError(
+                f"{request.target} would run something else: {'; '.join(map(str, changes))}; convert with other "
+                "options, choose another --target, or give --accept-changes"
+            )
+    if not graphs:
+        raise refused[usual]
+    return graphs
+
+
+def least_lost(
+    model: nn.Module, graphs: dict[Reset, SpikingGraph], test: Data, request: Request
+) -> tuple[SpikingGraph, ConversionReport]:
+    """Return the first network that loses little enough, or that which loses least, and its report.
+
+    Of changes that were accepted, the report is of what the target runs.
+    """
+    found = list[tuple[SpikingGraph, ConversionReport]]()
+    for reset, graph in graphs.items():
+        changed = export_report(graph, request.target).changes
+        run_there = as_run_by(graph, request.target) if changed else graph
+        found.append((graph, _shown(model, run_there, test, request.steps, reset)))
+        if lost(found[-1][1]) <= request.max_loss:
+            break
+    return min(found, key=lambda pair: lost(pair[1]))
+
+
+def _shown(model: nn.Module, graph: SpikingGraph, test: Data, steps: int, reset: Reset) -> ConversionReport:
+    with tqdm(total=len(test.inputs), desc=f"{steps} steps, reset {reset}", disable=None, leave=False) as bar:
+
+        def on_progress(n: int) -> None:
+            bar.update(n)
+
+        return conversion_report(
+            model, graph, test.inputs, test.labels, steps=steps, batch_size=BATCH, on_progress=on_progress
+        )
+
+
+def lost(report: ConversionReport) -> float:
+    """Return the points that a conversion lost; without labels, of answers that are the trained network's."""
+    return 100 * (report.ladder["trained"] - report.ladder["spiking"])
+
+
+def _advice(report: ConversionReport, request: Request, reset: Reset) -> str:
+    """Say what was lost, on which rung of the ladder most, and what helps there."""
+    drops = {(a, b): report.ladder[a] - report.ladder[b] for a, b in pairwise(report.ladder)}
+    before, worst = max(drops, key=lambda rungs: drops[rungs])
+    others = [t for t in get_args(Target) if profile_of(t).reset == "subtract"]
+    resets = f" --reset subtract with a --target that takes it ({', '.join(others)})," if reset == "zero" else ""
+    mend = {
+        "pooling replaced": "train the network with average pooling",
+        "normalised": "try --normalization max, or a higher --percentile",
+        "spiking": f"try more --steps,{resets} or --per channel",
+    }[worst]
+    return (
+        f"the spiking network loses {lost(report):.2f} points after {report.steps} steps, most of them from "
+        f"{before} to {worst}; at most {request.max_loss:g} may be lost, so nothing is written: {mend}, or raise "
+        "--max-loss"
+    )
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that exists, or that cannot be made, before anything is computed."""
+    if out.exists():
+        raise InputError(f"{out} exists already; choose another folder with --out, or remove it")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"--out: {parent} is no folder that you may write into; choose another with --out")
 
 
 def read_model(name: str, weights: Path | None) -> nn.Module:
@@ -187,9 +292,7 @@ def read_data(name: str, split: Any, data_dir: str | None, most: int) -> Data:
     inputs, labels = arrays["inputs"], arrays.get("labels")
     if inputs.dtype.kind not in "fiub" or inputs.ndim < 2 or not len(inputs):
         raise DataError(f"{path}: expected numbers (n, ...) with n at least 1; found {inputs.dtype} {inputs.shape}")
-    if labels is not None and (labels.shape != (len(inputs),) or labels.dtype.kind not in "iu"):
-        raise DataError(
-            f"{path}: expected one class index an input, ({len(inputs)},); found {labels.dtype} {labels.shape}"
-        )
+    if labels is not None and (labels.shape[:1] != (len(inputs),) or labels.dtype.kind not in "biuf"):
+        raise DataError(f"{path}: expected one label an input, ({len(inputs)},); found {labels.dtype} {labels.shape}")
     first = slice(None) if split == "train" else slice(most)
-    return Data(inputs[first].astype(np.float32), None if labels is None else labels[first].astype(np.int64))
+    return Data(inputs[first].astype(np.float32), None if labels is None else labels[first])

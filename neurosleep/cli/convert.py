@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from neurosleep.cli.ending import fail
+
 TARGETS = ("generic", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool")
 NORMALIZATIONS = ("percentile", "max", "model", "none")
 MAX_POOL = ("refuse", "average", "winner", "any")
@@ -33,7 +35,7 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 @click.option(
     "--reset",
     type=click.Choice(["subtract", "zero"]),
-    help="What a spike does to its neuron [default: what the target does].",
+    help="What a spike does to its neuron [default: of what the target does, that which loses less].",
 )
 @click.option(
     "--max-pool",
@@ -44,6 +46,14 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 )
 @click.option(
     "--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps that the report shows."
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Points (of 100) of accuracy that may be lost; if more are, nothing is written, and the command ends with 3.",
 )
 @click.option(
     "--images", type=click.IntRange(min=1), default=500, show_default=True, help="Test inputs for the report."
@@ -61,8 +71,16 @@ def convert(model: str, weights: Path | None, calibration: str, test: str | None
     MODEL is a file of torch.export (.pt2) or TorchScript (.pt), or module:factory, a function without arguments of a
     Python module that returns the network; its weights then come from --weights. The folder gets network.nir,
     report.json, report.txt and conversion.png.
+
+    The report shows the accuracy of the trained network, with pooling replaced, normalised, and spiking. Without
+    labels, the answers of the trained network count as right; of an output that is no class and no logit, the share of
+    its variance that is explained.
     """
-    from neurosleep.cli.conversion import Request, run
+    from neurosleep.cli.conversion import LostTooMuch, Request, run
 
     request = Request(model, weights, calibration, test, out, **options)
-    click.echo(run(request))
+    try:
+        click.echo(run(request))
+    except LostTooMuch as error:
+        click.echo(error.text)
+        fail(str(error), 3)

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from neurosleep.converters.graph.conversion import ConversionReport
 from neurosleep.converters.graph.layer_report import LayerReport
-from neurosleep.converters.graph.report import ConversionReport
 from neurosleep.figures.panels import STYLE, save
 
 TRAINED, SPIKING = "#999999", "#4477aa"
@@ -43,8 +43,11 @@ def draw(report: ConversionReport, path: Path) -> Path:
 
 
 def panel_steps(axes: Axes, report: ConversionReport) -> None:
-    """Draw accuracy against the number of steps beside the trained network's; without labels, the agreement."""
-    values = report.accuracies or report.agreement
+    """Draw accuracy against the number of steps beside the trained network's; without labels, the agreement.
+
+    Of outputs that are values, draw the share of the trained outputs' variance that is explained.
+    """
+    values = report.accuracies or report.agreement or _explained(report)
     percent = 100 * np.array(list(values.values()))
     axes.plot(list(values), percent, "o-", color=SPIKING, markersize=4, label="spiking network")
     last = f"{percent[-1]:.2f} %"
@@ -52,12 +55,14 @@ def panel_steps(axes: Axes, report: ConversionReport) -> None:
         level = 100 * report.trained_accuracy
         axes.axhline(level, color=TRAINED, linestyle="--", label=f"trained network, {level:.2f} %")
         axes.legend(loc="lower right")
-        axes.set_title(f"{report.inputs:,} inputs: {last} correct after {report.steps} steps")
+        what, said = "accuracy (%)", "correct"
+    elif report.output == "values":
+        what, said = "variance explained (%)", "of the trained outputs' variance"
     else:
-        axes.set_title(f"{report.inputs:,} inputs: {last} as the trained network answers after {report.steps} steps")
-    what = "accuracy (%)" if report.accuracies else "same answer (%)"
+        what, said = "same answer (%)", "as the trained network answers"
+    axes.set_title(f"{report.inputs:,} inputs: {last} {said} after {report.steps} steps")
     axes.set(xlabel=f"steps ({1000 * report.dt:g} ms each)", ylabel=what, xscale="log")
-    axes.set_ylim(min(percent.min() - 5, 90), 101)
+    axes.set_ylim(min(max(percent.min() - 5, 0), 90), 101)
     axes.set_xticks(list(values), [str(step) for step in values])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
@@ -140,6 +145,15 @@ def panel_operations(axes: Axes, report: ConversionReport) -> None:
     axes.legend(
         ncols=2, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, columnspacing=1, handlelength=1
     )
+
+
+def _explained(report: ConversionReport) -> dict[int, float]:
+    """Return the share of variance by number of steps, at least 0; of the correlation alone where no scale is known."""
+    shares = {}
+    for step, error in report.errors.items():
+        known = max(report.correlations[step] or 0.0, 0.0) ** 2
+        shares[step] = known if error is None else max(1 - error**2, 0.0)
+    return shares
 
 
 def _short(name: str) -> str:

@@ -41,12 +41,12 @@ def to_nir_data(
     Raises
     ------
     InputError
-        As `open_spikes`, and if `path` exists and may not be overwritten, or nir is not installed or older than 1.0.7,
-        which has no data.
+        As `open_spikes`, and if `path` exists and may not be overwritten, or nir is not installed or 1.0.7 or older,
+        which have no data.
     """
     nir = need("nir", "nir")
     if not hasattr(nir, "NIRGraphData"):
-        raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.7'")
+        raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.8'")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
         nullcontext() if path is None else writing(path, spikes, overwrite) as half,

@@ -16,7 +16,6 @@ from ..errors import BackendError, InputError
 from ..operators import Floats
 from ..random import check_seed
 from .contract import Coding, Raster, Show, Task, precision, raster_type
-from .cpu import CompiledGraph
 from .graph import SpikingGraph
 from .reference import ReferenceGraph
 
@@ -168,6 +167,8 @@ def present(
     if backend == "reference":
         work(ReferenceGraph(task))
         return shown
+    from .cpu import CompiledGraph  # only now: what needs no compiled code imports none
+
     compiled = CompiledGraph(task)
     workers = min(-(-n // size), threads or os.cpu_count() or 1)
     if workers == 1:

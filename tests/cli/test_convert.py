@@ -22,7 +22,12 @@ def pools():
 
 def number():
     return 3
+
+def regression():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 1))
 """
+LOOSE = ("--max-loss", "100")  # networks that have learnt nothing answer by a hair's breadth
 
 
 @pytest.fixture
@@ -42,9 +47,9 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_folder_with_everything(cli, here) -> None:
-    done = cli("convert", "mynet:make", "--weights", "weights.pt", "--calibration", "data.npz", "--out", "out")
+    done = cli("convert", "mynet:make", "--weights", "weights.pt", "--calibration", "data.npz", *LOOSE, "--out", "out")
     assert done.code == 0, done.err
-    assert "accuracy of the trained network: 100.00 %" in done.out
+    assert "accuracy: trained 100.00 %, normalised " in done.out
     assert sorted(p.name for p in (here / "out").iterdir()) == [
         "conversion.png",
         "conversion.svg",
@@ -68,7 +73,7 @@ def test_a_network_from_a_file(cli, here) -> None:
     n = ({0: torch.export.Dim("n", min=1)},)
     torch.export.save(torch.export.export(model, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=n), "model.pt2")
     np.save("inputs.npy", np.load("data.npz")["inputs"])
-    options = ("--target", "spikingjelly", "--steps", "50", "--reset", "zero")
+    options = ("--target", "spikingjelly", "--steps", "50", "--reset", "zero", *LOOSE)
     done = cli("convert", "model.pt2", "--calibration", "inputs.npy", "--out", "out", *options)
     assert done.code == 0, done.err
     assert "NIR for spikingjelly" in (here / "out" / "report.txt").read_text()
@@ -87,6 +92,7 @@ def test_changes_must_be_accepted(cli, here) -> None:
         "generic",
         "--reset",
         "subtract",
+        *LOOSE,
         "--out",
         "out",
     )
@@ -139,7 +145,90 @@ def test_a_full_disk_leaves_nothing(cli, here, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(neurosleep.cli.conversion, "draw", full)
-    done = cli("convert", "mynet:make", "--calibration", "data.npz", "--out", "out")
+    done = cli("convert", "mynet:make", "--calibration", "data.npz", *LOOSE, "--out", "out")
     assert done.code == 1
     assert "No space left" in done.err
     assert [p.name for p in here.iterdir() if "out" in p.name] == []
+
+
+def test_a_ruined_network_is_not_written(cli, here) -> None:
+    words = ("convert", "mynet:make", "--weights", "weights.pt", "--calibration", "data.npz", "--steps", "3")
+    done = cli(*words, "--out", "out")
+    assert done.code == 3
+    assert "accuracy: trained 100.00 %, normalised 100.00 %, spiking" in done.out
+    assert "most of them from normalised to spiking; at most 5 may be lost, so nothing is written" in done.err
+    assert "--steps" in done.err
+    assert done.err.count("\n") == 1
+    assert not (here / "out").exists()
+    assert cli(*words, "--max-loss", "100", "--out", "out").code == 0
+    ladder = json.loads((here / "out" / "report.json").read_text())["conversion"]["ladder"]
+    assert list(ladder) == ["trained", "normalised", "spiking"]
+
+
+def test_pooling_that_ruins_a_network_is_named(cli, here) -> None:
+    names: dict = {}
+    exec(SOURCE, names)  # noqa: S102
+    torch.manual_seed(0)
+    model, x = names["pools"](), np.load("data.npz")["inputs"]
+    with torch.no_grad():
+        model[0].weight.mul_(10)
+        model[-1].bias -= model(torch.from_numpy(x)).mean(0)
+        np.savez("pools.npz", inputs=x, labels=model(torch.from_numpy(x)).argmax(1).numpy())
+    torch.save(model.state_dict(), "pools.pt")
+    words = ("--weights", "pools.pt", "--calibration", "pools.npz", "--max-pool", "average", "--target", "sinabs")
+    done = cli("convert", "mynet:pools", *words, "--accept-changes", "--out", "out")
+    assert done.code == 3
+    assert "most of them from trained to pooling replaced" in done.err
+    assert "train the network with average pooling" in done.err
+
+
+def test_the_reset_is_that_which_the_target_takes_and_loses_less(here, monkeypatch) -> None:
+    from neurosleep.cli import conversion
+    from neurosleep.converters.nir.targets import ExportReport
+
+    model, x = conversion.read_model("mynet:make", here / "weights.pt"), np.load("data.npz")
+    test = conversion.Data(x["inputs"], x["labels"])
+
+    def chosen(target: str, accept_changes: bool = False):
+        options = ("percentile", 99.9, "layer", None, "refuse", 50, 0.0, 500, accept_changes, None)
+        request = conversion.Request("", None, "", None, here, target, *options)
+        graphs = conversion.writable(model, test.inputs, request)
+        return list(graphs), conversion.least_lost(model, graphs, test, request)
+
+    assert chosen("spikingjelly")[0] == ["zero"]
+    assert "subtract" in chosen("sinabs", accept_changes=True)[0]
+    monkeypatch.setattr(conversion, "export_report", lambda graph, target: ExportReport(target, "", (), ()))
+    resets, (graph, report) = chosen("spikingjelly")  # were it to take both
+    assert resets == ["subtract", "zero"]
+    assert graph.populations[0].reset == "subtract"
+    assert conversion.lost(report) < 20
+
+
+@pytest.mark.parametrize("pool", ["winner", "any"])
+def test_what_cannot_be_written_is_refused_before_anything_is_simulated(cli, here, monkeypatch, pool) -> None:
+    from neurosleep.cli import conversion
+
+    monkeypatch.setattr(conversion, "conversion_report", None)  # calling it would be a TypeError
+    words = ("--calibration", "data.npz", "--max-pool", pool, "--accept-changes", "--out", "out")
+    done = cli("convert", "mynet:pools", *words)
+    assert done.code == 2
+    assert "pool" in done.err
+    labels = np.full(40, 4)
+    np.savez("outside.npz", inputs=np.load("data.npz")["inputs"], labels=labels)
+    done = cli("convert", "mynet:make", "--calibration", "outside.npz", "--out", "out")
+    assert done.code == 2
+    assert "labels must be from 0 to 3, as the network has 4 outputs, got 4" in done.err
+    done = cli("convert", "mynet:make", "--calibration", "data.npz", "--out", "weights.pt/out")
+    assert done.code == 2
+    assert "no folder that you may write into" in done.err
+
+
+def test_a_regression_is_judged_by_its_values(cli, here) -> None:
+    x = np.load("data.npz")["inputs"]
+    np.savez("numbers.npz", inputs=x, labels=np.linspace(0, 2, 40, dtype=np.float32))
+    words = ("convert", "mynet:regression", "--calibration", "numbers.npz", "--target", "sinabs", "--accept-changes")
+    done = cli(*words, "--steps", "400", "--out", "out")
+    assert done.code == 0, done.err
+    assert "variance explained: trained 100.00 %" in done.out
+    done = cli(*words, "--steps", "2", "--out", "ruined")
+    assert done.code == 3, done.out

@@ -58,7 +58,7 @@ def test_snntorch(slept, tmp_path, monkeypatch) -> None:
     [("norse.md", "norse.torch"), ("spikingjelly.md", "spikingjelly.activation_based.nir_exchange")],
 )
 def test_simulators_that_reset_to_0(slept, tmp_path, monkeypatch, page, needs) -> None:
-    pytest.importorskip("nir", minversion="1.0.7")
+    pytest.importorskip("nir", minversion="1.0.8")
     pytest.importorskip(needs)
     monkeypatch.chdir(tmp_path)
     printed = run(page, dict(slept))

@@ -166,7 +166,7 @@ def test_neo(log) -> None:
 
 
 def test_nir_data(log, tmp_path) -> None:
-    nir = pytest.importorskip("nir", minversion="1.0.7")
+    nir = pytest.importorskip("nir", minversion="1.0.8")
     to_nir_data(log, tmp_path / "spikes.nir")
     data = nir.read_data(str(tmp_path / "spikes.nir"))
     assert {name: node.observables["spikes"].n_neurons for name, node in data.nodes.items()} == POPULATIONS
@@ -242,7 +242,7 @@ def from_neo(path, _):
 
 
 def from_nir_data(path, to):
-    nir = pytest.importorskip("nir", minversion="1.0.7")
+    nir = pytest.importorskip("nir", minversion="1.0.8")
     to_nir_data(path, to / "any.nir", overwrite=True)
     nodes = nir.read_data(str(to / "any.nir")).nodes
     rasters = {name: node.observables["spikes"].to_time_gridded(0.002).data[0] for name, node in nodes.items()}
@@ -314,7 +314,7 @@ def test_some_steps_only(log, tmp_path) -> None:
 
 def test_some_steps_only_in_units_trains_and_events(log, tmp_path) -> None:
     pynwb, neo = pytest.importorskip("pynwb"), pytest.importorskip("neo")
-    nir = pytest.importorskip("nir", minversion="1.0.7")
+    nir = pytest.importorskip("nir", minversion="1.0.8")
     wanted = [s for s in expected(log, "input")[0] if 10 <= s < 40]
     to_nwb(log, tmp_path / "some.nwb", populations=["input"], start=10, stop=40)
     with pynwb.NWBHDF5IO(str(tmp_path / "some.nwb"), "r") as io:
@@ -333,7 +333,7 @@ def test_some_steps_only_in_units_trains_and_events(log, tmp_path) -> None:
 
 @pytest.mark.parametrize("dt", [0.001, 0.0001, 1 / 3000])
 def test_nir_data_keeps_every_step_in_its_place(tmp_path, dt) -> None:
-    pytest.importorskip("nir", minversion="1.0.7")
+    pytest.importorskip("nir", minversion="1.0.8")
     n = 5000
     steps = np.arange(n, dtype=np.uint32)
     assert (np.floor(steps * dt / dt) != steps).any()  # what plain multiplication would lose
