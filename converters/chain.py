@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from .errors import ConversionError, submodule
+from .front import as_network
 from .torch_layers import AdaptiveAverage, Average, Weighted, as_module, check_precision
 from .tracing import describe, traced
 
@@ -119,6 +120,7 @@ def weight_stages(model: nn.Module) -> list[Stage]:
         with no ReLU between, if space is not flattened before a linear layer, or if a declared chain is no module or
         has a layer that is not the model's own.
     """
+    model = as_network(model)
     chain = _chain(model)
     try:
         graph, _ = traced(chain)

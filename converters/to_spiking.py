@@ -23,7 +23,7 @@ from .normalization import (
 
 
 def to_spiking(
-    model: nn.Module | Sequence[Stage],
+    model: nn.Module | list[Stage] | tuple[Stage, ...],
     calibration: Calibration | torch.Tensor | ArrayLike,
     *,
     normalization: Normalization | NormalizationName = "max",
@@ -76,7 +76,7 @@ def to_spiking(
         If calibration or parameters do not fit the model.
     """
     rule = resolve_normalization(normalization)
-    stages = weight_stages(model) if isinstance(model, nn.Module) else model
+    stages: Sequence[Stage] = model if isinstance(model, list | tuple) else weight_stages(model)
     if not isinstance(calibration, Calibration):
         calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):

@@ -12,6 +12,8 @@ from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
 from ...sims.operators import Flatten, Floats, Shape
 from ..errors import ConversionError, submodule
+from ..front import as_inputs as as_inputs
+from ..front import as_network
 from ..torch_layers import check_precision
 from ..tracing import answer_of, evaluating
 from .affine import Affine
@@ -132,6 +134,7 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     InputError
         If the inputs do not fit the module.
     """
+    model = as_network(model)
     dtype = _precision(model)
     x = as_inputs(inputs, dtype)
     input_shape: Shape = tuple(x.shape[1:])
@@ -143,17 +146,6 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     if not reader.approximate:
         _check(graph, x[:CHECKED], answer)
     return graph
-
-
-def as_inputs(inputs: torch.Tensor | ArrayLike, dtype: torch.dtype) -> torch.Tensor:
-    """Return inputs (n, ...) on the CPU in a precision, or raise `InputError` if they are empty or not finite."""
-    x = inputs if isinstance(inputs, torch.Tensor) else torch.from_numpy(np.array(inputs))
-    if x.ndim < 2 or 0 in x.shape:
-        raise InputError(f"inputs must be (n, ...) with n at least 1 and none of them empty, got {tuple(x.shape)}")
-    x = x.detach().to("cpu", dtype)
-    if not torch.isfinite(x).all():
-        raise InputError(f"inputs contain {int((~torch.isfinite(x)).sum())} values that are not finite")
-    return x
 
 
 def _units(reader: Reader, result: Affine) -> tuple[ReluUnit, ...]:
