@@ -13,11 +13,11 @@ from ...sims.errors import InputError
 from ...sims.operators import Flatten, Floats, Shape
 from ..errors import ConversionError, submodule
 from ..front import as_inputs as as_inputs
-from ..front import as_network
 from ..torch_layers import check_precision
 from ..tracing import answer_of, evaluating
 from .affine import Affine
 from .operator_algebra import respond_all
+from .programs import as_network
 from .reader import MaxPoolOption, Reader
 
 BATCH_SIZE = 100
