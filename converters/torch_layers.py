@@ -29,7 +29,7 @@ CALLS: dict[str, Callable[..., nn.Module]] = {
     "max_pool2d": nn.MaxPool2d,
     "relu6": lambda inplace=False: nn.ReLU6(inplace),
     "hardtanh": lambda min_val=-1.0, max_val=1.0, inplace=False: _within(min_val, max_val),
-    "threshold": nn.Threshold,
+    **dict.fromkeys(("threshold", "_threshold"), nn.Threshold),
     "leaky_relu": nn.LeakyReLU,
     **dict.fromkeys(("clamp", "clip"), lambda *bounds, **named: _clamp(*bounds, **named)),
     **dict.fromkeys(("clamp_min", "maximum"), lambda *given, **named: _within([*given, *named.values()][0], None)),
@@ -252,7 +252,7 @@ def _within(low: Any, high: Any) -> nn.Hardtanh:
 
 def _bound(value: Any, none: float) -> float:
     if not isinstance(value, torch.Tensor):
-        return none if value is None else float(value)
+        return none if value is None else float(value) if isinstance(value, int | float) else math.nan
     return float(value.flatten()[0]) if (value == value.flatten()[0]).all() else math.nan
 
 
@@ -274,17 +274,20 @@ _SIGN = (
     "is above 0.5 behind it"
 )
 DROPS_OUT = "it drops out in evaluation too; write training=self.training, and call model.eval() before exporting"
+_DECIDES = "it decides by the values it gets; write torch.relu(x) for what is x above 0 and 0 below"
 _WHOLE = "it rounds to whole numbers, and steps are no sums of ReLU; leave it out, or train with ReLU"
 _OVERWRITES = "it writes into a tensor that is there already; make a new one (out of place)"
 _PROBABILITIES = "convert the network without it: the largest output stays the largest"
 _STATISTICS = "it normalises by each input's own statistics, which no weights can hold; train with BatchNorm instead"
 _INSTEAD = {
     "relu6": "it cuts activations off at 6, where a normalised neuron's rate is cut off at its scale; train with ReLU",
-    **dict.fromkeys(("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold", "maximum", "max"), _KEPT),
+    **dict.fromkeys(("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold", "minimum"), _KEPT),
     **dict.fromkeys(("sigmoid", "logsigmoid"), _SIGN),
+    **dict.fromkeys(("maximum", "max", "amax"), "only the maximum with 0 is ReLU; of a and b it is a + relu(b - a)"),
+    **dict.fromkeys(("gt", "lt", "ge", "le", "where", "sign", "heaviside", "masked_fill"), _DECIDES),
     **dict.fromkeys(("tanh", "leakyrelu", "leaky_relu", "prelu", "elu"), _BOUNDED),
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "floor_divide", "fix"), _WHOLE),
-    **dict.fromkeys(("copy", "fill", "zero", "index_put", "masked_fill", "index_add", "setitem"), _OVERWRITES),
+    **dict.fromkeys(("copy", "fill", "zero", "index_put", "index_add", "setitem"), _OVERWRITES),
     **dict.fromkeys(
         ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout"), DROPS_OUT
     ),

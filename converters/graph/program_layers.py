@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from ..errors import ConversionError
+from ..functional_layers import sizes, weighted
 from .operations import Call, Ref
 
 
@@ -50,20 +50,9 @@ def layer(make: Callable[[Operator], nn.Module], x: str = "input") -> Callable[[
     return read
 
 
-def _holding(module: nn.Module, **tensors: torch.Tensor | None) -> nn.Module:
-    for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        if isinstance(getattr(module, name, None), nn.Parameter):
-            tensor = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, tensor.is_floating_point())
-        setattr(module, name, tensor)
-    return module
-
-
 def linear(o: Operator) -> nn.Module:
     """Return a linear layer."""
-    weight, bias = o.value("weight"), o.value("bias")
-    return _holding(nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta"), weight=weight, bias=bias)
+    return weighted("linear", [o.value("weight"), o.value("bias")], {}, o.call.where)
 
 
 def product(weight: str, bias: str | None = None) -> Callable[[Operator], nn.Module]:
@@ -71,56 +60,30 @@ def product(weight: str, bias: str | None = None) -> Callable[[Operator], nn.Mod
 
     def make(o: Operator) -> nn.Module:
         matrix, added = o.value(weight), None if bias is None else o.value(bias)
-        if matrix.ndim != 2 or (added is not None and (o["alpha"] != 1 or o["beta"] != 1 or added.ndim != 1)):
+        if added is not None and (o["alpha"] != 1 or o["beta"] != 1 or added.ndim != 1):
             raise ConversionError(f"{o.call.where} is no linear layer; write it as torch.nn.Linear")
-        layer = nn.Linear(matrix.shape[0], matrix.shape[1], added is not None, "meta")
-        return _holding(layer, weight=matrix.t(), bias=added)
+        if added is None:
+            return weighted("matmul", [matrix], {}, o.call.where)
+        return weighted("linear", [matrix.t(), added], {}, o.call.where)
 
     return make
 
 
 def convolution(o: Operator) -> nn.Module:
     """Return a convolution."""
-    weight, bias = o.value("weight"), o.value("bias")
-    kinds: dict[int, type[nn.Conv1d | nn.Conv2d]] = {3: nn.Conv1d, 4: nn.Conv2d}
-    if weight.ndim not in kinds or o["transposed"]:
+    if o["transposed"]:
         raise ConversionError(
             f"{o.call.where}: expected a convolution over one or two axes of space that is not transposed"
         )
-    padding, space = o["padding"], weight.ndim - 2
-    layer = kinds[weight.ndim](
-        weight.shape[1] * o["groups"],
-        weight.shape[0],
-        tuple(weight.shape[2:]),
-        _sizes(o["stride"], space),
-        padding if isinstance(padding, str) else _sizes(padding, space),
-        _sizes(o["dilation"], space),
-        o["groups"],
-        bias=bias is not None,
-        device="meta",
-    )
-    return _holding(layer, weight=weight, bias=bias)
-
-
-def _sizes(values: list[int], space: int) -> Any:
-    return tuple(values) * (space if len(values) == 1 else 1)
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over however many axes of space."""
-
-    def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002
-        pass
+    options = {key: o[key] for key in ("stride", "padding", "dilation", "groups")}
+    return weighted("conv2d", [o.value("weight"), o.value("bias")], options, o.call.where)
 
 
 def batch_norm(o: Operator) -> nn.Module:
     """Return batch normalisation by running statistics."""
-    mean, variance, weight, bias = (o.value(name) for name in ("running_mean", "running_var", "weight", "bias"))
-    if mean is None or o["training"] or o["train"]:
-        raise ConversionError(f"{o.call.where} uses the statistics of the batch; call model.eval() and export again")
-    layer = BatchNorm(len(mean), eps=o["eps"], affine=weight is not None, device="meta")
-    layer.num_batches_tracked = None
-    return _holding(layer, weight=weight, bias=bias, running_mean=mean, running_var=variance)
+    tensors = [o.value(name) for name in ("running_mean", "running_var", "weight", "bias")]
+    options = {"training": bool(o["training"] or o["train"]), "eps": o["eps"]}
+    return weighted("batch_norm", tensors, options, o.call.where)
 
 
 def pool(kind: str) -> Callable[[Operator], nn.Module]:
@@ -130,13 +93,13 @@ def pool(kind: str) -> Callable[[Operator], nn.Module]:
         space = int(kind[-2])
         options = {key: o[key] for key in ("ceil_mode", "count_include_pad", "divisor_override") if o[key] is not None}
         if o["dilation"] is not None:
-            options["dilation"] = _sizes(o["dilation"], space)
-        sizes = [_sizes(o[key] or o["kernel_size"], space) for key in ("kernel_size", "stride")]
-        sizes.append(_sizes(o["padding"], space))
+            options["dilation"] = sizes(o["dilation"], space)
+        given = [sizes(o[key] or o["kernel_size"], space) for key in ("kernel_size", "stride")]
+        given.append(sizes(o["padding"], space))
         if space == 1:
-            sizes = [size[0] for size in sizes]
+            given = [size[0] for size in given]
             options = {key: x[0] if isinstance(x, tuple) else x for key, x in options.items()}
-        module: nn.Module = getattr(nn, kind)(*sizes, **options)
+        module: nn.Module = getattr(nn, kind)(*given, **options)
         return module
 
     return make

@@ -10,6 +10,7 @@ from torch import fx, nn
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
 from ..errors import ConversionError
+from ..functional_layers import WEIGHTED, weighted
 from ..torch_layers import (
     CALLS,
     AdaptiveAverage,
@@ -195,6 +196,10 @@ class Reader:
             return self._constant(node, name, args, kwargs, where)
         if any(x is BATCH for x in args[1:]) and name not in ("view", "reshape"):
             raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
+        if name == "neg":
+            return self._settled(value, where).times(np.asarray(-1.0))
+        if name == "rsub":
+            name, args = "sub", (*reversed(args[:2]), *args[2:])
         if name in ("add", "sub", "mul", "div"):
             settled = [self._settled(x, where) if isinstance(x, Value) else x for x in args]
             return arithmetic(name, settled, dict(kwargs), where)
@@ -209,10 +214,14 @@ class Reader:
             for dtype in (x for x in given if isinstance(x, torch.dtype)):
                 check_cast(dtype, where)
             return replace(value) if kwargs.get("copy") else value
+        if name in WEIGHTED and args[0] is value:
+            return self._layer(weighted(name, args[1:], kwargs, where), value, where, node.name)
         if name in CALLS:
             if name == "maximum" and args[0] is not value:
                 args = (value, args[0])
             layer = as_module(name, args, kwargs, where)
+            if name in ("max", "maximum") and not is_rectifier(layer):
+                refuse(where, name)
             return self._layer(layer, value, where, node.name)
         if name in ("view", "reshape"):
             asked = args[1:] or tuple(kwargs.values())

@@ -20,8 +20,8 @@ from .program_layers import Operator, Reading, batch_norm, convolution, layer, l
 CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 """Of what was exported; they compute nothing."""
 
-CONSTANT = (
-    *(
+CONSTANT = frozenset(
+    [
         "t",
         "permute",
         "transpose",
@@ -33,9 +33,18 @@ CONSTANT = (
         "slice",
         "select",
         "contiguous",
-    ),
-    *("clone", "detach", "detach_", "alias", "lift_fresh_copy", "to", "_to_copy", "add", "sub", "mul", "div", "neg"),
-    *(
+        "clone",
+        "detach",
+        "detach_",
+        "alias",
+        "lift_fresh_copy",
+        "to",
+        "_to_copy",
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
         "sqrt",
         "rsqrt",
         "reciprocal",
@@ -45,11 +54,14 @@ CONSTANT = (
         "zeros_like",
         "ones_like",
         "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
         "scalar_tensor",
         "getitem",
         "int",
         "floordiv",
-    ),
+    ]
 )
 """What may be computed from weights and numbers alone."""
 
