@@ -35,13 +35,7 @@ def as_network(model: Any) -> nn.Module:
         If it is a program, which has no layers of its own, or has weights without numbers of their own: on the device
         "meta", lazy, quantised or sparse.
     """
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(model, nn.Module) and "_orig_mod" in model._modules:  # torch.compile
-            model = model._orig_mod
-        else:
-            break
+    model = unwrapped(model)
     if is_program(model):
         raise ConversionError(
             f"{type(model).__name__} is a program of torch.export or TorchScript, whose layers cannot be changed; give "
@@ -54,6 +48,18 @@ def as_network(model: Any) -> nn.Module:
         )
     for path, module in model.named_modules():
         _check_weights(path, module)
+    return model
+
+
+def unwrapped(model: Any) -> Any:
+    """Return what DataParallel and torch.compile were given."""
+    while isinstance(model, nn.Module):
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # torch.compile
+            model = model._orig_mod
+        else:
+            break
     return model
 
 

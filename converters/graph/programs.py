@@ -21,7 +21,7 @@ from torch import fx, nn
 from ...sims.errors import InputError
 from ..errors import ConversionError
 from ..front import as_network as _as_module
-from ..front import is_program
+from ..front import is_program, unwrapped
 from .operations import Source, of_export, of_graph_module, of_torchscript
 from .program import Program
 
@@ -90,6 +90,7 @@ def as_network(model: Any) -> nn.Module:
     InputError, ConversionError
         As `converters.front.as_network`, and if a program has an operator that is not supported.
     """
+    model = unwrapped(model)
     if not is_program(model):
         return _as_module(model)
     with warnings.catch_warnings():
