@@ -135,6 +135,8 @@ def weight_stages(model: nn.Module) -> list[Stage]:
     try:
         with evaluating(chain):
             graph, _ = traced(chain)
+    except ConversionError:
+        raise
     except Exception as error:  # the user's own forward may raise anything
         raise ConversionError(
             f"{type(chain).__name__} cannot be traced ({type(error).__name__}: {error}); supported is a forward "

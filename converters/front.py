@@ -46,6 +46,10 @@ def as_network(model: Any) -> nn.Module:
         raise InputError(
             f"model must be a torch.nn.Module, got {name}; {_NO_NETWORK.get(name, 'wrap it in one, with its forward')}"
         )
+    if type(model).forward is nn.Module.forward and not hasattr(model, "spiking_chain"):
+        raise ConversionError(
+            f"{type(model).__name__} has no forward of its own; put its layers into a torch.nn.Sequential"
+        )
     for path, module in model.named_modules():
         _check_weights(path, module)
     return model
@@ -54,7 +58,10 @@ def as_network(model: Any) -> nn.Module:
 def unwrapped(model: Any) -> Any:
     """Return what DataParallel and torch.compile were given."""
     while isinstance(model, nn.Module):
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        if (
+            isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel)
+            or type(model).__name__ == "AveragedModel"
+        ):
             model = model.module
         elif "_orig_mod" in model._modules:  # torch.compile
             model = model._orig_mod
@@ -111,6 +118,8 @@ def _tensor(inputs: Any, what: str) -> torch.Tensor:
             raise InputError(f"{what} must be numbers (n, ...), all of one shape; {error}") from error
         if array.dtype.kind not in "fiub":
             raise InputError(f"{what} must be numbers (n, ...), got {type(inputs).__name__} of {array.dtype}")
+        if isinstance(inputs, np.ma.MaskedArray) and np.ma.is_masked(inputs):
+            raise InputError(f"{what} have masked values; leave out or replace what is missing")
         native = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
         return torch.from_numpy(np.require(array, native, ["C", "W"]))
     if inputs.is_complex() or inputs.is_quantized or inputs.is_meta:

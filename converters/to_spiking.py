@@ -76,7 +76,8 @@ def to_spiking(
         If calibration or parameters do not fit the model.
     """
     rule = resolve_normalization(normalization)
-    stages: Sequence[Stage] = model if isinstance(model, list | tuple) else weight_stages(model)
+    read = isinstance(model, list | tuple) and all(isinstance(stage, Stage) for stage in model)
+    stages: Sequence[Stage] = model if read else weight_stages(model)  # type: ignore[assignment, arg-type]  # see read
     if not isinstance(calibration, Calibration):
         calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):

@@ -87,6 +87,8 @@ class Reader:
         """Return the module's answer as an affine function of its units."""
         try:
             graph, constants = traced(self.model)
+        except ConversionError:
+            raise
         except Exception as error:  # the user's own forward may raise anything
             line = (str(error).splitlines() or [""])[0]
             raise ConversionError(
