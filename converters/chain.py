@@ -13,8 +13,19 @@ from torch import fx, nn
 from torch.nn import functional
 
 from .errors import ConversionError, submodule
-from .torch_layers import AdaptiveAverage, Average, Weighted, as_module, check_precision
-from .tracing import describe, traced
+from .front import as_network
+from .torch_layers import (
+    CALLS,
+    DROPS_OUT,
+    AdaptiveAverage,
+    Average,
+    Weighted,
+    as_module,
+    check_precision,
+    is_plain,
+    is_rectifier,
+)
+from .tracing import called, describe, evaluating, traced
 
 SUPPORTED = (
     "Linear, ReLU, Dropout, Flatten and Identity, and for sleep also Conv1d, Conv2d, AvgPool1d and AvgPool2d, in a "
@@ -119,9 +130,13 @@ def weight_stages(model: nn.Module) -> list[Stage]:
         with no ReLU between, if space is not flattened before a linear layer, or if a declared chain is no module or
         has a layer that is not the model's own.
     """
+    model = as_network(model)
     chain = _chain(model)
     try:
-        graph, _ = traced(chain)
+        with evaluating(chain):
+            graph, _ = traced(chain)
+    except ConversionError:
+        raise
     except Exception as error:  # the user's own forward may raise anything
         raise ConversionError(
             f"{type(chain).__name__} cannot be traced ({type(error).__name__}: {error}); supported is a forward "
@@ -178,7 +193,7 @@ class _Path:
             self.rectified = True
         elif kind == "flatten":
             if self.flat is False:
-                flatten: Any = module or as_module("flatten", node.args, node.kwargs)
+                flatten: Any = module or as_module("flatten", node.args, node.kwargs, where)
                 if (flatten.start_dim, flatten.end_dim) != (1, -1):
                     raise ConversionError(f"{where} must flatten all axes but the first, start_dim=1 and end_dim=-1")
             self.flat = True
@@ -251,13 +266,24 @@ def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
                 return kind
         if hasattr(module, "eval_scale"):
             return "passed"
+        if is_plain(module) and is_rectifier(module):
+            return "relu"
     elif node.op in ("call_function", "call_method"):
         for kind, calls in _CALLS.items():
             if node.target in calls:
+                _check_dropout(node, kind, modules)
                 return kind
+        name = called(node).rstrip("_")
+        if name in CALLS and is_rectifier(as_module(name, node.args, node.kwargs, describe(node, modules))):
+            return "relu"
     what = describe(node, modules)
     instead = next((advice for name, advice in _INSTEAD.items() if name in what.lower().replace("_", "")), _HINT)
     raise ConversionError(f"{what} is not supported; {instead}")
+
+
+def _check_dropout(node: fx.Node, kind: str, modules: dict[str, nn.Module]) -> None:
+    if kind == "passed" and node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True):
+        raise ConversionError(f"{describe(node, modules)} is not supported: {DROPS_OUT}")
 
 
 def _own_weight(node: fx.Node, modules: dict[str, nn.Module], earlier: list[Stage]) -> Weighted:

@@ -21,6 +21,7 @@ from torch import nn
 from ..sims.errors import InputError
 from .chain import Stage, weight_stages
 from .errors import ConversionError
+from .front import as_inputs
 from .layers import input_shapes
 
 OutputActivation = Literal["relu", "softmax"]
@@ -249,21 +250,19 @@ def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) ->
     They are (n, n_inputs), or (n, channels, *space) if the first layer is a convolution or stands behind a pooling.
     """
     weight = stages[0].module.weight
-    x = torch.as_tensor(inputs).to(weight.device, weight.dtype)
+    x = as_inputs(inputs, weight.dtype, weight.device)
     if stages[0].spatial:
-        if x.ndim < 3 or len(x) == 0:
+        if x.ndim < 3:
             raise ConversionError(
                 f"{stages[0].where} takes inputs of shape (n, channels, *space) with n at least 1, got {tuple(x.shape)}"
             )
-    elif x.ndim < 2 or len(x) == 0 or x.flatten(1).shape[1] != weight.shape[1]:
+    elif x.flatten(1).shape[1] != weight.shape[1]:
         raise InputError(
             f"inputs must be (n, {weight.shape[1]}) with n at least 1, or images of that many pixels, "
             f"got {tuple(x.shape)}"
         )
     x = x if stages[0].spatial else x.flatten(1)
     input_shapes(stages, tuple(x.shape[1:]))
-    if not torch.isfinite(x).all():
-        raise InputError(f"inputs contain {int((~torch.isfinite(x)).sum())} values that are not finite")
     return x
 
 

@@ -23,7 +23,7 @@ from .normalization import (
 
 
 def to_spiking(
-    model: nn.Module | Sequence[Stage],
+    model: nn.Module | list[Stage] | tuple[Stage, ...],
     calibration: Calibration | torch.Tensor | ArrayLike,
     *,
     normalization: Normalization | NormalizationName,
@@ -81,7 +81,8 @@ def to_spiking(
         If calibration or parameters do not fit the model.
     """
     rule = resolve_normalization(normalization)
-    stages = weight_stages(model) if isinstance(model, nn.Module) else model
+    read = isinstance(model, list | tuple) and all(isinstance(stage, Stage) for stage in model)
+    stages: Sequence[Stage] = model if read else weight_stages(model)  # type: ignore[assignment, arg-type]  # see read
     if not isinstance(calibration, Calibration):
         calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):

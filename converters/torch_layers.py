@@ -27,6 +27,13 @@ CALLS: dict[str, Callable[..., nn.Module]] = {
     "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
     "max_pool1d": nn.MaxPool1d,
     "max_pool2d": nn.MaxPool2d,
+    "relu6": lambda inplace=False: nn.ReLU6(inplace),
+    "hardtanh": lambda min_val=-1.0, max_val=1.0, inplace=False: _within(min_val, max_val),
+    **dict.fromkeys(("threshold", "_threshold"), nn.Threshold),
+    "leaky_relu": nn.LeakyReLU,
+    **dict.fromkeys(("clamp", "clip"), lambda *bounds, **named: _clamp(*bounds, **named)),
+    **dict.fromkeys(("clamp_min", "maximum"), lambda *given, **named: _within([*given, *named.values()][0], None)),
+    "max": lambda other=math.nan: _within(other if isinstance(other, torch.Tensor) else math.nan, None),
 }
 
 
@@ -129,6 +136,18 @@ def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) ->
     return pool
 
 
+def adaptive_pool(module: AdaptiveAverage, shape: Shape, where: str) -> tuple[Operator, ...]:
+    """Return adaptive pooling's operators; an axis of one value that becomes longer is repeated by a convolution."""
+    axes = _targets(module, shape)
+    repeats = tuple(parts if n == 1 else 1 for n, parts in axes)
+    if set(repeats) == {1}:
+        return (average_pool(module, shape, where),)
+    sizes, strides = zip(*((1, 1) if n == 1 else _adaptive(n, parts, where) for n, parts in axes), strict=True)
+    ones, once = np.ones((shape[0], 1, *repeats)), (1,) * len(axes)
+    repeated = Convolution(ones, once, tuple(r - 1 for r in repeats), once, shape[0])
+    return (repeated,) if set(sizes) == {1} else (AveragePool(sizes, strides, (0,) * len(axes)), repeated)
+
+
 def max_pool(module: Maximum, shape: Shape, rule: MaxPoolRule, where: str) -> MaxPool:
     """Return maximum pooling's operator for values of a shape."""
     space = len(shape) - 1
@@ -139,9 +158,31 @@ def max_pool(module: Maximum, shape: Shape, rule: MaxPoolRule, where: str) -> Ma
     return pool
 
 
-def as_module(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> nn.Module:
+def as_module(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> nn.Module:
     """Return a call of a function of `CALLS`, whose first argument is the layer's input, as a module of torch."""
-    return CALLS[name](*args[1:], **{key: value for key, value in kwargs.items() if key != "input"})
+    options = {key: value for key, value in kwargs.items() if key != "input"}
+    try:
+        return CALLS[name](*args[1:], **options)
+    except TypeError as error:
+        raise ConversionError(f"{where} is called in a way that is not supported: {error}") from error
+
+
+def is_rectifier(module: nn.Module) -> bool:
+    """Whether a module is ReLU, by whatever name: bounds of 0 and infinity, or no slope below 0."""
+    if isinstance(module, nn.Hardtanh):
+        return (module.min_val, module.max_val) == (0, math.inf)
+    if isinstance(module, nn.Threshold):
+        return module.threshold == 0 == module.value
+    return isinstance(module, nn.ReLU) or (isinstance(module, nn.LeakyReLU) and module.negative_slope == 0)
+
+
+def check_cast(dtype: torch.dtype, where: str) -> None:
+    """Raise `ConversionError` if a cast changes values by more than rounding in single precision."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ConversionError(
+            f"{where} casts to {dtype}, which rounds values, so that the network is no ReLU network; leave the cast "
+            "out, and compute in float32 or float64"
+        )
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -177,7 +218,7 @@ def _adaptive(n: int, parts: int, where: str) -> tuple[int, int]:
     starts = [i * n // parts for i in range(parts)]
     sizes = {math.ceil((i + 1) * n / parts) - start for i, start in enumerate(starts)}
     strides = {b - a for a, b in itertools.pairwise(starts)} or {n}
-    if len(sizes) > 1 or len(strides) > 1:
+    if len(sizes) > 1 or len(strides) > 1 or 0 in strides:
         raise ConversionError(
             f"{where} divides {n} values into {parts} windows that are not alike; use an output size that divides {n}"
         )
@@ -202,18 +243,58 @@ def _check_ceil(module: Average | Maximum, pool: Operator, shape: Shape, where: 
         )
 
 
+def _within(low: Any, high: Any) -> nn.Hardtanh:
+    """Return what keeps values within bounds, numbers or tensors of one number; None for no bound."""
+    module = nn.Hardtanh()
+    module.min_val, module.max_val = _bound(low, -math.inf), _bound(high, math.inf)
+    return module
+
+
+def _bound(value: Any, none: float) -> float:
+    if not isinstance(value, torch.Tensor):
+        return none if value is None else float(value) if isinstance(value, int | float) else math.nan
+    return float(value.flatten()[0]) if (value == value.flatten()[0]).all() else math.nan
+
+
+def _clamp(low: Any = None, high: Any = None, **named: Any) -> nn.Hardtanh:
+    return _within(named.pop("min", low), named.pop("max", high), **named)
+
+
 _HINT = (
     "supported are Linear, Conv1d/2d, BatchNorm1d/2d, average and maximum pooling, Flatten, Dropout, Identity, ReLU, "
     "sums of two values, and arithmetic with constants; write the layer in terms of these"
 )
 _BOUNDED = "spiking rates follow ReLU, which is unbounded above and 0 below; train with ReLU instead"
+_KEPT = (
+    "it cuts activations off, where spiking rates follow ReLU, which is unbounded above; train with ReLU "
+    "(clamp(min=0), which is ReLU, is read)"
+)
+_SIGN = (
+    "between layers, train with ReLU instead; behind the last layer, convert the network without it: an output above 0 "
+    "is above 0.5 behind it"
+)
+DROPS_OUT = "it drops out in evaluation too; write training=self.training, and call model.eval() before exporting"
+_DECIDES = "it decides by the values it gets; write torch.relu(x) for what is x above 0 and 0 below"
+_WHOLE = "it rounds to whole numbers, and steps are no sums of ReLU; leave it out, or train with ReLU"
+_OVERWRITES = "it writes into a tensor that is there already; make a new one (out of place)"
 _PROBABILITIES = "convert the network without it: the largest output stays the largest"
 _STATISTICS = "it normalises by each input's own statistics, which no weights can hold; train with BatchNorm instead"
 _INSTEAD = {
     "relu6": "it cuts activations off at 6, where a normalised neuron's rate is cut off at its scale; train with ReLU",
-    **dict.fromkeys(("hardtanh", "clamp", "sigmoid", "tanh", "leakyrelu", "leaky_relu", "prelu", "elu"), _BOUNDED),
-    **dict.fromkeys(("gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "selu", "celu"), _BOUNDED),
-    **dict.fromkeys(("softmax", "logsoftmax", "log_softmax"), _PROBABILITIES),
+    **dict.fromkeys(("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold", "minimum"), _KEPT),
+    **dict.fromkeys(("sigmoid", "logsigmoid"), _SIGN),
+    **dict.fromkeys(("maximum", "max", "amax"), "only the maximum with 0 is ReLU; of a and b it is a + relu(b - a)"),
+    **dict.fromkeys(("gt", "lt", "ge", "le", "where", "sign", "heaviside", "masked_fill"), _DECIDES),
+    **dict.fromkeys(("tanh", "leakyrelu", "leaky_relu", "prelu", "elu"), _BOUNDED),
+    **dict.fromkeys(("floor", "ceil", "round", "trunc", "floor_divide", "fix"), _WHOLE),
+    **dict.fromkeys(("copy", "fill", "zero", "index_put", "index_add", "setitem"), _OVERWRITES),
+    **dict.fromkeys(
+        ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout"), DROPS_OUT
+    ),
+    **dict.fromkeys(
+        ("gelu", "silu", "mish", "softplus", "hardswish", "softsign", "rrelu", "hardsigmoid", "selu", "celu"), _BOUNDED
+    ),
+    **dict.fromkeys(("softmax", "logsoftmax", "log_softmax", "_softmax", "_log_softmax"), _PROBABILITIES),
     **dict.fromkeys(("layernorm", "groupnorm", "layer_norm", "group_norm", "localresponsenorm"), _STATISTICS),
     **dict.fromkeys(("instancenorm1d", "instancenorm2d", "instance_norm"), _STATISTICS),
     "cat": "values are concatenated; add them, or let a convolution or linear layer take each part, and add their sums",

@@ -1,19 +1,35 @@
 """Tracing a torch module with `torch.fx`, without leaving anything behind, and running it in evaluation."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from .errors import submodule
+from .errors import ConversionError, submodule
+from .front import unwrapped
 from .torch_layers import BatchNorm, Weighted
 
 
 class _Tracer(fx.Tracer):
-    """Sees layers with weights of all kinds, and modules that declare `eval_scale`, whole, as torch's own modules."""
+    """Sees layers with weights of all kinds, and modules that declare `eval_scale`, whole, as torch's own modules.
+
+    It looks through what spreads a submodule over devices or compiles it.
+    """
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        inner = unwrapped(m)
+        if isinstance(inner, torch.jit.ScriptModule):
+            raise ConversionError(
+                f"{submodule(self.path_of_module(m), m)} is a program of TorchScript; give the module it was made of"
+            )
+        if inner is m and m._compiled_call_impl is None:
+            return super().call_module(m, forward, args, kwargs)
+        return super().call_module(inner, inner._call_impl, args, kwargs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         layer = isinstance(m, Weighted | BatchNorm)

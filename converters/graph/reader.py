@@ -1,14 +1,16 @@
 """Reading what a torch module computes from its `torch.fx` graph, operation by operation."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import fx, nn
 
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
 from ..errors import ConversionError
+from ..functional_layers import WEIGHTED, weighted
 from ..torch_layers import (
     CALLS,
     AdaptiveAverage,
@@ -16,12 +18,15 @@ from ..torch_layers import (
     BatchNorm,
     Convolutional,
     Maximum,
+    adaptive_pool,
     as_module,
     average_pool,
     batch_norm,
+    check_cast,
     convolution,
     dense,
     is_plain,
+    is_rectifier,
     max_pool,
     refuse,
 )
@@ -34,10 +39,30 @@ Value = Affine | Pooled
 BATCH = object()  # the number of inputs, where a forward asks for it
 
 Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
-_PASSED = ("contiguous", "float", "double", "detach")
+_PASSED = ("contiguous", "detach", "type_as")
+_CASTS = {
+    "float": torch.float32,
+    "double": torch.float64,
+    "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int": torch.int32,
+    "long": torch.int64,
+    "short": torch.int16,
+    "byte": torch.uint8,
+    "char": torch.int8,
+    "bool": torch.bool,
+}
 _DROPOUT_CALLS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 _ARITHMETIC = {"truediv": "div", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv")
+_VIEWS = (*_PASSED, *_CASTS, *_DROPOUT_CALLS, "to", "type", "flatten", "view", "reshape")
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A view of memory that an operation, in words, changed in a way that cannot be followed."""
+
+    where: str
 
 
 class Reader:
@@ -55,12 +80,15 @@ class Reader:
         self.model, self.max_pool = model, max_pool
         self.units: dict[str, Affine] = {}
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
+        self.memory: dict[fx.Node, fx.Node] = {}  # of views: the value whose memory they see
         self.approximate = False
 
     def read(self) -> Affine:
         """Return the module's answer as an affine function of its units."""
         try:
             graph, constants = traced(self.model)
+        except ConversionError:
+            raise
         except Exception as error:  # the user's own forward may raise anything
             line = (str(error).splitlines() or [""])[0]
             raise ConversionError(
@@ -71,7 +99,7 @@ class Reader:
         values: dict[fx.Node, Any] = {}
         for node in graph.nodes:
             where = describe(node, modules)
-            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+            args, kwargs = fx.map_arg((node.args, node.kwargs), _Fresh(values, where))
             if node.op == "placeholder":
                 if values:
                     raise ConversionError(
@@ -90,12 +118,14 @@ class Reader:
                 if len(args) != 1 or kwargs or not isinstance(args[0], Value):
                     raise ConversionError(f"{where} must take one value that comes from the network's input")
                 values[node] = self._layer(module, args[0], where, str(node.target))
-                self._alias(values, node, args[0], bool(getattr(module, "inplace", False)))
+                view = isinstance(module, nn.Identity | nn.Flatten | Dropout)
+                self._share(values, node, view, bool(getattr(module, "inplace", False)), where)
             else:
                 name = called(node)
                 values[node] = self._call(node, name, args, kwargs, where)
                 in_place = name.endswith("_") or name in _IN_PLACE or bool(kwargs.get("inplace"))
-                self._alias(values, node, args[0] if args else None, in_place or (name == "relu" and True in args[1:]))
+                in_place |= name == "relu" and True in args[1:]
+                self._share(values, node, name in _VIEWS and not kwargs.get("copy"), in_place, where)
         raise ConversionError(f"{type(self.model).__name__}.forward returns nothing")
 
     def unique(self, name: str) -> str:
@@ -106,10 +136,22 @@ class Reader:
             result = f"{name}#{number}"
         return result
 
-    def _alias(self, values: dict[fx.Node, Any], node: fx.Node, before: Any, in_place: bool) -> None:
-        """Let all that was the same tensor see what an operation in place made of it."""
-        if in_place and isinstance(before, Value):
-            values.update({other: values[node] for other, value in values.items() if value is before})
+    def _share(self, values: dict[fx.Node, Any], node: fx.Node, view: bool, in_place: bool, where: str) -> None:
+        """Note whose memory a value is in, and let all that see it see what an operation in place made of it."""
+        source = node.args[0] if node.args else node.kwargs.get("input")
+        if not isinstance(source, fx.Node) or not isinstance(values[node], Value) or not (view or in_place):
+            return
+        if not isinstance(values[source], Value):
+            raise ConversionError(f"{where} changes a constant in place; make a new tensor")
+        owner = self.memory[node] = self.memory.get(source, source)
+        if not in_place:
+            return
+        new = values[node]
+        for other, value in values.items():
+            if self.memory.get(other, other) is owner:
+                flat = len(value.shape) == 1
+                seen = new if value.shape == new.shape else self._flat(new) if flat else Stale(where)
+                values[other] = seen
 
     def _layer(self, module: nn.Module, value: Value, where: str, path: str) -> Value:
         if hasattr(module, "eval_scale"):
@@ -117,7 +159,7 @@ class Reader:
             return self._settled(value, where).times(np.asarray(float(scale)))
         if not is_plain(module):
             refuse(where, type(module).__name__)
-        if isinstance(module, nn.ReLU):
+        if is_rectifier(module):
             return self._rectified(value, path)
         if isinstance(module, nn.Identity | Dropout):
             return value
@@ -128,8 +170,12 @@ class Reader:
         if isinstance(module, Maximum):
             return self._largest(module, value, where, path)
         value = self._settled(value, where)
-        if isinstance(module, Average | AdaptiveAverage):
+        if isinstance(module, Average):
             return value.through(average_pool(module, value.shape, where), self.shapes)
+        if isinstance(module, AdaptiveAverage):
+            for operator in adaptive_pool(module, value.shape, where):
+                value = value.through(operator, self.shapes)
+            return value
         if isinstance(module, nn.Linear):
             matrix, bias = dense(module, value.shape, where)
             return value.through(matrix, self.shapes, bias, path)
@@ -145,11 +191,17 @@ class Reader:
     def _call(self, node: fx.Node, name: str, args: Any, kwargs: Any, where: str) -> Any:
         name = name.rstrip("_")
         name = _ARITHMETIC.get(name, name)
+        if "input" in kwargs and not args:
+            args, kwargs = (kwargs["input"],), {key: x for key, x in kwargs.items() if key != "input"}
         value = next((x for x in args if isinstance(x, Value)), None)
         if value is None:
             return self._constant(node, name, args, kwargs, where)
         if any(x is BATCH for x in args[1:]) and name not in ("view", "reshape"):
             raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
+        if name == "neg":
+            return self._settled(value, where).times(np.asarray(-1.0))
+        if name == "rsub":
+            name, args = "sub", (*reversed(args[:2]), *args[2:])
         if name in ("add", "sub", "mul", "div"):
             settled = [self._settled(x, where) if isinstance(x, Value) else x for x in args]
             return arithmetic(name, settled, dict(kwargs), where)
@@ -158,11 +210,21 @@ class Reader:
         if name == "clone":
             return replace(value)
         if name in _DROPOUT_CALLS:
-            if kwargs.get("training", args[2] if len(args) > 2 else True):
-                raise ConversionError(f"{where} drops out in evaluation too; write training=self.training")
-            return value
+            return refuse(where, "dropout") if kwargs.get("training", args[2] if len(args) > 2 else True) else value
+        if name in _CASTS or name in ("to", "type"):
+            given = [_CASTS.get(name), *args[1:], *kwargs.values()]
+            for dtype in (x for x in given if isinstance(x, torch.dtype)):
+                check_cast(dtype, where)
+            return replace(value) if kwargs.get("copy") else value
+        if name in WEIGHTED and args[0] is value:
+            return self._layer(weighted(name, args[1:], kwargs, where), value, where, node.name)
         if name in CALLS:
-            return self._layer(as_module(name, args, kwargs), value, where, node.name)
+            if name == "maximum" and args[0] is not value:
+                args = (value, args[0])
+            layer = as_module(name, args, kwargs, where)
+            if name in ("max", "maximum") and not is_rectifier(layer):
+                refuse(where, name)
+            return self._layer(layer, value, where, node.name)
         if name in ("view", "reshape"):
             asked = args[1:] or tuple(kwargs.values())
             return self._reshaped(value, asked[0] if isinstance(asked[0], tuple | list) else asked, where)
@@ -170,8 +232,10 @@ class Reader:
             given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
             return self._mean(value, given.get("dim"), bool(given.get("keepdim")), where)
         sizes = (BATCH, *value.shape)
-        if name == "getattr" and args[1] in ("shape", "ndim"):
-            return sizes if args[1] == "shape" else len(sizes)
+        if name == "getattr" and args[1] in ("shape", "ndim", "dtype", "device"):
+            parameter = next(self.model.parameters(), torch.zeros(0))
+            known = {"shape": sizes, "ndim": len(sizes), "dtype": parameter.dtype, "device": parameter.device}
+            return known[args[1]]
         if name in ("size", "dim"):
             axis = args[1] if len(args) > 1 else kwargs.get("dim")
             return len(sizes) if name == "dim" else sizes if axis is None else sizes[axis]
@@ -185,6 +249,8 @@ class Reader:
             refuse(where, name)
         if any(part is BATCH for part in parts) and name != "getitem":
             raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
+        if name.endswith("_") and isinstance(args[0], torch.Tensor):
+            raise ConversionError(f"{where} changes a constant in place; make a new tensor")
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         function: Any = node.target
@@ -261,3 +327,19 @@ class Reader:
         settled = self._settled(value, where)
         pooled = settled.through(AveragePool(space, space, (0,) * len(space)), self.shapes)
         return pooled if keepdim else pooled.through(Flatten(), self.shapes)
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """Gives values to the operation `where`, or raises `ConversionError` if they can no longer be followed."""
+
+    values: dict[fx.Node, Any]
+    where: str
+
+    def __call__(self, node: fx.Node) -> Any:
+        value = self.values[node]
+        if isinstance(value, Stale):
+            raise ConversionError(
+                f"{self.where} uses a view of values that {value.where} changed in place; make a new tensor there"
+            )
+        return value

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pickle
 import shutil
 import sys
 import tempfile
@@ -13,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
 from neurosleep.converters import to_spiking_graph
+from neurosleep.converters.checkpoint import load_weights
 from neurosleep.converters.errors import ConversionError
 from neurosleep.converters.graph.conversion import ConversionReport
 from neurosleep.converters.graph.normalization import GraphNormalization, Per
@@ -243,26 +242,8 @@ def read_model(name: str, weights: Path | None) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{name} must return a torch.nn.Module, got {type(model).__name__}")
     if weights is not None:
-        _load_weights(model, weights)
+        load_weights(model, weights)
     return model.eval()
-
-
-def _load_weights(model: nn.Module, path: Path) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: expected a state dict; {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}: expected a state dict, tensors by name, as torch.save(model.state_dict(), ...) writes it; "
-            "whole models and other objects are not read"
-        ) from error
-    if not isinstance(state, dict):
-        raise DataError(f"{path}: expected a state dict, tensors by name; found {type(state).__name__}")
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        raise ConversionError(f"{path} does not fit the network: {' '.join(str(error).split())}") from error
 
 
 def read_data(name: str, split: Any, data_dir: str | None, most: int) -> Data:

@@ -233,7 +233,7 @@ def test_a_member_of_an_ensemble_sleeps_as_the_model_would(how: dict[str, object
         np.testing.assert_array_equal(layer.weights.T, p.detach())
     assert not np.array_equal(other.spike_counts[0], results.spike_counts[0])
     with pytest.raises(TypeError, match="normalization"):
-        ns.to_spiking(model, memory.calibration)
+        ns.to_spiking(model, memory.calibration, normalization="max", decay=1.0)
 
 
 class Soft(ns.Hebbian):
