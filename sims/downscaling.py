@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .fields import settle
 from .kernels.selection import kth_smallest_magnitude, prune_smallest, scale_down
 
 
@@ -33,6 +34,7 @@ class MagnitudePruning:
     fraction: float
 
     def __post_init__(self) -> None:
+        settle(self)
         if not (math.isfinite(self.fraction) and 0 <= self.fraction <= 1):
             raise InputError(f"fraction must be from 0 to 1, got {self.fraction!r}")
 
@@ -102,6 +104,7 @@ class GradedDownscaling:
     spared: float = 0.2
 
     def __post_init__(self) -> None:
+        settle(self)
         if not (math.isfinite(self.rate) and 0 <= self.rate <= 1):
             raise InputError(f"rate must be from 0 to 1, got {self.rate!r}")
         if not (math.isfinite(self.exponent) and self.exponent > 0):
