@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import neurosleep as ns
-from neurosleep.experiments import DataStream
+from neurosleep.experiments import Condition, DataStream, Experiment, ReluNetwork, run
 from neurosleep.experiments import data_stream as module
+from neurosleep.training import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,25 @@ def test_wrong_streams_are_refused(changes: dict, message: str) -> None:
 def test_classes_that_do_not_divide_are_refused(own: str) -> None:
     with pytest.raises(ns.InputError, match="3"):
         DataStream(own, classes_per_task=3).make(0)
+
+
+def test_a_rewritten_file_is_read_again_and_not_mixed_with_old_runs(tmp_path, own: str) -> None:
+    held = dict(np.load(own))
+    path = tmp_path / "own.npz"
+    np.savez(path, **held)
+    stream = DataStream(str(path))
+    sums, digests = [float(stream.make(0).joint_inputs.sum())], [stream.digest()]
+
+    def asked(seeds: int) -> Experiment:
+        network = ReluNetwork([5], init=0.3)
+        return Experiment("Q?", {"a": Condition()}, seeds=seeds, stream=stream, network=network, training=Trainer(1))
+
+    run(asked(1), tmp_path / "runs", workers=1, progress=False)
+    run(asked(2), tmp_path / "runs", workers=1, progress=False)  # the same data: goes on
+    np.savez(path, **{**held, "train_x": held["train_x"] / 2})
+    sums.append(float(stream.make(0).joint_inputs.sum()))
+    digests.append(stream.digest())
+    assert sums[1] == pytest.approx(sums[0] / 2)
+    assert digests[0] != digests[1]
+    with pytest.raises(ns.InputError, match="is of other data"):
+        run(asked(3), tmp_path / "runs", workers=1, progress=False)
