@@ -124,3 +124,10 @@ def test_nights_are_tried_before_the_first_training(model: nn.Module, stage) -> 
         learn(model, STREAM, Trainer(epochs=1), nights=nights, on_epoch=lambda: epochs.append(1))
     assert epochs == []
     assert nights.memory.count == 0
+
+
+def test_a_checkpoint_needs_a_folder(tmp_path) -> None:
+    model, memory = network(), ns.Memory()
+    memory.observe(model, X)
+    with pytest.raises(InputError, match="there is no folder"):
+        ns.sleep(model, memory, NIGHT, checkpoint=tmp_path / "nowhere" / "night.npz")
