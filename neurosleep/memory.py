@@ -13,6 +13,7 @@ from torch import nn
 from neurosleep.converters import Calibration
 from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.normalization import OutputActivation, calibrate_stages, checked_inputs
+from neurosleep.ownership import Ownership
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.whole import whole
 
@@ -56,6 +57,7 @@ class Memory:
         self.count = 0
         self.mean_input: NDArray[np.float64] | None = None
         self.calibration: Calibration | None = None
+        self._owner = Ownership()
 
     def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
         """Take in what was just learned: update the mean input, and measure the model's activations on it.
@@ -66,7 +68,13 @@ class Memory:
             The network as it is after training on `inputs`.
         inputs
             (n, ...) with as many values each as the network has inputs; (n, channels, *space) for convolutions.
+
+        Raises
+        ------
+        InputError
+            If inputs do not fit, or the memory holds what another network has seen.
         """
+        self.belong_to(model)
         stages = weight_stages(model)
         x = checked_inputs(stages, inputs)
         n_inputs = x[0].numel()
@@ -84,6 +92,10 @@ class Memory:
     def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what the mean is taken of, of inputs (n, n_inputs) float64."""
         return inputs
+
+    def belong_to(self, model: nn.Module) -> None:
+        """Be this network's, or raise `InputError` if another network has filled it."""
+        self._owner.claim(model, "this memory")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the memory to a ``.npz`` file, whole or not at all."""
@@ -168,6 +180,7 @@ class ImageKeepingMemory(Memory):
 
     def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
         """Keep the images, and measure the present network on all that are kept."""
+        self.belong_to(model)
         if not (self.first_only and self._kept):
             self._kept.append(torch.as_tensor(inputs))
         self.count, self.mean_input = 0, None

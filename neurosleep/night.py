@@ -176,6 +176,8 @@ def sleep(
         if checkpoint is not None and isinstance(log, SpikeLog):
             raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
         saved = None if checkpoint is None else Path(checkpoint)
+        if saved is not None and not saved.parent.is_dir():
+            raise InputError(f"checkpoint {saved}: there is no folder {saved.parent}; create it first")
         done = load(saved, asleep.network).state.step if saved is not None and saved.exists() else None
         with _open_log(log, asleep.network, stage, seed, done) as sink:
             member = replace(asleep.member, log=sink)

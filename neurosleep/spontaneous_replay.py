@@ -9,6 +9,7 @@ from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.drive import Drive
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.network import Sharing, check_sharing
 from neurosleep.sims.plasticity import PlasticityRule
 from neurosleep.sims.silencing import Silencing
@@ -80,8 +81,19 @@ class SpontaneousReplay:
     silenced: Mapping[str, Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise InputError(f"steps must be at least 0, got {self.steps}")
+        settle(self)
+        check_ranges(
+            self,
+            steps="[0, inf)",
+            thresholds="(0, inf)",
+            gain_scale="[0, inf)",
+            decay="(0, 1]",
+            inhibition="[0, inf)",
+            dt="(0, inf)",
+            downscale_every="[1, inf)",
+        )
+        if not hasattr(self.drive, "schedule"):
+            raise InputError(f"drive must be a drive, such as MeanRate(200.0), got {self.drive!r}")
         check_streams(self.streams)
         check_sharing(self.sharing)
         if self.silenced is not None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from neurosleep.converters.tracing import evaluating
 from neurosleep.sims.errors import InputError, NeurosleepError
+from neurosleep.sims.fields import settle
 
 LossName = Literal["squared-error", "cross-entropy"]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -73,6 +74,10 @@ class Steps:
         """Return what one step minimises: `loss` of the model's outputs, and whatever a method adds."""
         return loss(model(inputs), labels)
 
+    def gentler(self) -> str:
+        """Return what else to try if training diverges, as ", a smaller strength"."""
+        return ""
+
     def before_step(self, model: nn.Module) -> None:
         """Look at the gradients, or change them, before the optimizer uses them."""
 
@@ -104,6 +109,7 @@ class Trainer:
     later_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.epochs < 0 or self.batch_size < 1:
             raise InputError(
                 f"epochs must be at least 0 and batch_size at least 1, got {self.epochs} and {self.batch_size}"
@@ -170,7 +176,15 @@ class Trainer:
             raise InputError(
                 f"inputs and labels must be as many, and at least one, got {len(inputs)} and {len(labels)}"
             )
+        for what, values in (("inputs", inputs), ("labels", labels)):
+            if not isinstance(values, torch.Tensor) or (values.is_floating_point() and not values.isfinite().all()):
+                raise InputError(f"{what} must be a tensor of finite numbers, got {_described(values)}")
+        if labels.dim() != 1 or labels.is_floating_point():
+            raise InputError(f"labels must be whole numbers (n,), got {_described(labels)}")
+        labels = labels.long()
         loss = resolve_loss(self.loss)
+        if optimizer is not None and not _optimizes(optimizer, model):
+            raise InputError("optimizer holds no weights of this model: make one for it, trainer.optimizer(model)")
         optimizer = optimizer or self.optimizer(model)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
@@ -187,7 +201,8 @@ class Trainer:
             if not all(torch.isfinite(p).all() for p in model.parameters()):
                 raise DivergenceError(
                     f"training diverged in epoch {epoch} of {self.epochs}: weights are no longer finite; try a "
-                    f"learning_rate below {self.learning_rate}, or, after sleep, gentler plasticity (inc, dec)"
+                    f"learning_rate below {self.learning_rate}{steps.gentler()}, or, after sleep, gentler plasticity "
+                    "(inc, dec)"
                 )
             if on_epoch is not None:
                 on_epoch()
@@ -207,6 +222,18 @@ def _begin_training(model: nn.Module) -> None:
         own = list(module.parameters(recurse=False))
         frozen = bool(own) and not any(p.requires_grad for p in own)
         module.training = not frozen and module not in _held
+
+
+def _described(values: object) -> str:
+    if not isinstance(values, torch.Tensor):
+        return f"{type(values).__name__}; torch.as_tensor makes one"
+    unknown = f" with {int((~values.isfinite()).sum())} that are not finite" if values.is_floating_point() else ""
+    return f"{values.dtype} of {tuple(values.shape)}{unknown}"
+
+
+def _optimizes(optimizer: torch.optim.Optimizer, model: nn.Module) -> bool:
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return any(id(p) in held for p in model.parameters())
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ A synapse's size is ``|w|``. Each rule has `apply`, its specification in NumPy, 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BackendError, InputError, redefined
+from .fields import settle
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class MagnitudePruning:
     name: ClassVar[str] = "magnitude-pruning"
 
     fraction: float
-    plastic: Sequence[str] | None = None
+    plastic: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         if not (math.isfinite(self.fraction) and 0 <= self.fraction <= 1):
             raise InputError(f"fraction must be from 0 to 1, got {self.fraction!r}")
-        _check_plastic(self)
 
     def apply(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a pruned copy of one layer's weights, any shape."""
@@ -109,16 +109,16 @@ class GradedDownscaling:
     rate: float = 0.18
     exponent: float = 4.0
     spared: float = 0.2
-    plastic: Sequence[str] | None = None
+    plastic: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         if not (math.isfinite(self.rate) and 0 <= self.rate <= 1):
             raise InputError(f"rate must be from 0 to 1, got {self.rate!r}")
         if not (math.isfinite(self.exponent) and self.exponent > 0):
             raise InputError(f"exponent must be a positive, finite number, got {self.exponent!r}")
         if not (math.isfinite(self.spared) and 0 <= self.spared < 1):
             raise InputError(f"spared must be at least 0 and below 1, got {self.spared!r}")
-        _check_plastic(self)
 
     def apply(self, weights: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return a downscaled copy of one layer's weights, any shape."""
@@ -165,10 +165,3 @@ def check_downscaling(rule: DownscalingRule | None, backend: str) -> None:
             f"{type(rule).__name__} has {own} of its own, which backend {backend!r} would not run: it has the formulas "
             'of MagnitudePruning and GradedDownscaling compiled; use backend="reference"'
         )
-
-
-def _check_plastic(rule: DownscalingRule) -> None:
-    plastic = rule.plastic
-    if isinstance(plastic, str) or not (plastic is None or all(isinstance(name, str) for name in plastic)):
-        raise InputError(f"plastic must be paths of layers, such as ['0', '2'], or None for all, got {plastic!r}")
-    object.__setattr__(rule, "plastic", None if plastic is None else tuple(plastic))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
+from .fields import settle
 from .random import firing_thresholds
 
 
@@ -84,6 +85,7 @@ class MeanRate:
     max_rate: float
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("max_rate", self.max_rate)
 
     def schedule(self, n_inputs: int, dt: float, mean_input: NDArray[np.float64] | None) -> InputSchedule:
@@ -112,6 +114,7 @@ class MaskedMeanRate:
     image_shape: tuple[int, int] = (28, 28)
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("max_rate", self.max_rate)
         if not 1 <= self.window <= min(self.image_shape):
             raise InputError(
@@ -143,6 +146,7 @@ class UniformNoise:
     rate: float
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("rate", self.rate)
 
     def schedule(self, n_inputs: int, dt: float, mean_input: NDArray[np.float64] | None) -> InputSchedule:

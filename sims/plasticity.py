@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BackendError, InputError, redefined
+from .fields import settle
 
 Weights = NDArray[np.floating]
 
@@ -52,6 +53,7 @@ class Hebbian:
     dec: float
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_step("inc", self.inc)
         _check_step("dec", self.dec)
 
@@ -85,6 +87,7 @@ class GatedHebbian:
     gate_width: float = 0.001
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_step("inc", self.inc)
         _check_step("dec", self.dec)
         if not (math.isfinite(self.gate_width) and self.gate_width > 0):

@@ -74,10 +74,8 @@ def labelled_arrays(dataset: str, data_dir: str | None, layers: Layers = "vgg-ci
     if dataset in ("mnist-small", "mnist", "fashion-mnist"):
         train, test = data.load(dataset, "train", data_dir=data_dir), data.load(dataset, "test", data_dir=data_dir)
         return Arrays(train.vectors(), train.labels, test.vectors(), test.labels)
-    if dataset == "permuted-digits":
-        own = data.permuted_digits()
-    else:
-        own = data.load_embeddings(_birds(data_dir) if dataset == "cub200" else Path(dataset))
+    stand_in = dataset == "permuted-digits"
+    own = data.permuted_digits() if stand_in else data.load_embeddings(own_path(dataset, data_dir))
     return Arrays(own.train_x, own.train_y, own.test_x, own.test_y)
 
 
@@ -104,6 +102,11 @@ def cross_modal(images_per_task: int | None, order: str, seed: int, data_dir: st
         name, kept = ("digits", "clothes")[index], slice(images_per_task)
         tasks.append(Task(tuple(range(10)), x[kept], y[kept], test_x, test_y, label=name))
     return Stream(tuple(tasks), torch.cat([t.inputs for t in tasks]), torch.cat([t.labels for t in tasks]))
+
+
+def own_path(dataset: str, data_dir: str | None) -> Path:
+    """Return where data is that the user supplies: "cub200", or a file or folder."""
+    return _birds(data_dir) if dataset == "cub200" else Path(dataset).expanduser()
 
 
 def _birds(data_dir: str | None) -> Path:

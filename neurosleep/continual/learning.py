@@ -9,13 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from neurosleep.continual.labelled import check_outputs
 from neurosleep.continual.methods.base import Method
+from neurosleep.continual.methods.exemplars import evaluation
 from neurosleep.continual.stream import Stream
 from neurosleep.memory import Memory
 from neurosleep.night import Asleep, Precision, Simulate, SleepRecord, Stage, sleep
 from neurosleep.sims.ensemble import Backend
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
+from neurosleep.trial_night import try_night
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Nights:
     Parameters
     ----------
     stages
-        Given the number of tasks learned so far (1 for the first), the stages of that night in order.
+        Given the number of tasks learned so far (1 for the first), the stages of that night in order. Every night is
+        also asked for before the first training, and tried.
     memory
         What the network keeps of its past; filled while it learns.
     backend, precision
@@ -85,6 +90,8 @@ class Nights:
         Called with the number of steps just slept.
     simulate
         Who simulates, as in `sleep`.
+    before_night
+        Called with the number of tasks learned when the memory holds them, before a night is asked for.
     """
 
     stages: Callable[[int], list[Stage]]
@@ -94,6 +101,20 @@ class Nights:
     log: SpikeLog | None = None
     on_progress: Callable[[int], None] | None = None
     simulate: Simulate = Asleep.simulate
+    before_night: Callable[[int], None] | None = None
+
+    def check(self, model: nn.Module, stream: Stream) -> None:
+        """Try all nights, without steps, on copies of the network and the memory.
+
+        Raises
+        ------
+        InputError
+            If the memory is another network's, or a night cannot be.
+        """
+        self.memory.belong_to(model)
+        for number in range(1, len(stream.tasks) + 1):
+            tonight = self.stages(number)
+            try_night(model, self.memory, stream.tasks[0].inputs, tonight, backend=self.backend, log=self.log)
 
 
 def learn(
@@ -127,13 +148,23 @@ def learn(
         Fixes the order of inputs, dropout and every night.
     on_epoch, on_checkpoint
         Called after every epoch, and with the accuracies and the model after every training and every night.
+
+    Raises
+    ------
+    InputError
+        Before the first training, if model, stream, method and nights do not fit together, or method or memory hold
+        state of another network.
     """
+    method = method or Method()
+    method.belong_to(model)
+    _check_model(model, stream)
+    if nights is not None:
+        nights.check(model, stream)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
         trainer_of = trainer if callable(trainer) else lambda number: trainer
         optimizer = trainer_of(1).optimizer(model)
-        method = method or Method()
         history = History()
 
         def look(kind: str, task: int) -> None:
@@ -151,6 +182,8 @@ def learn(
             look("T", number)
             if nights is not None:
                 nights.memory.observe(model, task.inputs)
+                if nights.before_night is not None:
+                    nights.before_night(number)
                 for index, stage in enumerate(nights.stages(number)):
                     record = sleep(
                         model,
@@ -173,6 +206,7 @@ def learn_jointly(
     model: nn.Module, stream: Stream, trainer: Trainer, *, seed: int = 0, on_epoch: Callable[[], None] | None = None
 ) -> History:
     """Learn all tasks at once, in place: the `joint` upper bound."""
+    _check_model(model, stream)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -191,6 +225,20 @@ def evaluate(
     right = [int((answer(model, task.test_inputs) == task.test_labels).sum()) for task in stream.tasks]
     sizes = [len(task.test_labels) for task in stream.tasks]
     return Checkpoint(name, task, [r / n for r, n in zip(right, sizes, strict=True)], sum(right) / sum(sizes))
+
+
+def _check_model(model: nn.Module, stream: Stream) -> None:
+    """Raise `InputError` if the network does not take the stream's inputs, or has no output for a class."""
+    inputs = stream.tasks[0].inputs[:2]
+    with torch.random.fork_rng(), torch.no_grad(), evaluation(model):
+        try:
+            outputs = model(inputs)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InputError(
+                f"the network does not take the stream's inputs, {inputs.dtype} of {tuple(inputs.shape[1:])} on "
+                f"{inputs.device}: {' '.join(str(error).split())}"
+            ) from error
+    check_outputs(outputs, stream.classes)
 
 
 def night_seed(seed: int, task: int, stage: int) -> int:

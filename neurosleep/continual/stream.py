@@ -1,12 +1,12 @@
 """Streams of tasks: what a network learns one after the other."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from neurosleep.continual.labelled import check_classes, checked_inputs, checked_labels
 from neurosleep.sims.errors import InputError
 
 
@@ -23,6 +23,14 @@ class Task:
     test_inputs: torch.Tensor
     test_labels: torch.Tensor
     label: str = ""
+
+    def __post_init__(self) -> None:
+        for kind, role in (("", "training"), ("test_", "test")):
+            x = checked_inputs(getattr(self, f"{kind}inputs"), f"{kind}inputs of task {self.name!r}")
+            y = checked_labels(getattr(self, f"{kind}labels"), len(x), f"{kind}labels of task {self.name!r}")
+            check_classes(y, self.classes, f"{role} data of task {self.name!r}", each=False)
+            object.__setattr__(self, f"{kind}inputs", x)
+            object.__setattr__(self, f"{kind}labels", y)
 
     @property
     def name(self) -> str:
@@ -45,6 +53,18 @@ class Stream:
     tasks: tuple[Task, ...]
     joint_inputs: torch.Tensor
     joint_labels: torch.Tensor
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise InputError("a stream needs at least one task")
+        inputs = checked_inputs(self.joint_inputs, "joint_inputs")
+        object.__setattr__(self, "joint_inputs", inputs)
+        object.__setattr__(self, "joint_labels", checked_labels(self.joint_labels, len(inputs), "joint_labels"))
+
+    @property
+    def classes(self) -> int:
+        """How many outputs a network of all classes has: one more than the largest label."""
+        return 1 + max(int(self.joint_labels.max()), *(c for task in self.tasks for c in task.classes))
 
     def to(self, device: str | torch.device) -> "Stream":
         """Return the stream with all data on a device."""
@@ -79,10 +99,10 @@ def task_order(n_tasks: int, order: str, seed: int) -> list[int]:
 
 
 def class_incremental(
-    inputs: NDArray[np.float32],
-    labels: NDArray[np.integer],
-    test_inputs: NDArray[np.float32],
-    test_labels: NDArray[np.integer],
+    inputs: ArrayLike | torch.Tensor,
+    labels: ArrayLike | torch.Tensor,
+    test_inputs: ArrayLike | torch.Tensor,
+    test_labels: ArrayLike | torch.Tensor,
     *,
     classes_per_task: int = 2,
     images_per_task: int | None = None,
@@ -97,24 +117,47 @@ def class_incremental(
     Parameters
     ----------
     inputs, labels, test_inputs, test_labels
-        (n, n_inputs) and (n,); labels from 0 to a number of classes that `classes_per_task` divides.
+        (n, n_inputs) and (n,), arrays or tensors; labels, or one-hot rows, of classes 0, 1, ... without gaps, a number
+        of classes that `classes_per_task` divides.
     images_per_task
         Keep only the first so many training inputs of each task; all if None.
     order, seed
         See `task_order`.
+
+    Raises
+    ------
+    InputError
+        If inputs or labels are not such, a class has no test inputs, or `images_per_task` leaves a class out.
     """
-    n_classes = int(labels.max()) + 1
+    x, test_x = checked_inputs(inputs), checked_inputs(test_inputs, "test_inputs")
+    y, test_y = checked_labels(labels, len(x)), checked_labels(test_labels, len(test_x), "test_labels")
+    n_classes = int(y.max()) + 1
+    check_classes(y, range(n_classes), "labels")
+    if x.shape[1:] != test_x.shape[1:]:
+        raise InputError(
+            f"test_inputs must have the shape of inputs, {tuple(x.shape[1:])}, got {tuple(test_x.shape[1:])}"
+        )
+    if images_per_task is not None and images_per_task < 1:
+        raise InputError(f"images_per_task must be at least 1, or left out, got {images_per_task!r}")
     if classes_per_task < 1 or n_classes % classes_per_task:
         raise InputError(f"classes_per_task must divide the {n_classes} classes, got {classes_per_task}")
-    x, y, test_x, test_y = (
-        torch.from_numpy(np.ascontiguousarray(a))
-        for a in (inputs, labels.astype(np.int64), test_inputs, test_labels.astype(np.int64))
-    )
+    check_classes(test_y, range(n_classes), "test_labels")
     tasks = []
     for index in task_order(n_classes // classes_per_task, order, seed):
         first = index * classes_per_task
         chosen = torch.nonzero((y >= first) & (y < first + classes_per_task))[:images_per_task, 0]
         tested = (test_y >= first) & (test_y < first + classes_per_task)
-        classes: Sequence[int] = range(first, first + classes_per_task)
-        tasks.append(Task(tuple(classes), x[chosen], y[chosen], test_x[tested], test_y[tested]))
+        classes = tuple(range(first, first + classes_per_task))
+        missing = set(classes) - set(y[chosen].tolist())
+        if missing and (2 * len(missing) >= len(classes) or _in_blocks(y[(y >= first) & (y <= classes[-1])])):
+            raise InputError(
+                f"images_per_task={images_per_task} keeps no input of class {min(missing)}: the data is "
+                "sorted by class (shuffle it first, or give DataStream shuffled=True), or that is too few"
+            )
+        tasks.append(Task(classes, x[chosen], y[chosen], test_x[tested], test_y[tested]))
     return Stream(tuple(tasks), x, y)
+
+
+def _in_blocks(labels: torch.Tensor) -> bool:
+    """Whether all labels of a class stand together."""
+    return int((labels.diff() != 0).sum()) < len(torch.unique(labels))

@@ -1,15 +1,16 @@
 """`Condition`: one way to learn a stream, which an experiment compares with others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.training import Trainer
 from neurosleep.tripartite.stages import NREM, Interleaved, Stage, Training
 
@@ -66,8 +67,10 @@ class Condition:
     training: Trainer | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "night", tuple(self.night))
-        object.__setattr__(self, "lesions", tuple(self.lesions))
+        for what, usual in (("night", "[SpontaneousReplay(...)]"), ("lesions", "[SilencedNeurons(...)]")):
+            if not isinstance(getattr(self, what), Iterable):
+                raise InputError(f"{what} must be several, as {usual}, got {getattr(self, what)!r}")
+            object.__setattr__(self, what, tuple(getattr(self, what)))
         for stage in self.night:
             if not isinstance(stage, Stage):
                 raise InputError(f"a night is made of stages such as SpontaneousReplay(...), got {stage!r}")
@@ -77,8 +80,7 @@ class Condition:
         for what, kinds, usual in (("network", Network, "ReluNetwork"), ("training", Trainer, "Trainer")):
             if not isinstance(value := getattr(self, what), kinds | None):
                 raise InputError(f"{what} must be an object such as {usual}(...), or None, got {value!r}")
-        if self.calibration not in get_args(Calibration):
-            raise InputError(unknown("calibration", self.calibration, get_args(Calibration)))
+        settle(self)
         if self.method.endswith("+src"):
             raise InputError(
                 f"method {self.method!r} cannot be here: sleep is what `night` says; "

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from neurosleep.continual.datasets import SIZES, cross_modal, labelled_arrays, renumbered, shuffled
+from neurosleep.continual.datasets import SIZES, Arrays, cross_modal, labelled_arrays, own_path, renumbered, shuffled
 from neurosleep.continual.stream import Stream, class_incremental, task_order
 from neurosleep.features.architectures import Layers
 from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.fields import settle
 
 Part = Literal["tasks", "all"]
 Split = Literal["test", "train"]
@@ -55,6 +57,7 @@ class DataStream:
     shuffled: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.images_per_task is not None and self.images_per_task < 1:
             raise InputError(f"images_per_task must be at least 1, or left out, got {self.images_per_task}")
         if self.classes_per_task < 1:
@@ -110,10 +113,35 @@ class DataStream:
             stream = replace(stream, tasks=own)
         return stream
 
+    def content(self, data_dir: str | None = None) -> str:
+        """Return what tells the content of the user's own files from another at the same path; else nothing."""
+        if self.dataset in SIZES and self.dataset != "cub200":
+            return ""
+        path = own_path(self.dataset, data_dir)
+        digest = blake2b(digest_size=16)
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(file.name.encode())
+                with file.open("rb") as opened:
+                    while part := opened.read(2**20):
+                        digest.update(part)
+        return digest.hexdigest()
+
+    def digest(self, data_dir: str | None = None) -> str:
+        """Return a digest of all inputs and labels of the data set.
+
+        Raises
+        ------
+        InputError
+            If the data is missing.
+        """
+        names = ("mnist", "fashion-mnist") if self.dataset == "cross-modal" else (self.dataset,)
+        return "-".join(_digest(name, data_dir, self.layers, self.content(data_dir)) for name in names)
+
     def _stream(self, seed: int, data_dir: str | None) -> Stream:
         if self.dataset == "cross-modal":
             return cross_modal(self.images_per_task, self.order, seed, data_dir)
-        arrays = _arrays(self.dataset, data_dir, self.layers)
+        arrays = _arrays(self.dataset, data_dir, self.layers, self.content(data_dir))
         if self.shuffled:
             arrays = shuffled(arrays)
         if self.order == "dealt":
@@ -128,4 +156,16 @@ class DataStream:
         )
 
 
-_arrays = lru_cache(maxsize=2)(labelled_arrays)
+@lru_cache(maxsize=2)
+def _arrays(dataset: str, data_dir: str | None, layers: Layers, content: str) -> Arrays:
+    """Return a data set; `content` is there to tell files apart that were rewritten."""
+    return labelled_arrays(dataset, data_dir, layers)
+
+
+@lru_cache(maxsize=8)
+def _digest(dataset: str, data_dir: str | None, layers: Layers, content: str) -> str:
+    digest = blake2b(digest_size=16)
+    for array in _arrays(dataset, data_dir, layers, content):
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 from neurosleep.experiments import inheritance
 from neurosleep.experiments.conditions import Backend, Condition
@@ -12,7 +12,8 @@ from neurosleep.experiments.networks import Network, ReluNetwork
 from neurosleep.experiments.paths import check_base
 from neurosleep.experiments.question import Question
 from neurosleep.night import Precision
-from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.training import Products, Trainer
 from neurosleep.tripartite.looking import Looks
 
@@ -74,13 +75,13 @@ class Experiment(Question):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.conditions, Mapping):
+            raise InputError(f'conditions need names, as {{"src": Condition([night])}}, got {self.conditions!r}')
         object.__setattr__(self, "conditions", dict(self.conditions))
-        for what, hint in (("backend", Backend), ("precision", Precision), ("products", Products)):
-            if getattr(self, what) not in get_args(hint):
-                raise InputError(unknown(what, getattr(self, what), get_args(hint)))
         for what, kinds in TABLES.items():
             if not isinstance(value := getattr(self, what), (*kinds, type(None)) if what == "looks" else kinds):
                 raise InputError(f"{what} must be {' or '.join(f'{k.__name__}(...)' for k in kinds)}, got {value!r}")
+        settle(self)
         if not self.conditions:
             raise InputError('an experiment needs at least one condition, as {"src": Condition([night])}')
         described: dict[str, Any] = {}

@@ -9,11 +9,12 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -58,22 +59,22 @@ class ExperimentFolder:
             # Hidden files do not count: they are what a killed process leaves of a file it was about to write.
             elif self.path.exists() and (not self.path.is_dir() or any(self.path.glob("[!.]*"))):
                 raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
-            described = {name: tomli_w.dumps(to_plain(condition)) for name, condition in experiment.conditions.items()}
-            for name, text in described.items():
-                self._check_runs(name, text)
+            described = {name: to_plain(condition) for name, condition in experiment.conditions.items()}
+            for name, table in described.items():
+                self._check_runs(name, table)
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.toml.exists() or self.toml.read_text(encoding="utf-8") != experiment.to_toml():
                 write_text(self.toml, experiment.to_toml())
-            for name, text in described.items():
+            for name, table in described.items():
                 self._of(name).mkdir(parents=True, exist_ok=True)
-                write_text(self._of(name) / CONDITION, text)
+                write_text(self._of(name) / CONDITION, tomli_w.dumps(table))
         except OSError as error:
             raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
 
-    def _check_runs(self, name: str, text: str) -> None:
+    def _check_runs(self, name: str, table: dict[str, Any]) -> None:
         """Raise if there are runs of a condition of this name that was another, and was left out since."""
         there = self._of(name) / CONDITION
-        if there.exists() and there.read_text(encoding="utf-8") != text and any(there.parent.glob("seed-*")):
+        if there.exists() and _read(there) != table and any(there.parent.glob("seed-*")):
             raise InputError(
                 f"{there.parent} holds runs of another condition {name!r}, see {CONDITION} there: "
                 "give this one another name, or the experiment another folder"
@@ -157,6 +158,15 @@ class ExperimentFolder:
             raise InputError(f"{self.spikes(run)} is missing, the spikes of a finished run")
         return record
 
+    def check_data(self, runs: Iterable[RunId], data: str) -> None:
+        """Raise `InputError` if finished runs are of other data than this digest is of."""
+        for run in runs:
+            if (own := self.read_run(run).get("data", data)) != data:
+                raise InputError(
+                    f"{self.run_file(run)} is of other data (digest {own}) than the data set now has ({data}): "
+                    "give another folder, or put the old data back"
+                )
+
     def state(self, experiment: AnyExperiment) -> dict[RunId, tuple[State, str]]:
         """Return what there is of each run of an experiment, and why it is not finished."""
         return {run: self._state(run) for run in experiment.runs}
@@ -196,6 +206,14 @@ class ExperimentFolder:
             yield
 
 
+def _read(file: Path) -> dict[str, Any] | None:
+    """Return a table that was written, None if it is damaged."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
 def _check_same(path: Path, there: AnyExperiment, asked: AnyExperiment) -> None:
     """Raise if runs of the experiment that is there are not those of the one that is asked for."""
     if type(there) is not type(asked):
@@ -204,18 +222,22 @@ def _check_same(path: Path, there: AnyExperiment, asked: AnyExperiment) -> None:
         f"{field.name} is {old!r} there and {new!r} here"
         for field in fields(there)
         if field.name not in ("conditions", "seeds", "notes", "source", "cost")
-        and (old := getattr(there, field.name)) != (new := getattr(asked, field.name))
+        and _plain(old := getattr(there, field.name)) != _plain(new := getattr(asked, field.name))
     ]
     differing += [
         f"condition {name!r} is {old!r} there and {asked.conditions[name]!r} here"
         for name, old in there.conditions.items()
-        if name in asked.conditions and old != asked.conditions[name]
+        if name in asked.conditions and to_plain(old) != to_plain(asked.conditions[name])
     ]
     first, then = there.runs[0].seed, asked.runs[0].seed
     if asked.logs == there.logs == "first" and first != then:
         differing.append(f"the first seed, whose spikes are kept, is {first} there and {then} here")
     if differing:
         raise InputError(f"{path} holds another experiment ({'; '.join(differing)}): give another folder")
+
+
+def _plain(value: object) -> object:
+    return None if value is None else to_plain(value)
 
 
 def _lock(descriptor: int) -> None:

@@ -113,16 +113,16 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
     if method.base == "last-task":
         learn(network, replace(stream, tasks=stream.tasks[-1:]), trainer, seed=seed, on_epoch=done)
         return _told(learn(network, stream, replace(trainer, epochs=0), seed=seed))
-    memory, specific, slept = condition.memory(experiment.network_of(given.run.condition)), list[Any](), list[Any]()
+    memory, specific = condition.memory(experiment.network_of(given.run.condition)), list[Any]()
     weights: dict[str, Any] = {}
     searched = given.log is not None and _can_be_shown(experiment.network_of(given.run.condition), stream)
 
     def stages(task: int) -> list[Any]:
-        tonight = condition.stages(task, given.populations, seed)
-        slept.extend((task, index) for index in range(len(tonight)))
-        if searched and tonight:
+        return condition.stages(task, given.populations, seed)
+
+    def search(task: int) -> None:
+        if searched and (tonight := stages(task)):
             specific.append(_specific(network, memory, stream, task, tonight, seed))
-        return tonight
 
     def look(point: Checkpoint, model: nn.Module) -> None:
         if given.log is not None:
@@ -137,6 +137,7 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
             log=log,
             on_progress=given.slept,
             simulate=given.simulate,
+            before_night=search,
         )
         history = learn(
             network,
@@ -148,6 +149,8 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
             on_epoch=done,
             on_checkpoint=look,
         )
+    numbers = range(1, len(stream.tasks) + 1) if condition.night else ()
+    slept = [(task, index) for task in numbers for index in range(len(stages(task)))]
     told = _told(history, _stages(condition.night, slept, history.nights))
     return told | ({"specific": specific if searched else None, "weights": weights} if given.log is not None else {})
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SilencedNeurons:
     neurons: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0 <= self.share <= 1:
             raise InputError(f"share of silenced neurons must be from 0 to 1, got {self.share!r}")
         if (self.share > 0) == bool(self.neurons):

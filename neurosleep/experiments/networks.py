@@ -9,6 +9,7 @@ from torch import nn
 
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.stages import Settings
 
@@ -28,6 +29,10 @@ class ReluNetwork:
     hidden: tuple[int, ...] = (1200, 1200)
     dropout: float = 0.25
     init: float = 0.01
+
+    def __post_init__(self) -> None:
+        settle(self)
+        check_ranges(self, hidden="[1, inf)", dropout="[0, 1)", init="(0, inf)")
 
     def sizes(self, features: int, classes: int) -> tuple[int, ...]:
         """Return the neurons of each population."""
@@ -62,6 +67,18 @@ class SnnNetwork:
     coding: Literal["poisson", "current"] = "poisson"
     dropout: float = 0.0
     init: float = 0.02
+
+    def __post_init__(self) -> None:
+        settle(self)
+        check_ranges(
+            self,
+            hidden="[1, inf)",
+            beta="(0, 1]",
+            threshold="(0, inf)",
+            steps="[1, inf)",
+            dropout="[0, 1)",
+            init="(0, inf)",
+        )
 
     def sizes(self, features: int, classes: int) -> tuple[int, ...]:
         """Return the neurons of each population."""
@@ -107,6 +124,8 @@ class ConvolutionalNetwork:
     dropout: float = 0.25
 
     def __post_init__(self) -> None:
+        settle(self)
+        check_ranges(self, hidden="[1, inf)", dropout="[0, 1)")
         if not self.channels or min(*self.channels, self.kernel, self.stride) < 1:
             raise InputError(
                 "channels must be at least one, and they, kernel and stride at least 1, "
@@ -180,6 +199,7 @@ class GenerativeNetwork:
     settings: Settings = field(default_factory=lambda: Settings(learning_rate=1e-3, divergence_scale=784.0))
 
     def __post_init__(self) -> None:
+        settle(self)
         self._architecture(1, 1)
 
     def sizes(self, features: int, classes: int) -> tuple[int, ...]:

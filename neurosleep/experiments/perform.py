@@ -30,10 +30,11 @@ from neurosleep.experiments.notices import notices
 from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
-from neurosleep.night import Simulate, SpontaneousReplay, sleep
+from neurosleep.night import Simulate, SpontaneousReplay
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import population_sizes
 from neurosleep.training import products
+from neurosleep.trial_night import try_night
 from neurosleep.tripartite.stages import Training
 
 _LIBRARIES = ("torch", "numpy", "numba", "h5py")
@@ -62,11 +63,9 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             method = MethodName.parse(condition.method)
             method.check(sizes[-1])
             method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
-            memory = condition.memory(network)
-            for stage in condition.stages(len(stream.tasks), population_sizes(sizes), seed):
-                if isinstance(stage, SpontaneousReplay):
-                    memory.observe(chain, stream.tasks[0].inputs[:2])
-                    sleep(chain, memory, replace(stage, steps=0), backend=experiment.backend)
+            stages = condition.stages(len(stream.tasks), population_sizes(sizes), seed)
+            replays = [stage for stage in stages if isinstance(stage, SpontaneousReplay)]
+            try_night(chain, condition.memory(network), stream.tasks[0].inputs, replays, backend=experiment.backend)
         except InputError as error:
             raise InputError(f"condition {name!r}: {error}") from error
 
@@ -93,6 +92,12 @@ def amount(experiment: AnyExperiment, condition: str) -> float:
     slept = range(0 if of.first_night else 1, stream.tasks)
     steps = of.cycles * sum(s + n * of.steps_more for s in replays for n in slept)
     return trained + steps / STEPS_PER_INPUT
+
+
+def data_digest(experiment: AnyExperiment, data_dir: str | None = None) -> str:
+    """Return a digest of the data that an experiment learns; nothing for a study that names no stream."""
+    stream = getattr(experiment.study if isinstance(experiment, StudyExperiment) else experiment, "stream", None)
+    return stream.digest(data_dir) if isinstance(stream, DataStream) else ""
 
 
 def log_path(logs: Path, run: RunId) -> Path:
@@ -172,7 +177,7 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
         simulate=simulate,
     )
     learned = learn_awake(given, model) if condition.learns_awake(network) else learn_by_nights(given, model)
-    record = _framed(run, begin, log is not None, learned)
+    record = _framed(run, begin, log is not None, learned, data=data_digest(experiment, where.data_dir))
     if experiment.stream.order == "dealt":
         record["class_order"] = experiment.stream.class_order(_sizes(plain)[1], run.seed)
     record |= {
@@ -193,10 +198,13 @@ def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | 
         return error
     seconds = found.pop("seconds")["sleep"]
     kind = type(experiment.study).__name__
-    return _framed(run, begin, log is not None and log.exists(), {"study": kind, **found}, seconds)
+    data = data_digest(experiment, where.data_dir)
+    return _framed(run, begin, log is not None and log.exists(), {"study": kind, **found}, seconds, data=data)
 
 
-def _framed(run: RunId, begin: float, logged: bool, found: dict[str, Any], asleep: float | None = None) -> Record:
+def _framed(
+    run: RunId, begin: float, logged: bool, found: dict[str, Any], asleep: float | None = None, *, data: str
+) -> Record:
     """Return a record: what was found, what it is of, and where and how fast it was done."""
     if asleep is None:
         asleep = sum(stage["seconds"] for stage in found["stages"] if stage["kind"] == "SpontaneousReplay")
@@ -205,6 +213,7 @@ def _framed(run: RunId, begin: float, logged: bool, found: dict[str, Any], aslee
         "condition": run.condition,
         "seed": run.seed,
         "log": logged,
+        "data": data,
         **found,
         "seconds": {"total": time.perf_counter() - begin, "sleep": asleep},
         "versions": {"neurosleep": __version__, **{name: metadata.version(name) for name in _LIBRARIES}},
@@ -217,8 +226,13 @@ def _framed(run: RunId, begin: float, logged: bool, found: dict[str, Any], aslee
     }
 
 
-@lru_cache(maxsize=2)
 def _stream(described: DataStream, seed: int, data_dir: str | None) -> Stream:
+    return _made(described, seed, data_dir, described.content(data_dir))
+
+
+@lru_cache(maxsize=2)
+def _made(described: DataStream, seed: int, data_dir: str | None, content: str) -> Stream:
+    """Return a stream; `content` is there to tell files apart that were rewritten."""
     return described.make(seed, data_dir)
 
 

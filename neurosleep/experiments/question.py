@@ -39,7 +39,7 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", _checked_seeds(self.seeds))
-        if not self.question.strip():
+        if not isinstance(self.question, str) or not self.question.strip():
             raise InputError("an experiment needs a question, in words")
         if self.logs not in get_args(Logs):
             raise InputError(unknown("logs", self.logs, get_args(Logs)))
@@ -106,7 +106,11 @@ class Question:
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Return seeds, one by one and checked."""
+    """Return seeds, one by one and checked; NumPy's numbers are taken, too."""
+    if hasattr(seeds, "tolist"):
+        seeds = seeds.tolist()
+    elif isinstance(seeds, Sequence) and not isinstance(seeds, str):
+        seeds = [seed.item() if hasattr(seed, "item") else seed for seed in seeds]
     if isinstance(seeds, bool) or not isinstance(seeds, int | Sequence) or isinstance(seeds, str):
         raise InputError(f"seeds must be how many, or a list of whole numbers, got {seeds!r}")
     listed = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)

@@ -16,7 +16,7 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.job import Done, Failure, Job
 from neurosleep.experiments.loading import AnyExperiment
-from neurosleep.experiments.perform import amount, log_path, prepare
+from neurosleep.experiments.perform import amount, data_digest, log_path, prepare
 from neurosleep.experiments.record import RunId
 from neurosleep.experiments.results import Results
 from neurosleep.pool import Lost, Progress, ctrl_c_remembered, here, in_workers
@@ -121,7 +121,9 @@ def run_all(
     with folder.alone(), tempfile.TemporaryDirectory(prefix=".scratch-", dir=out) as scratch:
         for left in set(out.glob(".scratch-*")) - {Path(scratch)}:  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
+        data = data_digest(experiment, data_dir)
         todo = _todo(folder, experiment)
+        folder.check_data(set(experiment.runs) - set(todo), data)
         jobs = [
             Job(experiment, tuple(todo[first : first + ensemble]), data_dir, Path(scratch), out.absolute(), device)
             for first in range(0, len(todo), ensemble)
@@ -149,6 +151,9 @@ def run_all(
                     if isinstance(outcome, Lost):
                         outcome = [(run, Failure(str(outcome), str(outcome))) for run in jobs[number].runs]
                     for run, result in outcome:
+                        if not isinstance(result, Failure) and result["data"] != data:
+                            changed = f"InputError: {run} learned other data than there was when this began"
+                            result = Failure(changed, changed)
                         if isinstance(result, Failure):
                             folder.write_error(run, result.story)
                             failed[run] = result.error

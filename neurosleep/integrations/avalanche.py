@@ -4,8 +4,6 @@ Avalanche calls whatever methods of a plugin have the names of its events, so th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +13,12 @@ from neurosleep.continual.learning import night_seed
 from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.errors import ConversionError
 from neurosleep.memory import Memory
-from neurosleep.night import SleepRecord, SpontaneousReplay, Stage, sleep
+from neurosleep.night import SleepRecord, Stage, sleep
+from neurosleep.ownership import Ownership
 from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
+from neurosleep.trial_night import try_night
 
 
 class SleepPlugin:
@@ -90,9 +90,12 @@ class SleepPlugin:
         self.first_night, self.on_record = first_night, on_record
         self.records: list[SleepRecord] = []
         self.experiences = 0
+        self._owner = Ownership()
 
     def before_training(self, strategy: Any, **_: Any) -> None:
-        """Check that the model can sleep."""
+        """Check that the model can sleep, and is the one of which all is remembered."""
+        self.memory.belong_to(strategy.model)
+        self._owner.claim(strategy.model, "this SleepPlugin")
         try:
             weight_stages(strategy.model)
         except ConversionError as error:
@@ -105,36 +108,31 @@ class SleepPlugin:
             raise
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        """Choose the stages of the night to come, and check that they fit the model and the inputs."""
+        """Choose the stages of the night to come, and check that they fit the model and the inputs.
+
+        Before the first experience, those of a night that all experiences have are checked even if it has none.
+        """
         number = self.experiences + 1
         self._tonight = ()
         if number > 1 or self.first_night:
             self._tonight = _stages(self._night(number)) if callable(self._night) else self._night
-        if self._tonight:
-            self._rehearse(strategy)
+        tried = self._tonight if callable(self._night) else self._night
+        if tried:
+            inputs = _inputs(strategy, self.batch_size)
+            try_night(strategy.model, self.memory, inputs, tried, backend=self.backend, log=self.log)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         """Remember what was learned, and sleep."""
         model: nn.Module = strategy.model
         self.experiences += 1
-        self.memory.observe(model, _inputs(strategy.experience, self.batch_size))
-        for index, stage in enumerate(self._tonight):
-            seed = night_seed(self.seed, self.experiences, index)
-            record = sleep(model, self.memory, stage, seed=seed, log=self.log, backend=self.backend)
-            self.records.append(record)
-            if self.on_record is not None:
-                self.on_record(record)
-
-    def _rehearse(self, strategy: Any) -> None:
-        """Let a copy of the model sleep for no steps, as if it were trained: what cannot work raises here."""
-        copy, trial = deepcopy(strategy.model), deepcopy(self.memory)
-        if trial.calibration is None:
-            trial.observe(copy, _inputs(strategy.experience, self.batch_size))
-        if trial.calibration is not None:  # an untrained network may be silent
-            trial.calibration = replace(trial.calibration, scales=(1.0,) * len(trial.calibration.scales))
-        for stage in self._tonight:
-            short = replace(stage, steps=0) if isinstance(stage, SpontaneousReplay) else stage
-            sleep(copy, trial, short, backend=self.backend)
+        with torch.random.fork_rng():  # training goes on with the numbers that it would have drawn without a night
+            self.memory.observe(model, _inputs(strategy, self.batch_size))
+            for index, stage in enumerate(self._tonight):
+                seed = night_seed(self.seed, self.experiences, index)
+                record = sleep(model, self.memory, stage, seed=seed, log=self.log, backend=self.backend)
+                self.records.append(record)
+                if self.on_record is not None:
+                    self.on_record(record)
 
 
 def _stages(night: Any) -> tuple[Stage, ...]:
@@ -148,12 +146,16 @@ def _stages(night: Any) -> tuple[Stage, ...]:
     return stages
 
 
-def _inputs(experience: Any, batch_size: int) -> torch.Tensor:
-    """Return all inputs of an experience, (n, ...), as they are without augmentation.
+def _inputs(strategy: Any, batch_size: int) -> torch.Tensor:
+    """Return all inputs that are trained on, (n, ...), as they are without augmentation.
 
+    They are those of the present experience, or, of Avalanche's JointTraining, which learns the stream as one, of all.
     A loader draws from torch's random numbers even if it does not shuffle: training must not see that.
     """
-    dataset = experience.dataset.eval()
-    with torch.random.fork_rng(devices=[]):
-        loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=getattr(dataset, "collate_fn", None))
-        return torch.cat([batch[0] for batch in loader])
+    inputs: list[torch.Tensor] = []
+    with torch.random.fork_rng():
+        for experience in getattr(strategy, "_experiences", None) or [strategy.experience]:
+            dataset = experience.dataset.eval()
+            loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=getattr(dataset, "collate_fn", None))
+            inputs += [batch[0] for batch in loader]
+    return torch.cat(inputs)

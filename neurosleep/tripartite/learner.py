@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from neurosleep.continual.labelled import checked_inputs, checked_labels
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
@@ -60,7 +62,12 @@ class Learner(State):
             self.optimizer = self.new_optimizer()
 
     def learn_task(
-        self, inputs: torch.Tensor, labels: torch.Tensor, number: int, stages: Night | Sequence[Stage], **options: Any
+        self,
+        inputs: torch.Tensor | ArrayLike,
+        labels: torch.Tensor | ArrayLike,
+        number: int,
+        stages: Night | Sequence[Stage],
+        **options: Any,
     ) -> None:
         """Learn the task of a number, 1 for the first: `begin_task` with the classes in `labels`, then `sleep`.
 
@@ -70,6 +77,7 @@ class Learner(State):
         if number not in (self.task, self.task + 1) or number < 1:
             raise InputError(f"expected task {self.task + 1} or what is left of {self.task}, got task {number!r}")
         night = stages if isinstance(stages, Night) else Night(stages)
+        inputs, labels = self._taken(inputs, labels)
         if number > self.task:
             self._check_inputs(inputs, labels)
             self.begin_task(sorted(set(labels.tolist())))
@@ -78,8 +86,8 @@ class Learner(State):
     def sleep(
         self,
         night: Night,
-        inputs: torch.Tensor,
-        labels: torch.Tensor,
+        inputs: torch.Tensor | ArrayLike,
+        labels: torch.Tensor | ArrayLike,
         *,
         on_iteration: OnIteration | None = None,
         every: int = 1,
@@ -122,6 +130,7 @@ class Learner(State):
             )
         if checkpoint is not None and not Path(checkpoint).parent.is_dir():
             raise InputError(f"checkpoint {checkpoint}: there is no folder {Path(checkpoint).parent}; create it first")
+        inputs, labels = self._taken(inputs, labels)
         self._check_inputs(inputs, labels)
         self._check_labels(labels)
         if self.settings.standardise and (self.task, self.stage, self.iteration) == (1, 0, 0):
@@ -222,6 +231,16 @@ class Learner(State):
 
     def _night_seed(self) -> int:
         return int(np.random.SeedSequence([self.seed, self.task, self.stage]).generate_state(1, np.uint64)[0])
+
+    def _taken(
+        self, inputs: torch.Tensor | ArrayLike, labels: torch.Tensor | ArrayLike
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return inputs in the network's precision and labels as int64; arrays go to its device."""
+        own = next(self.network.parameters())
+        x = checked_inputs(inputs)
+        y = checked_labels(labels, len(x))
+        x = x.to(own.dtype) if isinstance(inputs, torch.Tensor) else x.to(own)
+        return x, y if isinstance(labels, torch.Tensor) else y.to(own.device)
 
     def _check_inputs(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         features = self.network.architecture.features

@@ -9,6 +9,7 @@ import torch
 
 from neurosleep.continual.stream import Task
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.tripartite.learner import Learner
 from neurosleep.tripartite.network import ReplayNetwork
@@ -40,6 +41,7 @@ class Looks:
     weights_at: tuple[int, ...] = (0, 10, 100, 1000, 10_000)
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.inputs < 0 or self.early < 0 or self.every < 1:
             raise InputError(
                 f"looks need inputs and early of at least 0 and every of at least 1, "

@@ -12,6 +12,7 @@ from torch import nn
 
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Architecture:
         return self.conditional_prior or self.gating > 0 or self.class_means
 
     def __post_init__(self) -> None:
+        settle(self)
         sizes = {"features": self.features, "latents": self.latents, "classes": self.classes}
         sizes |= {f"hidden[{i}]": n for i, n in enumerate(self.hidden)}
         for name, size in sizes.items():

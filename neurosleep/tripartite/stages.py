@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 
 Targets = Literal["soft", "hard", "drawn"]
 
@@ -46,6 +47,7 @@ class NREM:
     generator_only: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("iterations", self.iterations)
         _check_positive("batch_size", self.batch_size)
         if not 0 <= self.imagined <= 1:
@@ -81,6 +83,7 @@ class REM:
     generator_only: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("iterations", self.iterations)
         _check_positive("batch_size", self.batch_size)
         if self.targets not in ("soft", "hard", "drawn"):
@@ -112,12 +115,13 @@ class Interleaved:
     generator_only: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive("iterations", self.iterations)
         if not isinstance(self.nrem, NREM) or not isinstance(self.rem, REM | None):
             raise InputError(
                 f"nrem must be NREM(...) and rem REM(...) or None, got {self.nrem!r} and {self.rem!r}; "
                 "for dreams alone, take REM(...) itself"
             )
+        settle(self)
+        _check_positive("iterations", self.iterations)
 
 
 Training = NREM | REM | Interleaved
@@ -174,6 +178,7 @@ class Night:
     cycles: int = 1
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_positive("cycles", self.cycles)
         if not self.stages:
             raise InputError("a night needs at least one stage")
@@ -225,6 +230,7 @@ class Settings:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         for name in ("learning_rate", "divergence_scale"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} must be a positive, finite number, got {getattr(self, name)!r}")

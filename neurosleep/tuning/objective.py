@@ -57,7 +57,7 @@ def hold_out(stream: Stream) -> Stream:
                 test_labels=y[:HELD_OUT],
             )
         )
-    return Stream(tuple(tasks), stream.joint_inputs[:0].clone(), stream.joint_labels)  # a view would keep all images
+    return Stream(tuple(tasks), tasks[0].inputs, tasks[0].labels)  # joint learning is not searched
 
 
 _Kept = TypeVar("_Kept")
@@ -185,7 +185,7 @@ class Objective:
             return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=awake, most=4 * len(self.seeds))
 
         memory = condition.memory(network)
-        sizes = int(stream.tasks[0].inputs.shape[1]), int(stream.joint_labels.max()) + 1
+        sizes = int(stream.tasks[0].inputs.shape[1]), stream.classes
         populations = population_sizes(network.sizes(*sizes))
 
         def stages(number: int) -> list[Any]:

@@ -179,10 +179,10 @@ def run_search(
         before = study.user_attrs.get("search")
         if before is None:
             study.set_user_attr("search", optuna_json(search.told()))
-            study.enqueue_trial(search.begin())
         elif before != optuna_json(search.told()):
             raise InputError(f"{url} holds another search: give another --out or --storage")
         _end_running(study)  # what a killed search had begun
+        _begin(study, search.begin())
         bar = tqdm(
             total=trials, initial=finished(study), desc=search.name, disable=None if progress else True, unit="trial"
         )
@@ -202,6 +202,15 @@ def _end_running(study: optuna.Study) -> None:
     """Mark as failed what no worker works on any more."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _begin(study: optuna.Study, values: Mapping[str, Any]) -> None:
+    """Let the values that a search begins with be tried, unless they were to the end, or are about to be."""
+    for trial in study.get_trials(deepcopy=False, states=(*DONE, TrialState.WAITING)):
+        fixed = trial.system_attrs.get("fixed_params", {})
+        if {**trial.params, **fixed}.items() >= dict(values).items():
+            return
+    study.enqueue_trial(dict(values))
 
 
 def optuna_json(value: Any) -> Any:

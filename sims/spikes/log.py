@@ -193,6 +193,11 @@ class SpikeLog:
         atexit.register(self._forgotten)
 
     @property
+    def populations(self) -> Mapping[str, int]:
+        """Name and size of each population of the network, in order."""
+        return self._content.populations
+
+    @property
     def n_steps(self) -> int:
         """Steps appended, of all epochs together."""
         return self._n_steps

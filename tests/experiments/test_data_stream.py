@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import neurosleep as ns
-from neurosleep.experiments import DataStream
+from neurosleep.experiments import Condition, DataStream, Experiment, ReluNetwork, run
 from neurosleep.experiments import data_stream as module
+from neurosleep.training import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +50,19 @@ def test_dealt_classes_are_numbered_as_they_are_learned(own: str) -> None:
 
 def test_joint_learning_of_what_tasks_have_or_of_all(own: str) -> None:
     for joint, n in (("tasks", 20), ("all", 60)):
-        stream = DataStream(own, images_per_task=10, joint=joint).make(1)
+        stream = DataStream(own, images_per_task=10, joint=joint, shuffled=True).make(1)
         assert [len(task.inputs) for task in stream.tasks] == [10, 10]
         assert len(stream.joint_inputs) == len(stream.joint_labels) == n
     assert torch.equal(
-        DataStream(own, images_per_task=10).make(1).joint_inputs,
-        torch.cat([task.inputs for task in DataStream(own, images_per_task=10).make(1).tasks]),
+        DataStream(own, images_per_task=10, shuffled=True).make(1).joint_inputs,
+        torch.cat([task.inputs for task in DataStream(own, images_per_task=10, shuffled=True).make(1).tasks]),
     )
 
 
 def test_evaluated_on_what_was_learned(own: str) -> None:
-    test, train = (DataStream(own, images_per_task=10, evaluate_on=part).make(1) for part in ("test", "train"))
+    test, train = (
+        DataStream(own, images_per_task=10, evaluate_on=part, shuffled=True).make(1) for part in ("test", "train")
+    )
     for one, other in zip(test.tasks, train.tasks, strict=True):
         assert torch.equal(one.inputs, other.inputs)
         assert torch.equal(other.test_inputs, other.inputs)
@@ -69,16 +72,17 @@ def test_evaluated_on_what_was_learned(own: str) -> None:
 
 
 def test_shuffled_inputs_of_sorted_files_hold_all_classes(own: str) -> None:
-    sorted_, mixed = (DataStream(own, 10, 2, "released", shuffled=shuffled).make(0) for shuffled in (False, True))
-    assert {int(label) for label in sorted_.tasks[0].labels} == {0}  # the first ten
+    whole, mixed = DataStream(own, order="released").make(0), DataStream(own, 10, 2, "released", shuffled=True).make(0)
     assert {int(label) for label in mixed.tasks[0].labels} == {0, 1}
-    assert torch.equal(sorted_.tasks[0].test_inputs, mixed.tasks[0].test_inputs)
+    assert torch.equal(whole.tasks[0].test_inputs, mixed.tasks[0].test_inputs)
+    with pytest.raises(ns.InputError, match=r"images_per_task=10 keeps no input of class 1.*shuffled=True"):
+        DataStream(own, 10, 2, "released").make(0)
 
 
 def test_layers_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def arrays(name: str, data_dir: str | None, layers: str) -> None:
+    def arrays(name: str, data_dir: str | None, layers: str, content: str) -> None:
         asked.append((name, data_dir, layers))
         raise ns.InputError("asked")
 
@@ -117,3 +121,25 @@ def test_wrong_streams_are_refused(changes: dict, message: str) -> None:
 def test_classes_that_do_not_divide_are_refused(own: str) -> None:
     with pytest.raises(ns.InputError, match="3"):
         DataStream(own, classes_per_task=3).make(0)
+
+
+def test_a_rewritten_file_is_read_again_and_not_mixed_with_old_runs(tmp_path, own: str) -> None:
+    held = dict(np.load(own))
+    path = tmp_path / "own.npz"
+    np.savez(path, **held)
+    stream = DataStream(str(path))
+    sums, digests = [float(stream.make(0).joint_inputs.sum())], [stream.digest()]
+
+    def asked(seeds: int) -> Experiment:
+        network = ReluNetwork([5], init=0.3)
+        return Experiment("Q?", {"a": Condition()}, seeds=seeds, stream=stream, network=network, training=Trainer(1))
+
+    run(asked(1), tmp_path / "runs", workers=1, progress=False)
+    run(asked(2), tmp_path / "runs", workers=1, progress=False)  # the same data: goes on
+    np.savez(path, **{**held, "train_x": held["train_x"] / 2})
+    sums.append(float(stream.make(0).joint_inputs.sum()))
+    digests.append(stream.digest())
+    assert sums[1] == pytest.approx(sums[0] / 2)
+    assert digests[0] != digests[1]
+    with pytest.raises(ns.InputError, match="is of other data"):
+        run(asked(3), tmp_path / "runs", workers=1, progress=False)

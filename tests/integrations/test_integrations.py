@@ -248,3 +248,31 @@ def test_the_guide_for_avalanche() -> None:
     printed = run("avalanche.md")
     awake, asleep = (float(x) for x in re.findall(r"(\d+\.\d) %", printed))
     assert asleep > awake + 5
+
+
+def test_joint_training_remembers_all_and_draws_no_random_numbers(stream) -> None:
+    plugin, noisy = SleepPlugin(NIGHT), []
+    strategy = Naive(network(), Trainer(epochs=0), [], seed=0)
+    strategy._experiences = [SimpleNamespace(dataset=Dataset(task)) for task in stream.tasks]
+    strategy.experience = strategy._experiences[0]
+    plugin.on_record = lambda record: noisy.append(torch.rand(1))
+    before = torch.get_rng_state()
+    plugin.before_training_exp(strategy)
+    plugin.after_training_exp(strategy)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(noisy) == 1
+    assert plugin.memory.count == 400
+    mean = torch.cat([task.inputs for task in stream.tasks]).double().mean(0).numpy()
+    assert abs(plugin.memory.mean_input - mean).max() < 1e-12
+
+
+def test_a_plugin_and_a_night_that_do_not_fit_are_told_before_training(stream) -> None:
+    plugin = SleepPlugin(replace(NIGHT, thresholds=(1.0,) * 5), first_night=False)
+    strategy = Naive(network(), Trainer(epochs=0), [plugin], seed=0)
+    with pytest.raises(ns.InputError, match="threshold"):
+        strategy.train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))
+    assert strategy.trained == 0
+    plugin = SleepPlugin(NIGHT)
+    Naive(network(), Trainer(epochs=0), [plugin], seed=0).train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))
+    with pytest.raises(ns.InputError, match="another network"):
+        Naive(network(), Trainer(epochs=0), [plugin], seed=0).train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))

@@ -211,7 +211,7 @@ def test_downscaling_of_named_layers() -> None:
     assert (weights(model)[1] == 0).float().mean() == 0.5
     with pytest.raises(ns.InputError, match="plastic must name layers among"):
         ns.sleep(model, None, ns.GradedDownscaling(plastic=["head"]))
-    with pytest.raises(ns.InputError, match="plastic must be paths of layers"):
+    with pytest.raises(ns.InputError, match="plastic must be several names"):
         ns.GradedDownscaling(plastic=first)
     with pytest.raises(ns.InputError, match="leave that of downscaling out"):
         ns.sleep(model, memory, stage(downscaling=ns.MagnitudePruning(0.5, plastic=[last])))

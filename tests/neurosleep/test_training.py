@@ -116,7 +116,7 @@ def test_predict_keeps_the_mode() -> None:
     ],
 )
 def test_wrong_parameters(make: object) -> None:
-    with pytest.raises(InputError, match=r"must|dropout"):
+    with pytest.raises(InputError, match=r"must|dropout|no loss"):
         make()
 
 

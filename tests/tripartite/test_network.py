@@ -118,7 +118,7 @@ def test_gates_silence_their_share_of_units_for_a_class_and_mix():
         ({"features": 0}, "features must be a whole number of at least 1, got 0"),
         ({"hidden": (3, 0)}, r"hidden\[1\] must be a whole number of at least 1, got 0"),
         ({"hidden": ()}, "at least one layer"),
-        ({"latents": 2.0}, "latents must be a whole number of at least 1, got 2.0"),
+        ({"latents": 2.5}, "latents must be a whole number, got 2.5"),
         ({"gating": -0.1}, "gating must be at least 0 and below 1"),
         ({"gating": 1.0}, "gating must be at least 0 and below 1"),
     ],

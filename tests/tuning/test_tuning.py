@@ -432,3 +432,20 @@ def test_nsga2_searches_too_in_a_database(tmp_path: Path) -> None:
     objective = Objective("src", None, search.seeds)
     study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=2)
     assert finished(open_study(search, f"sqlite:///{tmp_path / 'search.db'}")) == 2
+
+
+def test_what_a_search_begins_with_is_tried_again_if_it_was_not_to_the_end() -> None:
+    from neurosleep.tuning.study import _begin, _end_running
+
+    study, values = optuna.create_study(), {"inc": 0.25}
+    for stopped in (True, True, False):
+        _begin(study, values)
+        _begin(study, values)  # waits already
+        trial = study.ask()
+        assert trial.suggest_float("inc", 0, 1) == 0.25
+        if stopped:
+            _end_running(study)
+        else:
+            study.tell(trial, 1.0)
+    _begin(study, values)
+    assert len(study.trials) == 3

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from neurosleep.continual.stream import Task
+from neurosleep.ownership import Ownership
 from neurosleep.training import Steps, predict
 
 
@@ -21,9 +22,28 @@ class Method(Steps):
     """
 
     name: str = "sequential"
+    _owner: Ownership | None = None
+
+    def belong_to(self, model: nn.Module) -> None:
+        """Be this network's; called before every task, so that subclasses need not.
+
+        Raises
+        ------
+        InputError
+            If it holds state of another network.
+        """
+        self._owner = self._owner or Ownership()
+        self._owner.claim(model, f"method {type(self).__name__}")
 
     def begin_task(self, model: nn.Module, task: Task, number: int) -> None:
-        """Make ready for a task, the `number`-th, 1 for the first."""
+        """Make ready for a task, the `number`-th, 1 for the first; subclasses call this one, too.
+
+        Raises
+        ------
+        InputError
+            If it holds state of another network.
+        """
+        self.belong_to(model)
 
     def training_data(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the inputs (n, ...) and labels (n,) of the training of this task."""
@@ -35,6 +55,11 @@ class Method(Steps):
         Called once more when the network has slept, since its weights have changed: the last call of a task counts,
         and replaces what an earlier call of the same task took.
         """
+
+    def gentler(self) -> str:
+        """Return what else to try if training diverges: a smaller strength, of methods that have one."""
+        strength = getattr(self, "strength", 0)
+        return f", a strength of {type(self).__name__} below {strength:g}" if strength else ""
 
     def predict(self, model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
         """Return the class of each input, (n,) int64."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import plain
 
 
 def checked_number(name: str, value: float, *, positive: bool = False) -> float:
@@ -17,10 +18,10 @@ def checked_number(name: str, value: float, *, positive: bool = False) -> float:
     InputError
         If it is anything else.
     """
-    good = isinstance(value, int | float) and math.isfinite(value) and (value > 0 if positive else value >= 0)
-    if not good:
+    number = float(plain(value, float, name))
+    if not math.isfinite(number) or not (number > 0 if positive else number >= 0):
         raise InputError(f"{name} must be a number {'above' if positive else 'of at least'} 0, got {value!r}")
-    return float(value)
+    return number
 
 
 def checked_count(name: str, value: int) -> int:
@@ -31,9 +32,10 @@ def checked_count(name: str, value: int) -> int:
     InputError
         If it is anything else.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    number: int = plain(value, int, name)
+    if number < 1:
         raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
+    return number
 
 
 def checked_choice(name: str, value: str, choices: Sequence[str]) -> str:

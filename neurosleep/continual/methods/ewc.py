@@ -54,6 +54,7 @@ class EWC(Method):
 
     def begin_task(self, model: nn.Module, task: Task, number: int) -> None:
         """Put the importance of all earlier tasks aside."""
+        super().begin_task(model, task, number)
         self._importance_before = self.importance
 
     def before_step(self, model: nn.Module) -> None:

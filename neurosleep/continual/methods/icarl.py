@@ -87,6 +87,7 @@ class ICaRL(Method):
         InputError
             If there would be less than one exemplar for each class.
         """
+        super().begin_task(model, task, number)
         self._exemplars_before = self.exemplars
         self._task_classes = task.classes
         self._per_class()

@@ -42,6 +42,7 @@ class LwF(Method):
 
     def begin_task(self, model: nn.Module, task: Task, number: int) -> None:
         """Copy the network as it is, if it has learned anything yet."""
+        super().begin_task(model, task, number)
         self._old_classes = self._seen
         self._old = frozen_copy(model) if self._seen else None
         self._seen = tuple(sorted({*self._seen, *task.classes}))

@@ -54,6 +54,7 @@ class OWM(Method):
         InputError
             If something else than linear layers is to be trained.
         """
+        super().begin_task(model, task, number)
         layers = _layers(model)
         self._projectors_before = self.projectors
         self._used = {name: p.to(layers[name].weight.dtype) for name, p in self.projectors.items()}

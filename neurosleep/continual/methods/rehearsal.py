@@ -51,6 +51,7 @@ class Rehearsal(Method):
 
     def begin_task(self, model: nn.Module, task: Task, number: int) -> None:
         """Choose what of this task will be stored."""
+        super().begin_task(model, task, number)
         n = len(task.inputs)
         count = max(round(self.fraction * n), 1) if self.fraction > 0 else 0
         self._chosen = torch.randperm(n, generator=self._generator)[:count].to(task.inputs.device)

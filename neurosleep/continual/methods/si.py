@@ -47,6 +47,7 @@ class SI(Method):
 
     def begin_task(self, model: nn.Module, task: Task, number: int) -> None:
         """Start a new path."""
+        super().begin_task(model, task, number)
         self._start = copies(model)
         self.path_integral = {name: torch.zeros_like(w) for name, w in self._start.items()}
         self._trained = False

@@ -30,6 +30,7 @@ from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.drive import MeanRate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.spikes.log import SpikeLog
@@ -96,6 +97,9 @@ class Patches(Study):
             "raster": "Spikes of the first second of sleep, of the first trial.",
         }
     )
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @property
     def overlaps(self) -> list[int]:

@@ -27,6 +27,7 @@ from neurosleep.night import SpontaneousReplay, fall_asleep
 from neurosleep.sims.drive import MaskedMeanRate, UniformNoise
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.silencing import Silencing, silence
@@ -111,6 +112,7 @@ class SecondNight(Study):
     )
 
     def __post_init__(self) -> None:
+        settle(self)
         for name, least in (("steps_more", 0), ("noise_steps", 0), ("top", 2), ("shown", 1), ("shown_steps", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")

@@ -21,6 +21,7 @@ from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
 from neurosleep.sims.drive import MaskedMeanRate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.training import Trainer, predict
 
@@ -77,6 +78,7 @@ class Undertrained(Study):
     )
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.evaluate_on not in ("test", "train"):
             raise InputError(f"evaluate_on must be 'test' or 'train', got {self.evaluate_on!r}")
         for name, least in (("images", 1), ("epochs", 0)):

@@ -1,0 +1,127 @@
+"""Checks fields of frozen dataclasses by their types: numbers as people give them become plain ones, or are refused."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from .errors import InputError, unknown
+
+
+def settle(instance: Any) -> None:
+    """Make every field of a frozen dataclass what its type says, in place; to be called first in ``__post_init__``.
+
+    Whole numbers may be given as 2e3, numbers as NumPy's, and several values as any list, array or tuple. Fields that
+    hold other objects are held against their classes, if these are plain ones.
+
+    Raises
+    ------
+    InputError
+        For a value that its type does not allow, by the field's name.
+    """
+    cls: Any = type(instance)
+    hints = _hints(cls)
+    for field in fields(cls):
+        if field.init:
+            value = getattr(instance, field.name)
+            settled = _settled(value, hints[field.name], field.name)
+            if settled is not value:
+                object.__setattr__(instance, field.name, settled)
+
+
+def check_ranges(instance: Any, **ranges: str) -> None:
+    """Raise `InputError` if a number, or one of several, is not in its interval, as "[0, 1)" or "(0, inf)"."""
+    for name, interval in ranges.items():
+        low, high = (float(end) for end in interval[1:-1].split(","))
+        value = getattr(instance, name)
+        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+            above = number >= low if interval[0] == "[" else number > low
+            if not above or not (number <= high if interval[-1] == "]" else number < high):
+                raise InputError(f"{name} must be {_in_words(interval)}, got {value!r}")
+
+
+def _in_words(interval: str) -> str:
+    low, high = (end.strip() for end in interval[1:-1].split(","))
+    lower = f"at least {low}" if interval[0] == "[" else f"above {low}"
+    upper = " and finite" if high == "inf" else f" and at most {high}" if interval[-1] == "]" else f" and below {high}"
+    return lower + upper
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _settled(value: Any, hint: Any, what: str) -> Any:
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if value is None and NoneType in kinds:
+        return None
+    errors = []
+    for kind in kinds:
+        if kind is not NoneType:
+            try:
+                return _of_kind(value, kind, what)
+            except InputError as error:
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise InputError(f"{what} must be {' or '.join(dict.fromkeys(map(_named, kinds)))}, got {value!r}")
+
+
+def _of_kind(value: Any, kind: Any, what: str) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if not isinstance(value, str) or value not in args:
+            raise InputError(unknown(what, value, args))
+        return value
+    if kind is Any:
+        return value
+    if kind in (bool, int, float, str):
+        return plain(value, kind, what)
+    if origin in (tuple, Sequence) and args[0] in (int, float, str):
+        return _several(value, kind, what)
+    protocol = getattr(kind, "_is_protocol", False)
+    wrong = (
+        isinstance(value, str | float | None) if protocol else isinstance(kind, type) and not isinstance(value, kind)
+    )
+    if wrong:
+        raise InputError(f"{what} must be {kind.__name__}(...), got {value!r}")
+    return value
+
+
+def plain(value: Any, kind: type, what: str) -> Any:
+    """Return a truth, number or text as Python's own, or raise `InputError` with `what` as its name."""
+    own = value
+    if kind is not str and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # NumPy's and torch's numbers
+        own = value.item()
+    truth = isinstance(own, bool)
+    if kind is int and isinstance(own, float) and own.is_integer():
+        own = int(own)
+    accepted: Any = (int, float) if kind is float else kind
+    if not isinstance(own, accepted) or truth != (kind is bool) or (isinstance(own, float) and math.isnan(own)):
+        raise InputError(f"{what} must be {_named(kind)}, got {value!r}")
+    return own
+
+
+def _several(value: Any, kind: Any, what: str) -> tuple[Any, ...]:
+    args = get_args(kind)
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or getattr(value, "ndim", 1) != 1:
+        raise InputError(f"{what} must be {_named(kind)}, got {value!r}")
+    if args[-1] is not Ellipsis and get_origin(kind) is tuple and len(value) != len(args):
+        raise InputError(f"{what} must be {len(args)} values, got {value!r}")
+    made = tuple(plain(item, args[0], f"{what}[{i}]") for i, item in enumerate(value))
+    return value if type(value) is tuple and all(a is b for a, b in zip(made, value, strict=True)) else made
+
+
+def _named(kind: Any) -> str:
+    if kind in (bool, int, float, str):
+        return {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[kind]
+    if get_origin(kind) in (tuple, Sequence):
+        return 'several names, as in ("a", "b")' if get_args(kind)[0] is str else "several numbers, as in (1, 2)"
+    if get_origin(kind) is Literal:
+        return ", ".join(map(repr, get_args(kind)))
+    return "None" if kind is NoneType else f"{getattr(kind, '__name__', kind)}(...)"
