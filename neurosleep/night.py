@@ -327,6 +327,8 @@ def _open_log(
         yield log
         log.end_epoch()
         return
+    if done is None and Path(log).exists():
+        raise InputError(f"spike log {log} already exists: give another path, or delete it")
     if done is not None:
         own = SpikeLog.resume(log, done)
     else:

@@ -13,6 +13,7 @@ from ...sims.awake.present import present
 from ...sims.errors import InputError
 from ...sims.operators import Floats
 from ..errors import ConversionError
+from ..front import as_network
 from ..tracing import answer_of
 from .conversion import ConversionReport
 from .judge import Comparison, Judge, OutputKind, judge
@@ -79,6 +80,7 @@ def conversion_report(
     ConversionError
         If the model cannot be read (see `relu_graph`).
     """
+    model = as_network(model)
     network = relu_graph(model, inputs, max_pool=graph.notes.get("max_pool", "refuse"))
     x = as_inputs(inputs, network.dtype)
     judged = judged_by(model, x, labels, output)
