@@ -12,6 +12,7 @@ from torch import nn
 
 from neurosleep.converters import Calibration
 from neurosleep.converters.chain import weight_stages
+from neurosleep.converters.front import as_network
 from neurosleep.converters.normalization import OutputActivation, calibrate_stages, checked_inputs
 from neurosleep.ownership import Ownership
 from neurosleep.sims.errors import InputError
@@ -74,6 +75,7 @@ class Memory:
         InputError
             If inputs do not fit, or the memory holds what another network has seen.
         """
+        model = as_network(model)
         self.belong_to(model)
         stages = weight_stages(model)
         x = checked_inputs(stages, inputs)
@@ -180,6 +182,7 @@ class ImageKeepingMemory(Memory):
 
     def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
         """Keep the images, and measure the present network on all that are kept."""
+        model = as_network(model)
         self.belong_to(model)
         if not (self.first_only and self._kept):
             self._kept.append(torch.as_tensor(inputs))

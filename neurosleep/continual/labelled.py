@@ -20,6 +20,8 @@ def checked_inputs(inputs: Any, what: str = "inputs") -> torch.Tensor:
     x = _tensor(inputs, what)
     if x.dim() < 2 or 0 in x.shape or x.is_complex():
         raise InputError(f"{what} must be numbers (n, ...) with n at least 1, got {x.dtype} of {tuple(x.shape)}")
+    if x.is_meta:
+        raise InputError(f"{what} must be numbers, got a tensor on the device 'meta', which holds none")
     x = x.detach()
     if not (isinstance(inputs, torch.Tensor) and x.is_floating_point()):
         x = x.to(torch.float32)

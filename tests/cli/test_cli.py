@@ -139,7 +139,7 @@ def test_bad_input(cli, assert_refused, monkeypatch, tmp_path, words, told):
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("hidden=[30, 0]", "positive numbers of neurons, got (784, 30, 0, 10)"),
+        ("hidden=[30, 0]", "network: hidden must be at least 1 and finite, got (30, 0)"),
         ("hidden=[30]", "condition 'src': thresholds must be one number or one for each of the 2"),
     ],
 )

@@ -31,7 +31,7 @@ def slept(tmp_path_factory):
     names: dict = {}
     with contextlib.chdir(tmp_path_factory.mktemp("guide")):
         printed = run("convert.md", names)
-    assert re.search(r"accuracy of the trained network: [6-9]\d", printed)
+    assert re.search(r"accuracy: trained [6-9]\d", printed)
     return names
 
 

@@ -281,7 +281,7 @@ def test_error_bars_are_half_the_interval_of_the_mean() -> None:
         (UNDERTRAINED, {"epochs": (4,)}, "epochs must be at most the 3 of training, got 4"),
         (UNDERTRAINED, {"images": ()}, "images must be at least one number"),
         (UNDERTRAINED, {"images": (20_000,)}, "at most the 10000 of mnist-small"),
-        (UNDERTRAINED, {"evaluate_on": "both"}, "'test' or 'train'"),
+        (UNDERTRAINED, {"evaluate_on": "both"}, "no evaluate_on 'both'.*test, train"),
     ],
 )
 def test_a_run_that_cannot_work_is_refused_before_it_starts(study: Any, changes: dict[str, Any], message: str) -> None:

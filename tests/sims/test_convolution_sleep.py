@@ -324,7 +324,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         to_spiking(model, Calibration((1.0,) * 4), normalization="max", decay=1.0)
     with pytest.raises(InputError, match=r"plastic must name layers among '0', '2', '6', '8', got \('1',\)"):
         to_spiking(model, X, plastic=("1",), normalization="max", decay=1.0)
-    with pytest.raises(InputError, match="sharing must be one of mean, sum, positions"):
+    with pytest.raises(InputError, match=r"no sharing 'median'.*known: mean, sum, positions"):
         night(sharing="median")
     with pytest.raises(ConversionError, match=r"submodule '0' \(Conv2d\) is not supported here"):
         linear_stages(model)

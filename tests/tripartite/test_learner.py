@@ -450,7 +450,7 @@ def test_bad_input_is_named():
     for make, said in (
         (lambda: one.sleep(Night([NREM(1)]), x, y, every=0), "every must be at least 1"),
         (lambda: one.sleep(Night([NREM(1)]), x, y, checkpoint="no/where.pt"), "there is no folder no"),
-        (lambda: one.sleep(Night([NREM(1)]), x.to("meta"), y), "put all on one device: inputs are on meta"),
+        (lambda: one.sleep(Night([NREM(1)]), x.to("meta"), y), "must be numbers, got a tensor on the device 'meta'"),
         (lambda: Settings(learning_rate=0.0), "learning_rate must be"),
         (lambda: Settings(divergence_weight=-1.0), "divergence_weight must be"),
     ):
