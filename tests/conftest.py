@@ -37,25 +37,30 @@ torch.set_num_threads(1)  # for networks this small, threads cost more than they
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it, and so do processes they start
 
-# First the tests that compile most kernels, before others start processes that would all compile the same; then those
-# that take long, so that in the end no process is left alone with them.
 LONG = (
-    "browser/test_report_page.py",
+    "benchmarks/",
+    "browser/",
+    "cli/test_report.py",
+    "cli/test_run.py",
     "cli/test_tune.py",
     "cuda/test_cuda_races.py",
     "docs/test_docs.py",
     "docs/test_readme.py",
     "experiments/test_cluster.py",
+    "experiments/test_nights_resumed.py",
+    "experiments/test_running.py",
     "golden/test_whole_runs.py",
-    "integrations/test_integrations.py",
+    "integrations/",
     "sims/test_spikelog_crash.py",
     "sims/test_spikelog_resume.py",
-    "tuning/test_tuning.py",
+    "tuning/",
 )
-"""Files that take longest for what they hold on their own: browsers, documentation, races of simulated threads, kills
-again and again. They have the marker `long`."""
+"""What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, races of simulated
+threads, processes that are stopped and killed. These have the marker `long`."""
 
-FIRST = ("golden/test_nights.py", "continual/", "property/", "docs/", "cli/", "experiments/", "tuning/", "browser/")
+FIRST = ("golden/test_nights.py", "features/", "converters/", "data/", "figures/", "continual/", "property/", "docs/")
+"""First the tests that compile most kernels, and, for the other process, those that compile none; then those that take
+long, so that in the end no process is left alone with them."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,7 +74,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((n for n, start in enumerate(FIRST) if place(item).startswith(start)), len(FIRST))
 
     for item in items:
-        if place(item) in LONG:
+        if place(item).startswith(LONG):
             item.add_marker("long")
     items.sort(key=rank)
 

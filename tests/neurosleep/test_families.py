@@ -30,7 +30,7 @@ def test_no_more_errors_than_allowed_and_fewer_lost_than_by_bonferroni(test, mon
     """Eight comparisons with one common condition, none of which differs: one of them errs in at most 5 % of cases."""
     monkeypatch.setattr("neurosleep.families._DRAWS", 2000)
     rng, errors, missed, gained = np.random.default_rng(1), 0, 0, 0
-    cases = 150
+    cases = 80
     for _ in range(cases):
         d = rng.standard_normal((8, 8)) - rng.standard_normal((8, 1))
         _, own = family(d, test, "max-t")
