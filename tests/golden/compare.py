@@ -34,6 +34,8 @@ ONE_SIDED = {
     "spikes / [^/]+": "spikes are compared where both sides keep them",
     _OF_RECORD + "accuracy_matrix": "follows from the checkpoints",
     _OF_RECORD + "weight_histograms": "made for a figure",
+    _OF_RECORD + "notices": "what is noteworthy was not said before",
+    _OF_RECORD + "data": "a digest of the data",
     _OF_RECORD + "task_names": "names of a page",
     _OF_RECORD + "class_order": "follows from the seed",
     _OF_RECORD + "(specific|weights|looks)": "made for a figure",
