@@ -284,6 +284,17 @@ def test_many_conditions_have_a_look_each_and_no_bands_that_hide_each_other(resu
     assert lines == ("rehearsal:0.02<br>+src", "no_breakxx<br>xxxxxxxxxx<br>…")
 
 
+def test_no_difference_is_said_where_the_interval_holds_0(results):
+    row = replace(results.compare("accuracy", "asleep", "awake"), effect=0.1, low=-0.1, high=0.3, p=0.2)
+    said = " ".join(answer.answer(results, [row]))
+    assert (
+        "No difference of “asleep” from it is shown: +10.0 points (95 % interval \N{MINUS SIGN}10.0 to +30.0, p = 0.200"
+        in said
+    )
+    said = " ".join(answer.answer(results, [replace(row, low=0.01, p=0.04)]))
+    assert "“asleep” differs from it by +10.0 points (95 % interval +1.0 to +30.0" in said
+
+
 def test_of_many_conditions_the_answer_names_those_that_differ(results):
     row = results.compare("accuracy", "asleep", "awake")
     rows = [replace(row, first=f"c{n}", effect=n / 100, p=0.01 if n > 3 else 0.5) for n in range(10)]

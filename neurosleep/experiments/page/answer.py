@@ -63,7 +63,8 @@ def answer(results: "Results", compared: Sequence[Comparison]) -> list[str]:
                 effect = f"no difference of “{row.first}” from it is shown: {points(row.effect)} points"
         said.append(f"{effect} ({', '.join(numbers)})")
     if said:
-        sentences.append(f"{'; '.join(said)}.")
+        text = "; ".join(said)
+        sentences.append(f"{text[0].upper()}{text[1:]}.")
     sentences.append(method(compared))
     return [sentence for sentence in sentences if sentence]
 
