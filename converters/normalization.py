@@ -23,6 +23,7 @@ from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .front import as_inputs
 from .layers import input_shapes
+from .own_answer import check_own_answer, weighted
 
 OutputActivation = Literal["relu", "softmax"]
 
@@ -60,7 +61,8 @@ class Calibration:
         return Calibration(tuple(map(max, self.scales, other.scales)), self.percentile, self.input_shape)
 
 
-def _check_percentile(percentile: float) -> None:
+def check_percentile(percentile: float) -> None:
+    """Raise `InputError` if this is no percentile of activations."""
     if not 0 < percentile <= 100:
         raise InputError(f"percentile must be above 0 and at most 100, got {percentile!r}")
 
@@ -93,7 +95,7 @@ class PercentileNormalization:
     percentile: float = 99.9
 
     def __post_init__(self) -> None:
-        _check_percentile(self.percentile)
+        check_percentile(self.percentile)
 
     def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases."""
@@ -133,7 +135,7 @@ class WeightAndActivationNormalization:
             raise InputError(
                 f"chain must be 'scale' (Diehl et al. 2015) or 'applied' (released SRC code), got {self.chain!r}"
             )
-        _check_percentile(self.percentile)
+        check_percentile(self.percentile)
 
     def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases."""
@@ -159,7 +161,7 @@ class NoNormalization:
     percentile: float = 100.0
 
     def __post_init__(self) -> None:
-        _check_percentile(self.percentile)
+        check_percentile(self.percentile)
 
     def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases, all 1."""
@@ -216,9 +218,12 @@ def calibrate(
     InputError
         If the inputs are empty, not finite, or of another width than the network.
     ConversionError
-        If the model's path is not supported.
+        If the model's path is not supported, or the model answers differently from what was read of it.
     """
-    return calibrate_stages(weight_stages(model), inputs, percentile, output, batch_size)
+    stages = weight_stages(model)
+    x = checked_inputs(stages, inputs)
+    check_own_answer(model, stages, tuple(x.shape[1:]))
+    return calibrate_stages(stages, x, percentile, output, batch_size)
 
 
 def calibrate_stages(
@@ -229,7 +234,7 @@ def calibrate_stages(
     batch_size: int = 1000,
 ) -> Calibration:
     """Do what `calibrate` does with a model that was read already."""
-    _check_percentile(percentile)
+    check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
     x = checked_inputs(stages, inputs)
@@ -274,10 +279,7 @@ def _activations(stages: Sequence[Stage], x: torch.Tensor, output: OutputActivat
         received = x if index else x * stage.input_scale
         if stage.pool is not None:
             received = stage.pool(received)
-        if isinstance(stage.module, nn.Linear):
-            z = nn.functional.linear(received.flatten(1), stage.module.weight, stage.module.bias)
-        else:
-            z = stage.module(received)
+        z = weighted(stage, received)
         if index + 1 < len(stages):
             x = z.relu() * stages[index + 1].input_scale
         else:

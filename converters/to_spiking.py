@@ -20,6 +20,7 @@ from .normalization import (
     calibrate_stages,
     resolve_normalization,
 )
+from .own_answer import check_own_answer
 
 
 def to_spiking(
@@ -76,7 +77,8 @@ def to_spiking(
     Raises
     ------
     ConversionError
-        If something on the model's path is not supported, or its weights are not float32 or float64.
+        If something on the model's path is not supported, its weights are not float32 or float64, or the model answers
+        differently from its layers, as with forward hooks. Stages alone cannot be held against the model.
     InputError
         If calibration or parameters do not fit the model.
     """
@@ -93,6 +95,10 @@ def to_spiking(
             f"thresholds must be one number or one for each of the {len(stages)} linear layers, got {len(beta)}"
         )
     check_sharing(sharing)
+    input_shape = input_shape_of(stages, calibration)
+    shapes = input_shapes(stages, input_shape)
+    if isinstance(model, nn.Module):
+        check_own_answer(model, stages, input_shape)
     learning = plastic_layers(stages, plastic)
     gains, divisors = rule.gains(stages, calibration)
     layers = [
@@ -102,9 +108,7 @@ def to_spiking(
             None if stage.module.bias is None else _array(stage, "bias") / divisor * gain_scale,
             Neurons(gain * gain_scale, threshold, decay, inhibition, stage.name in learning, sharing),
         )
-        for stage, shape, gain, divisor, threshold in zip(
-            stages, input_shapes(stages, _input_shape(stages, calibration)), gains, divisors, beta, strict=True
-        )
+        for stage, shape, gain, divisor, threshold in zip(stages, shapes, gains, divisors, beta, strict=True)
     ]
     return SpikingNetwork(tuple(layers), dt)
 
@@ -133,7 +137,8 @@ def plastic_layers(stages: Sequence[Stage], plastic: Sequence[str] | None) -> se
     return named
 
 
-def _input_shape(stages: Sequence[Stage], calibration: Calibration) -> tuple[int, ...]:
+def input_shape_of(stages: Sequence[Stage], calibration: Calibration) -> tuple[int, ...]:
+    """Return the shape of one input as the first stage takes it, or raise `ConversionError` if nobody knows it."""
     if not stages[0].spatial:
         return (int(stages[0].module.weight.shape[1]),)
     if calibration.input_shape is None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
@@ -12,10 +12,12 @@ from torch import nn
 
 from neurosleep.converters import Calibration
 from neurosleep.converters.chain import weight_stages
-from neurosleep.converters.front import as_network
-from neurosleep.converters.normalization import OutputActivation, calibrate_stages, checked_inputs
+from neurosleep.converters.front import as_inputs, as_network
+from neurosleep.converters.normalization import OutputActivation, calibrate_stages, check_percentile, checked_inputs
+from neurosleep.converters.own_answer import check_own_answer
 from neurosleep.ownership import Ownership
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.fields import plain
 from neurosleep.sims.whole import whole
 
 _FORMAT = 1
@@ -50,9 +52,11 @@ class Memory:
     def __init__(
         self, *, percentile: float = 100.0, output: OutputActivation = "relu", scales: Literal["all", "last"] = "all"
     ) -> None:
-        if scales not in ("last", "all"):
-            raise InputError(f"scales must be 'last' or 'all', got {scales!r}")
-        self.percentile = percentile
+        for what, name, known in (("scales", scales, ("all", "last")), ("output", output, get_args(OutputActivation))):
+            if name not in known:
+                raise InputError(unknown(what, name, known))
+        self.percentile: float = plain(percentile, float, "percentile")
+        check_percentile(self.percentile)
         self.output: OutputActivation = output
         self.scales = scales
         self.count = 0
@@ -73,12 +77,13 @@ class Memory:
         Raises
         ------
         InputError
-            If inputs do not fit, or the memory holds what another network has seen.
+            If inputs do not fit, or the memory holds what another network has seen. The memory is then as it was.
         """
         model = as_network(model)
         self.belong_to(model)
         stages = weight_stages(model)
         x = checked_inputs(stages, inputs)
+        check_own_answer(model, stages, tuple(x.shape[1:]))
         n_inputs = x[0].numel()
         if self.mean_input is not None and n_inputs != len(self.mean_input):
             raise InputError(f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {n_inputs}")
@@ -90,14 +95,15 @@ class Memory:
         before = np.zeros_like(mean) if self.mean_input is None else self.mean_input
         self.mean_input = before + (mean - before) * (len(x) / total)
         self.count, self.calibration = total, measured
+        self._owner.claim(model, "this memory")
 
     def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what the mean is taken of, of inputs (n, n_inputs) float64."""
         return inputs
 
     def belong_to(self, model: nn.Module) -> None:
-        """Be this network's, or raise `InputError` if another network has filled it."""
-        self._owner.claim(model, "this memory")
+        """Raise `InputError` if another network has filled it."""
+        self._owner.check(model, "this memory")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the memory to a ``.npz`` file, whole or not at all."""
@@ -182,9 +188,17 @@ class ImageKeepingMemory(Memory):
 
     def observe(self, model: nn.Module, inputs: torch.Tensor | ArrayLike) -> None:
         """Keep the images, and measure the present network on all that are kept."""
-        model = as_network(model)
-        self.belong_to(model)
-        if not (self.first_only and self._kept):
-            self._kept.append(torch.as_tensor(inputs))
+        x = as_inputs(inputs, next(iter(as_network(model).parameters())).dtype)
+        if self._kept and x.shape[1:] != self._kept[0].shape[1:]:
+            raise InputError(
+                f"this memory keeps inputs of shape {tuple(self._kept[0].shape[1:])}, got {tuple(x.shape[1:])}"
+            )
+        kept = self._kept if self.first_only and self._kept else [*self._kept, x]
+        before = self.count, self.mean_input
         self.count, self.mean_input = 0, None
-        super().observe(model, torch.cat(self._kept))
+        try:
+            super().observe(model, torch.cat(kept))
+        except BaseException:
+            self.count, self.mean_input = before
+            raise
+        self._kept = kept

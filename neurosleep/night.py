@@ -12,7 +12,8 @@ from torch import nn
 
 from neurosleep.converters import chain, to_spiking
 from neurosleep.converters.layers import stage_weights
-from neurosleep.converters.to_spiking import plastic_layers
+from neurosleep.converters.own_answer import check_own_answer
+from neurosleep.converters.to_spiking import input_shape_of, plastic_layers
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
 from neurosleep.sims import ensemble
@@ -26,7 +27,7 @@ from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
-from neurosleep.sleep_record import synaptic_operations, weight_change
+from neurosleep.sleep_record import hidden_until, synaptic_operations, weight_change
 from neurosleep.spontaneous_replay import SpontaneousReplay as SpontaneousReplay
 
 Precision = Literal["float32", "float64"]
@@ -223,6 +224,7 @@ def fall_asleep(
         plastic=stage.plastic,
         sharing=stage.sharing,
     )
+    check_own_answer(model, layers, input_shape_of(layers, memory.calibration))
     if precision is not None:
         network = network.astype(precision)
     drive, state = silence(Silencing(stage.silenced or {}), network, stage.drive, stage.streams)
@@ -267,6 +269,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         populations=before.populations,
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
         synaptic_operations=synaptic_operations(before, simulation.spike_counts),
+        hidden_until=hidden_until(before, simulation.state, asleep.backend),
     )
 
 

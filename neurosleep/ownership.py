@@ -26,12 +26,16 @@ class Ownership:
         InputError
             If it holds state of another network.
         """
+        self.check(model, what)
+        self._parameters |= {id(p): weakref.ref(p) for p in model.parameters()}
+
+    def check(self, model: nn.Module, what: str) -> None:
+        """Raise `InputError` as `claim` does, without claiming."""
         if self.is_of_another(model):
             raise InputError(
                 f"{what} holds state of another network: make a fresh one for each network "
                 "(for a copy of the network, a copy.deepcopy of it)"
             )
-        self._parameters |= {id(p): weakref.ref(p) for p in model.parameters()}
 
     def is_of_another(self, model: nn.Module) -> bool:
         """Whether it is claimed, and none of this model's parameters is of that network."""

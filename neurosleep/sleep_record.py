@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neurosleep.sims.engines.geometry import geometry
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import Floats
+from neurosleep.sims.state import SimulationState
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class SleepRecord:
     synaptic_operations
         Synapses that a presynaptic spike passed, all layers and streams together: the usual count for the energy of
         spiking hardware, see `synaptic_operations`.
+    hidden_until
+        Steps done when a hidden neuron fired last, 0 if none did; None where the simulation does not tell: on the
+        reference backend, and above layers with biases.
     """
 
     stage: str
@@ -71,6 +75,7 @@ class SleepRecord:
     populations: dict[str, int] = field(default_factory=dict)
     silenced: dict[str, int] = field(default_factory=dict)
     synaptic_operations: int = 0
+    hidden_until: int | None = None
 
     @property
     def silent(self) -> list[str]:
@@ -112,6 +117,17 @@ def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[
     """
     below = zip(spike_counts, network.layers, strict=False)
     return sum(int(counts @ fan_out(layer)) for counts, layer in below)
+
+
+def hidden_until(network: SpikingNetwork, state: SimulationState, backend: str) -> int | None:
+    """Return how many steps were done when a hidden neuron fired last, 0 if none did, None if nobody knows.
+
+    The compiled engines touch the membranes of a layer without biases only when a neuron before it fires.
+    """
+    behind = network.layers[1:]
+    if backend == "reference" or any(layer.bias is not None for layer in behind):
+        return None
+    return max(state.membrane_steps[1:], default=0)
 
 
 def fan_out(layer: SpikingLayer) -> NDArray[np.int64]:

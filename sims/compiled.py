@@ -52,9 +52,12 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         place = _place(Path(before or Path(user_cache_dir("neurosleep")) / "numba") / _digest())
         _SETTINGS.CACHE_DIR = "" if place is None else str(place)
         try:  # Numba takes note of the place now
-            return numba.njit(cache=place is not None, error_model="numpy", **options)(function)
+            dispatcher = numba.njit(cache=place is not None, error_model="numpy", **options)(function)
         finally:
             _SETTINGS.CACHE_DIR = before
+        if place is not None:
+            _go_on_if_full(dispatcher, place)
+        return dispatcher
 
     return decorate
 
@@ -69,13 +72,31 @@ def _place(folder: Path) -> Path | None:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        if multiprocessing.parent_process() is None:
-            logging.getLogger("neurosleep").warning(
-                "neurosleep: compiled code cannot be kept in %s, so it is compiled anew each time; "
-                "let NUMBA_CACHE_DIR name a folder that you may write into",
-                folder.parent,
-            )
+        _say_not_kept(folder)
         return None
+
+
+def _go_on_if_full(dispatcher: Any, place: Path) -> None:
+    """Let a function work where its machine code cannot be written, as on a full disk."""
+    save = dispatcher._cache.save_overload
+
+    def save_or_say(*code: Any) -> None:
+        try:
+            save(*code)
+        except OSError:
+            _say_not_kept(place)
+
+    dispatcher._cache.save_overload = save_or_say
+
+
+@cache
+def _say_not_kept(folder: Path) -> None:
+    if multiprocessing.parent_process() is None:
+        logging.getLogger("neurosleep").warning(
+            "neurosleep: compiled code cannot be kept in %s, so it is compiled anew each time; "
+            "let NUMBA_CACHE_DIR name a folder that you may write into, on a disk that is not full",
+            folder.parent,
+        )
 
 
 @cache

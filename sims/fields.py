@@ -1,7 +1,7 @@
 """Checks fields of frozen dataclasses by their types: numbers as people give them become plain ones, or are refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
@@ -84,6 +84,10 @@ def _of_kind(value: Any, kind: Any, what: str) -> Any:
         return plain(value, kind, what)
     if origin in (tuple, Sequence) and args[0] in (int, float, str):
         return _several(value, kind, what)
+    if origin is Callable:
+        if not callable(value):
+            raise InputError(f"{what} must be a function, got {value!r}")
+        return value
     protocol = getattr(kind, "_is_protocol", False)
     wrong = (
         isinstance(value, str | float | None) if protocol else isinstance(kind, type) and not isinstance(value, kind)

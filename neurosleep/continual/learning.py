@@ -17,6 +17,7 @@ from neurosleep.memory import Memory
 from neurosleep.night import Asleep, Precision, Simulate, SleepRecord, Stage, sleep
 from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import settle
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
 from neurosleep.trial_night import try_night
@@ -102,6 +103,10 @@ class Nights:
     on_progress: Callable[[int], None] | None = None
     simulate: Simulate = Asleep.simulate
     before_night: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        settle(self)
 
     def check(self, model: nn.Module, stream: Stream) -> None:
         """Try all nights, without steps, on copies of the network and the memory.

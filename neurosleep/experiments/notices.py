@@ -24,11 +24,12 @@ def notices(record: Record, log: Path | None) -> list[Notice]:
     * A task that was just trained, but is known no better than twice chance (with two or three classes: no better than
       half-way from chance to all).
     * A night in which a population never fired.
-    * A night in which the hidden layers fired in the first tenth, and never after it. That is told of runs only whose
-      spikes are kept, in `log`, as counts of spikes do not say when.
+    * A night in which the hidden layers fired in the first tenth, and never after it. Where the simulation does not
+      tell when they fired last (see `SleepRecord.hidden_until`), `log` does, if the run's spikes are kept.
     """
     found = [*_not_learned(record), *_silent(record)]
-    return [*found, *(_fell_silent(log) if log is not None else ())]
+    untold = any(stage.get("hidden_until") is None for stage in _replays(record))
+    return [*found, *(_fell_silent_in(log) if log is not None and untold else _fell_silent(record))]
 
 
 def told(records: Mapping[RunId, Record]) -> list[str]:
@@ -64,9 +65,7 @@ def _not_learned(record: Record) -> Iterable[Notice]:
 
 
 def _silent(record: Record) -> Iterable[Notice]:
-    for stage in record["stages"]:
-        if stage["kind"] != "SpontaneousReplay" or not stage.get("steps"):
-            continue
+    for stage in _replays(record):
         silenced, sizes = stage.get("silenced", {}), stage.get("populations", {})
         mute = [name for name, n in stage["spikes"].items() if n == 0 and silenced.get(name, 0) < sizes.get(name, 1)]
         if mute:
@@ -77,7 +76,26 @@ def _silent(record: Record) -> Iterable[Notice]:
             }
 
 
-def _fell_silent(log: Path) -> Iterable[Notice]:
+def _replays(record: Record) -> list[dict[str, Any]]:
+    return [stage for stage in record["stages"] if stage["kind"] == "SpontaneousReplay" and stage.get("steps")]
+
+
+def _fell_silent(record: Record) -> Iterable[Notice]:
+    for stage in _replays(record):
+        until, early = stage.get("hidden_until"), max(1, stage["steps"] // _TENTH)
+        if until and until <= early < stage["steps"]:
+            yield _died(f"the night after task {stage['task']}")
+
+
+def _died(night: str) -> Notice:
+    return {
+        "kind": "fell silent",
+        "text": f"replay died in the first tenth of {night}: no hidden neuron fired after it; the weights sank too "
+        "far, so try less depression (dec), lower thresholds or a higher gain_scale",
+    }
+
+
+def _fell_silent_in(log: Path) -> Iterable[Notice]:
     with SpikeReader(log) as reader:
         hidden = [name for name in reader.layers if name.startswith("hidden")]
         for number, night in enumerate(reader.epochs, start=1):
@@ -85,11 +103,7 @@ def _fell_silent(log: Path) -> Iterable[Notice]:
             if not any(_fires(reader, name, night.start, early) for name in hidden):
                 continue
             if not any(_fires(reader, name, early, night.stop) for name in hidden):
-                yield {
-                    "kind": "fell silent",
-                    "text": f"replay died in the first tenth of night {number}: no hidden neuron fired after it; the "
-                    "weights sank too far, so try less depression (dec), lower thresholds or a higher gain_scale",
-                }
+                yield _died(f"night {number}")
 
 
 def _fires(reader: SpikeReader, name: str, start: int, stop: int) -> bool:

@@ -4,7 +4,7 @@ Avalanche calls whatever methods of a plugin have the names of its events, so th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -16,7 +16,8 @@ from neurosleep.memory import Memory
 from neurosleep.night import SleepRecord, Stage, sleep
 from neurosleep.ownership import Ownership
 from neurosleep.sims.ensemble import Backend
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.fields import plain
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.trial_night import try_night
 
@@ -59,7 +60,7 @@ class SleepPlugin:
     ConversionError
         Before training begins, if the strategy's model cannot sleep: so no training is lost.
     InputError
-        If `night` is not made of stages; and before training on an experience, if its night does not fit the model or
+        If an argument is not as described; and before training on an experience, if its night does not fit the model or
         the inputs.
     """
 
@@ -77,17 +78,24 @@ class SleepPlugin:
         on_record: Callable[[SleepRecord], None] | None = None,
         batch_size: int = 1024,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size}")
         if log is not None and not isinstance(log, SpikeLog):
             raise InputError(f"log must be an open SpikeLog, which takes all nights, got {log!r}")
+        if memory is not None and not isinstance(memory, Memory):
+            raise InputError(f"memory must be a Memory(), got {memory!r}")
+        if on_record is not None and not callable(on_record):
+            raise InputError(f"on_record must be a function, got {on_record!r}")
+        if backend not in get_args(Backend):
+            raise InputError(unknown("backend", backend, get_args(Backend)))
         self._night = night if callable(night) else _stages([night] if isinstance(night, Stage) else night)
         if self._night == ():
             raise InputError("night must have at least one stage; leave the plugin out for no sleep")
         self._tonight: tuple[Stage, ...] = ()
         self.memory = Memory() if memory is None else memory
-        self.seed, self.log, self.backend, self.batch_size = seed, log, backend, batch_size
-        self.first_night, self.on_record = first_night, on_record
+        self.seed, self.batch_size = plain(seed, int, "seed"), plain(batch_size, int, "batch_size")
+        self.first_night = plain(first_night, bool, "first_night")
+        if self.seed < 0 or self.batch_size < 1:
+            raise InputError(f"seed must be at least 0 and batch_size at least 1, got {seed!r} and {batch_size!r}")
+        self.log, self.backend, self.on_record = log, backend, on_record
         self.records: list[SleepRecord] = []
         self.experiences = 0
         self._owner = Ownership()

@@ -68,6 +68,17 @@ def test_without_a_cache_it_works_and_one_line_says_so(closed, where) -> None:
     assert "NUMBA_CACHE_DIR" in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit there")
+def test_with_a_full_cache_it_works_and_one_line_says_so(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(COMPILED)
+    full = "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"  # bytes
+    done = python(f"{full}sys.path.insert(0, {str(tmp_path)!r})\nimport mine", NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "NUMBA_CACHE_DIR" in done.stderr
+    assert not list(tmp_path.rglob("*.nb[ci]"))
+
+
 def test_without_a_home_at_all_nothing_is_left_in_the_present_folder(tmp_path, monkeypatch) -> None:
     from neurosleep.sims import compiled
 

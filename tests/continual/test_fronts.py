@@ -131,3 +131,19 @@ def test_a_checkpoint_needs_a_folder(tmp_path) -> None:
     memory.observe(model, X)
     with pytest.raises(InputError, match="there is no folder"):
         ns.sleep(model, memory, NIGHT, checkpoint=tmp_path / "nowhere" / "night.npz")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"stages": [NIGHT]}, "stages must be a function"),
+        ({"memory": None}, r"memory must be Memory\(...\), got None"),
+        ({"backend": "gpu"}, "no backend 'gpu'"),
+        ({"precision": "float16"}, "no precision 'float16'"),
+        ({"log": "nights.h5"}, r"log must be .*SpikeLog\(...\).*got 'nights.h5'"),
+        ({"on_progress": 3}, "on_progress must be .*a function.*got 3"),
+    ],
+)
+def test_settings_of_nights_are_checked_at_once(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Nights(**{"stages": lambda n: [NIGHT], "memory": ns.Memory(), **wrong})

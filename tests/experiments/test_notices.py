@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import neurosleep as ns
 from neurosleep.experiments import Condition, DataStream, Experiment, ReluNetwork, run
@@ -74,8 +75,35 @@ def test_few_classes_have_another_bound() -> None:
     assert [of(share, 10) for share in (0.19, 0.21)] == [1, 0]
 
 
+@pytest.mark.parametrize(("until", "told"), [(0, 0), (7, 1), (10, 1), (11, 0), (100, 0), (None, 0)])
+def test_replay_that_dies_early_is_told_without_a_log(until: int | None, told: int) -> None:
+    stage = {"kind": "SpontaneousReplay", "steps": 100, "task": 3, "spikes": {"hidden1": 5}, "hidden_until": until}
+    found = notices({"tasks": [], "checkpoints": [], "stages": [stage]}, None)
+    assert [notice["kind"] for notice in found] == ["fell silent"] * told
+    assert all("first tenth of the night after task 3: no hidden neuron" in notice["text"] for notice in found)
+
+
+def test_replay_that_dies_in_an_experiment_without_logs(tmp_path) -> None:
+    sinking = replace(NIGHT, plasticity=ns.GatedHebbian(0.0, 0.05), drive=ns.MeanRate(300.0))
+    experiment = Experiment(
+        "?",
+        {"sinking": Condition([sinking]), "watched": Condition([replace(sinking, plasticity=None)])},
+        seeds=1,
+        stream=DataStream(images_per_task=60, classes_per_task=5),
+        network=ReluNetwork((40,), init=0.1),
+        training=Trainer(epochs=4, batch_size=10),
+        logs="none",
+    )
+    results = run(experiment, tmp_path / "out", workers=1, progress=False)
+    (notice,) = results.notices
+    assert notice.startswith("'sinking', 1 of 1 runs: replay died in the first tenth of the night after task 2")
+    assert not list((tmp_path / "out").rglob("*.h5"))
+    assert "replay died in the first tenth" in write_report(results).read_text(encoding="utf-8")
+
+
 def test_replay_that_dies_early(tmp_path) -> None:
-    record = {"tasks": [], "checkpoints": [], "stages": []}
+    stage = {"kind": "SpontaneousReplay", "steps": 100, "task": 1, "spikes": {}, "hidden_until": None}
+    record = {"tasks": [], "checkpoints": [], "stages": [stage]}
     for name, last in (("dies", 9), ("lives", 11), ("sleeps on", 99)):
         path = tmp_path / f"{name}.h5"
         with ns.SpikeLog(path, {"input": 2, "hidden1": 3, "output": 2}, dt=0.001) as log:

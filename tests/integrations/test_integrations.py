@@ -16,6 +16,7 @@ from neurosleep.continual import Nights, class_incremental, learn
 from neurosleep.data import load
 from neurosleep.integrations import SleepPlugin
 from neurosleep.networks import relu_network
+from neurosleep.sims.errors import InputError
 from neurosleep.training import Trainer, squared_error
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
@@ -276,3 +277,22 @@ def test_a_plugin_and_a_night_that_do_not_fit_are_told_before_training(stream) -
     Naive(network(), Trainer(epochs=0), [plugin], seed=0).train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))
     with pytest.raises(ns.InputError, match="another network"):
         Naive(network(), Trainer(epochs=0), [plugin], seed=0).train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"memory": "memory.npz"}, "memory must be a Memory"),
+        ({"backend": "gpu"}, "no backend 'gpu'"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"batch_size": 0}, "batch_size at least 1"),
+        ({"first_night": "no"}, "first_night must be True or False"),
+        ({"on_record": 3}, "on_record must be a function"),
+        ({"log": "nights.h5"}, "log must be an open SpikeLog"),
+        ({"night": 5}, "night must be a stage of sleep"),
+    ],
+)
+def test_settings_of_the_plugin_are_checked_at_once(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        SleepPlugin(**{"night": NIGHT, **wrong})

@@ -6,7 +6,7 @@ import torch
 
 from neurosleep import InputError, Memory
 from neurosleep.converters import calibrate
-from neurosleep.memory import ImageKeepingMemory
+from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.networks import relu_network
 
 X = np.random.default_rng(0).random((90, 12), dtype=np.float32)
@@ -118,7 +118,7 @@ def test_wrong_inputs() -> None:
         memory.observe(network(), X)
     with pytest.raises(InputError, match="not finite"):
         memory.observe(model, X * np.nan)
-    with pytest.raises(InputError, match="'last' or 'all'"):
+    with pytest.raises(InputError, match="no scales 'some'"):
         Memory(scales="some")
     assert memory.count == 90
 
@@ -135,3 +135,41 @@ def test_a_memory_that_keeps_images_measures_the_present_network_on_them(first_o
     assert memory.calibration == calibrate(late, kept)
     assert memory.count == len(kept)
     np.testing.assert_allclose(memory.mean_input, kept.double().mean(0).numpy(), rtol=1e-12)
+
+
+def test_a_memory_that_refuses_stays_as_it_was() -> None:
+    for memory in (Memory(), FeatureMemory(), ImageKeepingMemory(), ImageKeepingMemory(first_only=True)):
+        for wrong in (
+            torch.utils.data.DataLoader(X),
+            torch.utils.data.TensorDataset(torch.from_numpy(X)),
+            X[:, :5],
+            X * np.nan,
+            ["a", "b"],
+        ):
+            with pytest.raises(InputError, match="inputs"):
+                memory.observe(network(), wrong)
+        assert memory.count == 0
+        model = network()
+        memory.observe(model, X)  # which belonged to none of the networks that failed
+        mean, count = memory.mean_input, memory.count
+        with pytest.raises(InputError):
+            memory.observe(model, X[:, :11])
+        with pytest.raises(InputError, match="not finite"):
+            memory.observe(model, X * np.inf)
+        assert memory.mean_input is mean or np.array_equal(memory.mean_input, mean)
+        assert memory.count == count
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"percentile": "99"}, "percentile must be a number, got '99'"),
+        ({"percentile": 0}, "percentile must be above 0 and at most 100, got 0"),
+        ({"percentile": float("nan")}, "percentile must be a number, got nan"),
+        ({"output": "sigmoid"}, r"no output 'sigmoid' \(known: relu, softmax\)"),
+        ({"scales": "first"}, r"no scales 'first'.*\(known: all, last\)"),
+    ],
+)
+def test_settings_of_a_memory_are_checked_at_once(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Memory(**wrong)

@@ -54,6 +54,23 @@ def test_record_and_log_tell_what_happened(tmp_path: Path) -> None:
     assert ns.SleepRecord(**{**record.to_dict(), "weight_changes": record.weight_changes}) == record
 
 
+@pytest.mark.parametrize("streams", [1, 3])
+def test_the_record_says_when_hidden_neurons_fired_last(tmp_path: Path, streams: int) -> None:
+    raster = np.zeros((400, 16), dtype=bool)
+    raster[[3, 90, 141]] = True
+    for index, (drive, decay) in enumerate(((ns.MeanRate(200.0), 0.9), (ns.RecordedSpikes(raster), 1.0))):
+        model, memory = asleep()
+        night = stage(drive=drive, decay=decay, gain_scale=9.0, streams=streams, plasticity=None)
+        path = tmp_path / f"{index}.h5" if streams == 1 else None
+        record = ns.sleep(model, memory, night, log=path)
+        assert record.hidden_until is not None
+        assert record.hidden_until == 142 if index else 350 < record.hidden_until <= 400
+        if path is not None:
+            with ns.SpikeReader(path) as log:
+                assert record.hidden_until == int(log.events("hidden1", 0, 400)[0][-1]) + 1
+        assert ns.sleep(model, memory, night, backend="reference").hidden_until is None
+
+
 def test_same_seed_same_night_with_and_without_log(tmp_path: Path) -> None:
     nights = []
     for log, seed in ((None, 3), (tmp_path / "a.h5", 3), (None, 4)):

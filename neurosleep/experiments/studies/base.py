@@ -2,17 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import nn
-
-from neurosleep.experiments.conditions import Backend
-from neurosleep.memory import Memory
-from neurosleep.night import SpontaneousReplay, sleep
 
 OnProgress = Callable[[float], None]
 
@@ -79,21 +72,6 @@ class Study(ABC):
     @abstractmethod
     def draw(self, records: Sequence[dict[str, Any]], folder: Path, log: Path | None = None) -> list[Path]:
         """Draw the figures into `folder`, from the records and the spikes of one run; return their files."""
-
-
-def check_night(
-    model: nn.Module, inputs: torch.Tensor, night: SpontaneousReplay, backend: Backend, memory: Memory | None = None
-) -> None:
-    """Check that a model can sleep so, by a night without steps, after it saw `inputs` (n, ...).
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
-    memory = memory or Memory()
-    memory.observe(model, inputs)
-    sleep(model, memory, replace(night, steps=0), backend=backend)
 
 
 def mean_and_sd(values: Sequence[float]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from neurosleep.analysis.weights import weight_histograms
 from neurosleep.continual.learning import night_seed
 from neurosleep.data.patches import Form
 from neurosleep.experiments.conditions import Backend
-from neurosleep.experiments.studies.base import OnProgress, Study, check_night, mean_and_sd
+from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
@@ -35,6 +35,7 @@ from neurosleep.sims.network import population_sizes
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer, predict
+from neurosleep.trial_night import try_night
 
 STAGES = ("after task 1", "after task 2", "after sleep")
 COMPARED = ("after task 2", "after sleep", "task 2 alone")
@@ -120,7 +121,7 @@ class Patches(Study):
             )
         for overlap in self.overlaps:
             images = data.patches(overlap, form=self.form, width=self.width)
-        check_night(self._network(0), torch.from_numpy(images.pixels), self.night, self.backend, _memory())
+        try_night(self._network(0), _memory(), torch.from_numpy(images.pixels), [self.night], backend=self.backend)
 
     def run(
         self,

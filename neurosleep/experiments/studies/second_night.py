@@ -20,7 +20,7 @@ from neurosleep.continual.learning import night_seed
 from neurosleep.experiments.conditions import Backend
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.networks import ReluNetwork
-from neurosleep.experiments.studies.base import OnProgress, Study, check_night
+from neurosleep.experiments.studies.base import OnProgress, Study
 from neurosleep.experiments.studies.second_night_rows import second_night_rows
 from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
@@ -33,6 +33,7 @@ from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer
+from neurosleep.trial_night import try_night
 
 OnSteps = Callable[[int], None]
 TASKS = 2
@@ -138,7 +139,7 @@ class SecondNight(Study):
             )
         model = self.network.make(*_sizes(whole), 0)
         for night in (self.night, replace(self.night, drive=self.noise)):
-            check_night(model, stream.tasks[0].inputs[:2], night, self.backend)
+            try_night(model, Memory(), stream.tasks[0].inputs[:2], [night], backend=self.backend)
 
     def run(
         self,

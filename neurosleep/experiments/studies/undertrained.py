@@ -15,7 +15,7 @@ from neurosleep.continual.datasets import labelled_arrays
 from neurosleep.continual.learning import night_seed
 from neurosleep.experiments.conditions import Backend
 from neurosleep.experiments.networks import ReluNetwork
-from neurosleep.experiments.studies.base import OnProgress, Study, check_night, mean_and_sd
+from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
@@ -24,6 +24,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.training import Trainer, predict
+from neurosleep.trial_night import try_night
 
 _TRAINING = Trainer(epochs=10, learning_rate=0.01)
 _NIGHT = SpontaneousReplay(
@@ -103,7 +104,9 @@ class Undertrained(Study):
         (inputs, labels), _ = self._data(data_dir)
         if self.images[-1] > len(inputs):
             raise InputError(f"images must be at most the {len(inputs)} of {self.dataset}, got {self.images[-1]}")
-        check_night(self._network(inputs, labels, torch.Generator()), inputs[:2], self.night, self.backend)
+        try_night(
+            self._network(inputs, labels, torch.Generator()), Memory(), inputs[:2], [self.night], backend=self.backend
+        )
 
     def run(
         self,
