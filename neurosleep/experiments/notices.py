@@ -21,8 +21,8 @@ class Notice(TypedDict):
 def notices(record: Record, log: Path | None) -> list[Notice]:
     """Return what is noteworthy about a run.
 
-    * A task that was just trained, but is known no better than twice chance (with two or three classes: no better than
-      half-way from chance to all).
+    * A task that was just trained, but is known no better than twice chance, which is to guess among its own classes
+      (with two or three of them: no better than half-way from chance to all).
     * A night in which a population never fired.
     * A night in which the hidden layers fired in the first tenth, and never after it. Where the simulation does not
       tell when they fired last (see `SleepRecord.hidden_until`), `log` does, if the run's spikes are kept.
@@ -50,17 +50,17 @@ def told(records: Mapping[RunId, Record]) -> list[str]:
 
 
 def _not_learned(record: Record) -> Iterable[Notice]:
-    classes = {c for task in record["tasks"] for c in task["classes"]}
-    chance = 1 / max(1, len(classes))
-    least = min(2 * chance, (1 + chance) / 2)
     for point in record["checkpoints"]:
         task = int(point["name"][1:])
+        chance = 1 / max(1, len(record["tasks"][task - 1]["classes"]))
+        least = min(2 * chance, (1 + chance) / 2)
         if point["name"][0] == "T" and point["task_accuracies"][task - 1] < least:
             right = 100 * point["task_accuracies"][task - 1]
             yield {
                 "kind": "not learned",
-                "text": f"task {task} was not learned: {right:.1f} % of it are right just after training, where chance "
-                f"is {100 * chance:.1f} %; train for more epochs, or change learning_rate or init",
+                "text": f"task {task} was not learned: {right:.1f} % of it are right just after training, where "
+                f"guessing among its classes gives {100 * chance:.1f} %; train for more epochs, or change "
+                "learning_rate or init",
             }
 
 

@@ -48,7 +48,7 @@ def test_of_runs_that_do_not_learn_or_do_not_fire(tmp_path) -> None:
     assert mute.startswith("'mute', 2 of 2 runs: hidden1 and output never fired in the night after task 1")
     assert half.startswith("'half', 2 of 2 runs: output never fired in the night after task 1")
     assert lazy.startswith("'lazy', 2 of 2 runs: task 1 was not learned: ")
-    assert "where chance is 10.0 %" in lazy
+    assert "where guessing among its classes gives 20.0 %" in lazy
     assert f"note: {lazy}" in repr(results)
     page = write_report(results).read_text(encoding="utf-8")
     assert page.count("never fired in the night after task 1") == 2
@@ -71,7 +71,7 @@ def test_few_classes_have_another_bound() -> None:
         point = {"name": "T1", "task_accuracies": [share]}
         return len(notices({"tasks": tasks, "checkpoints": [point], "stages": []}, None))
 
-    assert [of(share, 2) for share in (0.7, 0.8)] == [1, 0]  # not 100 %, twice chance
+    assert [of(share, 2) for share in (0.5, 0.74, 0.76)] == [1, 1, 0]  # not 100 %, twice chance
     assert [of(share, 10) for share in (0.19, 0.21)] == [1, 0]
 
 
@@ -95,7 +95,7 @@ def test_replay_that_dies_in_an_experiment_without_logs(tmp_path) -> None:
         logs="none",
     )
     results = run(experiment, tmp_path / "out", workers=1, progress=False)
-    (notice,) = results.notices
+    (notice,) = [notice for notice in results.notices if "replay died" in notice]
     assert notice.startswith("'sinking', 1 of 1 runs: replay died in the first tenth of the night after task 2")
     assert not list((tmp_path / "out").rglob("*.h5"))
     assert "replay died in the first tenth" in write_report(results).read_text(encoding="utf-8")
