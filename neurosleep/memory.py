@@ -146,9 +146,7 @@ class Memory:
         shape = checked(values, "input_shape", "iu", (None,), 1).tolist() if "input_shape" in values else ()
         calibration = checked(values, "calibration", "f", (None,), 0).tolist()
         if not calibration or math.prod(shape or memory.mean_input.shape) != memory.mean_input.size:
-            raise InputError(
-                f"it has {len(calibration)} scales, inputs of shape {shape}, and a mean of {memory.mean_input.size} of them"
-            )
+            raise InputError(f"its mean of {memory.mean_input.size} inputs and its shape {shape} of an input differ")
         memory.calibration = Calibration(tuple(calibration), percentile, tuple(shape) or None)
         return memory
 
