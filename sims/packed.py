@@ -61,7 +61,7 @@ def check_size(what: object, wanted: int, size: int) -> None:
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file to read, and no pipe or device, which could be without an end.
+    """Open a file to read, and no pipe or device, which may be without an end or a beginning.
 
     Raises
     ------
@@ -70,7 +70,8 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     OSError
         If it cannot be read.
     """
-    if not stat.S_ISREG(Path(path).stat().st_mode):
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder the system says so itself
         raise InputError(f"{path} is not a file; copy what it gives into one")
     return Path(path).open("rb")
 
