@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
-from ..sims.packed import DAMAGE, Packed, cause, check_size, open_file
+from ..sims.hdf5 import check_dataset
+from ..sims.packed import DAMAGE, Packed, cause, open_file
 from .idx import DataError
 from .matlab import read_matlab
 
@@ -64,14 +64,10 @@ def _hdf5(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
     found = {}
     with h5py.File(path, "r") as file:
-        size = path.stat().st_size
         for name in _named(path, names, file):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
                 raise InputError(f"{name} is no dataset of this file")
             dataset = file[name]
-            if dataset.external or dataset.is_virtual or dataset.dtype.kind not in "biufcSU":
-                raise InputError(f"{name} is no plain array in this file, {dataset.dtype}")
-            chunk = int(np.prod(dataset.chunks or (0,), dtype=object))
-            check_size(f"{path}: {name}", max(dataset.size, chunk) * dataset.dtype.itemsize, size)
+            check_dataset(path, name, dataset)
             found[name] = dataset[()].T if "MATLAB_class" in dataset.attrs else dataset[()]
     return found

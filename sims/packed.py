@@ -27,6 +27,8 @@ VARIABLE = "NEUROSLEEP_MAX_BYTES"
 USUAL = 512_000_000
 """Bytes that any file may unpack to; a file that is itself larger, to `TIMES` its size."""
 TIMES = 4
+DEFLATED = 1032
+"""Bytes that deflate can make of one."""
 DAMAGE = (
     *(ValueError, TypeError, LookupError, SyntaxError, AttributeError, EOFError, OSError, RuntimeError, MemoryError),
     *(OverflowError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
@@ -35,7 +37,6 @@ DAMAGE = (
 
 _CHUNK = 2**20
 _HEADER = 2**14  # bytes of an array's header, at most
-_DEFLATED = 1032  # bytes that deflate can make of one
 _END = struct.Struct("<10xH10x")  # of a zip file: how many members it has
 _MANY = 0xFFFF  # more than these two bytes say
 
@@ -143,7 +144,7 @@ class Packed:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise InputError(f"its member {name[:100]!r} is encrypted, or packed in a way that is not read")
             if packed > self._size or size > (
-                packed if info.compress_type == zipfile.ZIP_STORED else _DEFLATED * packed
+                packed if info.compress_type == zipfile.ZIP_STORED else DEFLATED * packed
             ):
                 raise InputError(f"its member {name[:100]!r} cannot hold the {size} bytes that it declares")
             members[name] = info

@@ -82,7 +82,7 @@ def test_lower_folders_know_nothing_of_those_above(room, may, never) -> None:
 
 def test_data_stands_apart_but_for_the_checks_of_input() -> None:
     used = {other for module in modules() if place(module) == "data" for other in graph()[module]}
-    checks = {"neurosleep.sims.errors", "neurosleep.sims.packed", "neurosleep.sims.whole"}
+    checks = {f"neurosleep.sims.{name}" for name in ("errors", "hdf5", "packed", "whole")}
     assert {other for other in used if place(other) != "data"} == checks
 
 
