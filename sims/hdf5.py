@@ -15,7 +15,7 @@ import h5py
 from .errors import InputError
 from .packed import DEFLATED, allowed, check_size, open_file
 
-_MEMBERS = 100_000
+_MEMBERS = 10_000
 _DEPTH = 50
 _ROWS = 1000  # of texts, whose length is known when they are read
 

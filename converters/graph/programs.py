@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from ...sims.errors import InputError
-from ...sims.packed import Packed, allowed, cause
+from ...sims.packed import DAMAGE, Packed, allowed, cause
 from ..errors import ConversionError
 from ..front import as_network as _as_module
 from ..front import is_program, unwrapped
@@ -24,7 +24,7 @@ from .operations import Source, of_export, of_graph_module, of_torchscript
 from .program import Program
 from .sizes import check_sizes, example_shape
 
-_TORCH = (RuntimeError, ValueError, LookupError, EOFError, AttributeError, TypeError, OverflowError, MemoryError)
+_TORCH = (*DAMAGE, AssertionError)
 _EXPORTED = {"archive_format", "models/model.json", "serialized_exported_program.json"}
 _EXPORT = "save the torch network with torch.export.save(torch.export.export(model.eval(), (example,)), ...)"
 _OTHERS = {
