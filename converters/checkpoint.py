@@ -3,6 +3,7 @@
 import os
 import pickle
 import tarfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,7 +54,9 @@ def read_tensors(path: str | os.PathLike[str], device: str | torch.device = "cpu
             raise InputError(f"{path} is a tar file of torch before 0.4, which is not read; save it again")
         opened.seek(0)
         try:
-            return torch.load(opened, map_location=device, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of protocols; what cannot be read is an error
+                return torch.load(opened, map_location=device, weights_only=True)
         except (*DAMAGE, pickle.UnpicklingError, AssertionError) as error:
             raise InputError(
                 f"{path} is damaged, or holds more than tensors and plain values: {cause(error)}"

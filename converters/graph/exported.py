@@ -122,6 +122,8 @@ def _operator(target: Any, where: str) -> Any:
     found = getattr(packet, match[2], None) if match and isinstance(packet, torch._ops.OpOverloadPacket) else None
     if not isinstance(found, torch._ops.OpOverload):
         raise ConversionError(f"{where} is not supported: it is none of torch's")
+    if found._overloadname.endswith("out"):
+        raise ConversionError(f"{where} is not supported: it writes into a value that was there before")
     return found
 
 
