@@ -135,3 +135,32 @@ def test_a_memory_that_keeps_images_measures_the_present_network_on_them(first_o
     assert memory.calibration == calibrate(late, kept)
     assert memory.count == len(kept)
     np.testing.assert_allclose(memory.mean_input, kept.double().mean(0).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("count", -1, "count must be from 1"),
+        ("count", 0.5, "count must be one of iu"),
+        ("mean_input", np.full(12, np.nan), "mean_input must be from any to any finite"),
+        ("mean_input", np.zeros((3, 4)), "mean_input must be any of float64"),
+        ("calibration", np.array([1.0, np.nan]), "calibration must be from 0"),
+        ("calibration", np.array([1.0, -1.0]), "calibration must be from 0"),
+        ("calibration", np.array([]), "mean of 12 inputs"),
+        ("input_shape", np.array([5, 5]), r"mean of 12 inputs and its shape \[5, 5\]"),
+        ("output", "none", "output must be among relu, softmax"),
+        ("scales", "some", "'last' or 'all'"),
+        ("percentile", 101.0, "percentile must be from 0 to 100"),
+        ("format", 2, "format must be from 1 to 1"),
+    ],
+)
+def test_values_that_no_memory_has(tmp_path: Path, name: str, value: object, says: str) -> None:
+    path = tmp_path / "memory.npz"
+    memory = Memory()
+    memory.observe(network(), X)
+    memory.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, name: value})
+    with pytest.raises(InputError, match=f"memory.npz is not a memory written by Memory.save.*{says}"):
+        Memory.load(path)
