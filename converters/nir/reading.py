@@ -55,7 +55,17 @@ def from_nir(source: Any, *, target: Target | None = None, dt: float | None = No
         multiply their input by it and by `dt`).
     """
     nir = require_nir()
-    graph = _read(nir, source) if isinstance(source, str | Path) else source
+    if not isinstance(source, str | Path):
+        return _spiking(nir, source, target, dt)
+    graph = _read(nir, source)
+    try:
+        return _spiking(nir, graph, target, dt)
+    except InputError as error:
+        raise type(error)(f"{source}: {error}") from error
+
+
+def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> SpikingGraph:
+    """Return a NIR graph as a spiking graph."""
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
     ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}

@@ -667,7 +667,6 @@ def test_files_of_spikingjelly(tmp_path: Path) -> None:
 
 def test_files_are_read_from_themselves_alone(tmp_path, monkeypatch) -> None:
     """Links to other files are not followed, and no more is unpacked than is allowed."""
-    h5py = pytest.importorskip("h5py")
     nir.write(tmp_path / "good.nir", nir.NIRGraph.from_list(nir.Input(np.array([2])), nir.Output(np.array([2]))))
     with h5py.File(tmp_path / "bad.nir", "w") as file:
         file["node"] = h5py.ExternalLink("good.nir", "node")
