@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class Memory:
     calibration
         Scales per layer, and the shape of an input for convolutions; or None before anything was seen.
     """
+
+    _numbers: ClassVar[tuple[str, ...]] = ()  # that a kind of memory saves beside
 
     def __init__(
         self, *, percentile: float = 100.0, output: OutputActivation = "relu", scales: Literal["all", "last"] = "all"
@@ -115,6 +117,7 @@ class Memory:
                 mean_input=self.mean_input,
                 calibration=np.array(self.calibration.scales),
                 input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
+                **{name: getattr(self, name) for name in self._numbers},
             )
 
     @classmethod
@@ -148,6 +151,8 @@ class Memory:
         if not calibration or math.prod(shape or memory.mean_input.shape) != memory.mean_input.size:
             raise InputError(f"its mean of {memory.mean_input.size} inputs and its shape {shape} of an input differ")
         memory.calibration = Calibration(tuple(calibration), percentile, tuple(shape) or None)
+        for name in set(cls._numbers) & set(values):  # files of earlier versions have none
+            setattr(memory, name, float(checked(values, name, "f", (), 0)))
         return memory
 
 
@@ -166,6 +171,7 @@ class FeatureMemory(Memory):
     """
 
     largest: float = 0.0
+    _numbers = ("largest",)
 
     def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
         largest = self.largest or float(inputs.max())

@@ -6,7 +6,7 @@ import torch
 
 from neurosleep import InputError, Memory
 from neurosleep.converters import calibrate
-from neurosleep.memory import ImageKeepingMemory
+from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.networks import relu_network
 
 X = np.random.default_rng(0).random((90, 12), dtype=np.float32)
@@ -164,3 +164,14 @@ def test_values_that_no_memory_has(tmp_path: Path, name: str, value: object, say
     np.savez(path, **{**arrays, name: value})
     with pytest.raises(InputError, match=f"memory.npz is not a memory written by Memory.save.*{says}"):
         Memory.load(path)
+
+
+def test_a_memory_of_features_keeps_what_it_scales_by(tmp_path: Path) -> None:
+    memory, path = FeatureMemory(), tmp_path / "memory.npz"
+    memory.observe(network(), 4 * X - 1)
+    memory.save(path)
+    loaded = FeatureMemory.load(path)
+    assert loaded.largest == memory.largest > 1
+    assert isinstance(loaded, FeatureMemory)
+    loaded.observe(network(), X)
+    assert loaded.largest == memory.largest
