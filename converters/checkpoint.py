@@ -1,19 +1,75 @@
-"""Weights from a checkpoint file go into the network that they belong to."""
+"""What `torch.save` wrote: read without running anything in it; weights go into the network that they belong to."""
 
+import os
 import pickle
+import tarfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from ..sims.errors import InputError
+from ..sims.packed import DAMAGE, Packed, cause, open_file
 from .errors import ConversionError
 from .front import unwrapped
 
 ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 """Under which names checkpoints hold the state dict, the most certain first."""
+
+
+def read_tensors(path: str | os.PathLike[str], device: str | torch.device = "cpu", file: BinaryIO | None = None) -> Any:
+    """Return what `torch.save` wrote, if it is tensors and plain values alone.
+
+    Torch is asked for weights only, and is not shown the formats in which it would run code all the same: TorchScript
+    (before torch 2.6) and tar files. The checksums of the file, which torch does not look at, are held first; files of
+    torch before 1.6 have none, so that their content is not verified.
+
+    Parameters
+    ----------
+    path
+        The file; it names it in errors.
+    device
+        Where tensors go.
+    file
+        An open file with the content of `path`.
+
+    Raises
+    ------
+    InputError
+        If it is damaged or holds something else.
+    OSError
+        If it cannot be read.
+    """
+    with open_file(path) if file is None else file as opened:
+        if opened.read(4) == b"PK\3\4":
+            with Packed(path, opened) as packed:
+                inner = {name.partition("/")[2] for name in packed.members}
+                if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
+                    raise InputError(f"{path} is a program of TorchScript, not tensors by name")
+                packed.check()
+        elif _is_tar(opened):
+            raise InputError(f"{path} is a tar file of torch before 0.4, which is not read; save it again")
+        opened.seek(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of protocols; what cannot be read is an error
+                return torch.load(opened, map_location=device, weights_only=True)
+        except (*DAMAGE, pickle.UnpicklingError, AssertionError) as error:
+            raise InputError(
+                f"{path} is damaged, or holds more than tensors and plain values: {cause(error)}"
+            ) from error
+
+
+def _is_tar(file: BinaryIO) -> bool:
+    file.seek(0)
+    try:
+        tarfile.open(fileobj=file, mode="r:").close()
+    except (tarfile.TarError, *DAMAGE):
+        return False
+    return True
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -30,13 +86,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
         If names or shapes do not fit the network.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except OSError as error:
         raise InputError(f"{path}: expected a state dict; {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except InputError as error:
         raise InputError(
             f"{path}: expected a state dict, tensors by name, as torch.save(model.state_dict(), ...) writes it; "
-            "whole models and other objects are not read"
+            f"whole models and other objects are not read ({error})"
         ) from error
     network = unwrapped(model)
     state = _fitting(_state(content, path), network)

@@ -20,6 +20,7 @@ import pooch
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
+from ..sims.packed import DAMAGE, cause, open_file
 from .catalogue import Split
 from .files import VARIABLE, fetch
 from .idx import REPLACE, DataError
@@ -243,16 +244,17 @@ def _tiles(path: Path, count: int, sha256: str | None) -> NDArray[np.uint8]:
     content = _read(path)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path}: expected the sha256 that {CHECKSUMS} gives, {sha256}; it differs. {REPLACE}")
+    expected = (SIDE * TILES_PER_ROW, SIDE * -(-count // TILES_PER_ROW))
     try:
         with PIL.Image.open(io.BytesIO(content)) as image:
-            mosaic = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path}: expected a whole image; found a damaged one ({error}). {REPLACE}") from error
-    expected = (SIDE * -(-count // TILES_PER_ROW), SIDE * TILES_PER_ROW)
-    if mosaic.shape[:2] != expected:
+            found = image.size  # before it is unpacked
+            mosaic = np.asarray(image.convert("RGB")) if found == expected else None
+    except (*DAMAGE, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: expected a whole image; found a damaged one ({cause(error)}). {REPLACE}") from error
+    if mosaic is None:
         raise DataError(
-            f"{path}: expected {count} tiles, {expected[1]} x {expected[0]} pixels; "
-            f"found {mosaic.shape[1]} x {mosaic.shape[0]} pixels. {REPLACE}"
+            f"{path}: expected {count} tiles, {expected[0]} x {expected[1]} pixels; "
+            f"found {found[0]} x {found[1]} pixels. {REPLACE}"
         )
     tiles = mosaic.reshape(-1, SIDE, TILES_PER_ROW, SIDE, 3).swapaxes(1, 2).reshape(-1, SIDE, SIDE, 3)
     return tiles[:count]
@@ -268,6 +270,9 @@ def _checksums(path: Path) -> dict[str, str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path}: expected a readable file; found {error.strerror or error}. {REPLACE}") from error
+    except InputError as error:
+        raise DataError(str(error)) from error

@@ -5,10 +5,6 @@ makes a stand-in of the same size from the digits that ship.
 """
 
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
+from .arrays import read_arrays
 from .catalogue import Split
 from .idx import DataError
 from .images import load
@@ -80,9 +77,9 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
             file = next((path / f"{stem}{ending}" for ending in ENDINGS if (path / f"{stem}{ending}").is_file()), None)
             if file is None:
                 raise DataError(f"{path}: expected {stem} with one of the endings {', '.join(ENDINGS)}; found none")
-            arrays += [(file, name, value) for name, value in _arrays(file, ("X", "y")).items()]
+            arrays += [(file, name, value) for name, value in read_arrays(file, ("X", "y")).items()]
     elif path.is_file():
-        arrays = [(path, name, value) for name, value in _arrays(path, NAMES).items()]
+        arrays = [(path, name, value) for name, value in read_arrays(path, NAMES).items()]
     else:
         raise DataError(f"{path}: expected a file or a folder of embeddings; found none")
     train_x, test_x = (_vectors(*arrays[i]) for i in (0, 2))
@@ -107,39 +104,6 @@ def load_embeddings(path: str | os.PathLike[str]) -> Embeddings:
     return Embeddings(
         np.minimum(train_x / maximum, 1), train_y - first, np.minimum(test_x / maximum, 1), test_y - first, path.stem
     )
-
-
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Read arrays from a file, whose content tells its format."""
-    import h5py
-    import scipy.io
-
-    try:
-        if zipfile.is_zipfile(path):
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-                return _named(path, names, archive.files, archive)
-        if h5py.is_hdf5(path):  # MATLAB's v7.3 is HDF5 too, with the axes of its arrays reversed
-            with h5py.File(path, "r") as file:
-                held = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-                found = _named(path, names, held, held)
-                return {name: a.T if "MATLAB_class" in held[name].attrs else a for name, a in found.items()}
-        content: Mapping[str, Any] = scipy.io.loadmat(path)
-        return _named(path, names, [name for name in content if not name.startswith("__")], content)
-    except DataError:
-        raise
-    except (
-        *(OSError, EOFError, ValueError, TypeError, LookupError, NotImplementedError, RuntimeError, struct.error),
-        *(zipfile.BadZipFile, zlib.error, scipy.io.matlab.MatReadError),
-    ) as error:
-        raise DataError(f"{path}: not a whole .npz, MATLAB or HDF5 file of plain arrays ({error})") from error
-
-
-def _named(path: Path, names: tuple[str, ...], found: Iterable[str], source: Any) -> dict[str, NDArray[Any]]:
-    found = sorted(found)
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise DataError(f"{path}: expected the arrays {', '.join(names)}; found {', '.join(found) or 'none'}")
-    return {name: np.asarray(source[name]) for name in names}
 
 
 def _vectors(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float32]:

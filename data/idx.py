@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
+from ..sims.packed import check_size, open_file
 from ..sims.whole import whole
 
 UNSIGNED_BYTE = 0x08
@@ -58,25 +59,19 @@ def read(path: str | os.PathLike[str], ndim: int, md5: str | None = None) -> NDA
         checksum differs.
     """
     path = Path(path)
-    content = _content(path)
     header_size = 4 + 4 * ndim
-    if len(content) < header_size:
-        raise _unexpected(path, f"an IDX header of {header_size} bytes", f"{len(content)} bytes in all")
-    if content[:2] != b"\0\0":
-        raise _unexpected(path, "an IDX file, which begins with the bytes 00 00", content[:2].hex(" "))
-    if content[2] != UNSIGNED_BYTE:
-        raise _unexpected(path, f"unsigned bytes (IDX type 0x{UNSIGNED_BYTE:02x})", f"IDX type 0x{content[2]:02x}")
-    if content[3] != ndim:
-        raise _unexpected(path, f"{ndim} dimension(s)", str(content[3]))
-    shape = struct.unpack_from(f">{ndim}I", content, offset=4)
-    size = header_size + math.prod(shape)
-    if len(content) != size:
-        raise _unexpected(path, f"{size} bytes for the declared shape {shape}", f"{len(content)} bytes")
+    try:
+        content = _content(path, header_size)
+    except OSError as error:
+        raise _unexpected(path, "a readable file", error.strerror or str(error), "Check the path.") from error
+    except InputError as error:
+        raise error if isinstance(error, DataError) else DataError(str(error)) from error
     if md5 is not None:
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if found != md5:
             raise _unexpected(path, f"the published file (md5 {md5} when uncompressed)", f"md5 {found}")
     # A copy, because an array on top of `bytes` is read-only, and torch.from_numpy warns of such.
+    shape = _shape(path, content, header_size)
     return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape).copy()
 
 
@@ -116,18 +111,44 @@ def write(path: str | os.PathLike[str], values: NDArray[Any]) -> None:
         raise _unexpected(path, "to write this file", str(error), "Check the folder and its permissions.") from error
 
 
-def _content(path: Path) -> bytes:
-    """Whole file, uncompressed."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unexpected(path, "a readable file", error.strerror or str(error), "Check the path.") from error
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _unexpected(path, "a whole gzip file", f"a damaged one ({error})") from error
+def _content(path: Path, header_size: int) -> bytes:
+    """Return the whole file, uncompressed: as many bytes as its header declares, and no more are unpacked."""
+    with open_file(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        zipped = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        opened = gzip.GzipFile(fileobj=file) if zipped else file
+        try:
+            header = opened.read(header_size)
+            shape = _shape(path, header, header_size)
+            declared = header_size + math.prod(shape)
+            if zipped:
+                check_size(path, declared, size)
+            elif declared != size:
+                raise _unexpected(path, f"{declared} bytes for the declared shape {shape}", f"{size} bytes")
+            content = header + opened.read(declared - header_size)
+            more = len(opened.read(1))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _unexpected(path, "a whole gzip file", f"a damaged one ({error})") from error
+    if more or len(content) != declared:
+        found = f"more than {declared} bytes" if more else f"{len(content)} bytes"
+        raise _unexpected(path, f"{declared} bytes for the declared shape {shape}", found)
+    return content
+
+
+def _shape(path: Path, header: bytes, header_size: int) -> tuple[int, ...]:
+    """Return the shape that a header declares."""
+    ndim = (header_size - 4) // 4
+    if len(header) < header_size:
+        raise _unexpected(path, f"an IDX header of {header_size} bytes", f"{len(header)} bytes in all")
+    if header[:2] != b"\0\0":
+        raise _unexpected(path, "an IDX file, which begins with the bytes 00 00", header[:2].hex(" "))
+    if header[2] != UNSIGNED_BYTE:
+        raise _unexpected(path, f"unsigned bytes (IDX type 0x{UNSIGNED_BYTE:02x})", f"IDX type 0x{header[2]:02x}")
+    if header[3] != ndim:
+        raise _unexpected(path, f"{ndim} dimension(s)", str(header[3]))
+    return struct.unpack_from(f">{ndim}I", header, offset=4)
 
 
 def _unexpected(path: Path, expected: str, found: str, mend: str = REPLACE) -> DataError:

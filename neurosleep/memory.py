@@ -1,9 +1,9 @@
 """What a network may keep of its past: the mean input and the calibration maxima, never an input itself."""
 
+import math
 import os
-from pathlib import Path
-from typing import Any, Literal, get_args
-from zipfile import BadZipFile
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from neurosleep.converters.own_answer import check_own_answer
 from neurosleep.ownership import Ownership
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import plain
+from neurosleep.sims.packed import cause, checked, read_npz
 from neurosleep.sims.whole import whole
 
 _FORMAT = 1
@@ -48,6 +49,8 @@ class Memory:
     calibration
         Scales per layer, and the shape of an input for convolutions; or None before anything was seen.
     """
+
+    _numbers: ClassVar[tuple[str, ...]] = ()  # that a kind of memory saves beside
 
     def __init__(
         self, *, percentile: float = 100.0, output: OutputActivation = "relu", scales: Literal["all", "last"] = "all"
@@ -120,10 +123,11 @@ class Memory:
                 mean_input=self.mean_input,
                 calibration=np.array(self.calibration.scales),
                 input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
+                **{name: getattr(self, name) for name in self._numbers},
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Memory":
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a memory that `save` wrote.
 
         Raises
@@ -132,21 +136,29 @@ class Memory:
             If the file is missing, damaged or not a memory.
         """
         try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                values: dict[str, Any] = {key: file[key] for key in file.files}
-            if values["format"] != _FORMAT:
-                raise InputError(f"{path}: memory format {values['format']} is not known, expected {_FORMAT}")
-            memory = cls(**{key: values[key].item() for key in ("percentile", "output", "scales")})
-            memory.count = int(values["count"])
-            memory.mean_input = values["mean_input"]
-            shape = tuple(values["input_shape"].tolist()) if "input_shape" in values else ()
-            memory.calibration = Calibration(tuple(values["calibration"].tolist()), memory.percentile, shape or None)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{path} is not a memory written by Memory.save ({type(error).__name__}: {error})"
-            ) from error
+            values = read_npz(path)
+            checked(values, "format", "iu", (), _FORMAT, _FORMAT)
+            return cls._of(values)
+        except (OSError, InputError) as error:
+            raise InputError(f"{path} is not a memory written by Memory.save: {cause(error)}") from error
+
+    @classmethod
+    def _of(cls, values: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the memory that arrays say, if they are what `save` writes."""
+        output, scales = str(checked(values, "output", "U")), str(checked(values, "scales", "U"))
+        if output not in get_args(OutputActivation):
+            raise InputError(f"its output must be among {', '.join(get_args(OutputActivation))}, got {output!r}")
+        percentile = checked(values, "percentile", "iuf", (), 0, 100).item()
+        memory = cls(percentile=percentile, output=cast("OutputActivation", output), scales=cast("Any", scales))
+        memory.count = int(checked(values, "count", "iu", (), 1))
+        memory.mean_input = checked(values, "mean_input", np.dtype(np.float64), (None,))
+        shape = checked(values, "input_shape", "iu", (None,), 1).tolist() if "input_shape" in values else ()
+        calibration = checked(values, "calibration", "f", (None,), 0).tolist()
+        if not calibration or math.prod(shape or memory.mean_input.shape) != memory.mean_input.size:
+            raise InputError(f"its mean of {memory.mean_input.size} inputs and its shape {shape} of an input differ")
+        memory.calibration = Calibration(tuple(calibration), percentile, tuple(shape) or None)
+        for name in set(cls._numbers) & set(values):  # files of earlier versions have none
+            setattr(memory, name, float(checked(values, name, "f", (), 0)))
         return memory
 
 
@@ -165,6 +177,7 @@ class FeatureMemory(Memory):
     """
 
     largest: float = 0.0
+    _numbers = ("largest",)
 
     def _rates(self, inputs: torch.Tensor) -> torch.Tensor:
         largest = self.largest or float(inputs.max())

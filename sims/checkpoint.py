@@ -1,9 +1,9 @@
 """`simulate_resumable`: a night that is saved as it goes, and goes on from there to the identical end."""
 
 import hashlib
+import math
 import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .engines.contract import MAX_STEPS
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
 from .network import SpikingNetwork
-from .state import SimulationState, Unpaid
+from .packed import checked, read_npz
+from .state import SimulationState, Unpaid, membrane_shapes
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -75,7 +77,7 @@ def simulate_resumable(
     begin = member.state or SimulationState.asleep(member.network, check_streams(member.streams))
     saved = Checkpoint(night, member.network, begin, [np.zeros(n, dtype=np.int64) for n in member.network.sizes])
     if path.exists():
-        saved = load(path, member.network)
+        saved = load(path, member.network, steps, check_streams(member.streams))
         if saved.night != night:
             raise InputError(
                 f"{path} is the checkpoint of another night: network, drive, rule, seed, length or streams differ; "
@@ -147,30 +149,40 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         np.savez(file, **arrays)  # no objects among them, so nothing is pickled
 
 
-def load(path: str | os.PathLike[str], network: SpikingNetwork) -> Checkpoint:
-    """Read a checkpoint of a night of this network.
+def load(
+    path: str | os.PathLike[str], network: SpikingNetwork, steps: int | None = None, streams: int | None = None
+) -> Checkpoint:
+    """Read a checkpoint of a night of this network, of so many steps and streams where these are given.
 
     Raises
     ------
     InputError
-        If `path` is not a checkpoint, or does not fit the network.
+        If `path` is not a checkpoint, does not fit the network, or stands where no such night can.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            content = dict(arrays.items())
-        n = len(network.layers)
-
-        def read(name: str, count: int) -> list[NDArray[Any]]:
-            return [content[f"{name}{index}"] for index in range(count)]
-
-        unpaid = Unpaid(read("stored", n), read("owed", n)) if "stored0" in content else None
-        state = SimulationState(int(content["step"]), read("membranes", n), content["membrane_steps"].tolist(), unpaid)
-        weights, counts, night = read("weights", n), read("counts", n + 1), str(content["night"])
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return _checkpoint(read_npz(path), network, steps, streams)
+    except (InputError, KeyError) as error:
         raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
-    if [w.shape for w in weights] != [layer.weights.shape for layer in network.layers]:
-        raise InputError(
-            f"{path} is a checkpoint of a network with weights of shapes {[w.shape for w in weights]}, "
-            f"not {[layer.weights.shape for layer in network.layers]}"
-        )
-    return Checkpoint(night, network.with_weights(weights), state, counts)
+
+
+def _checkpoint(
+    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None
+) -> Checkpoint:
+    """Return what arrays say, if compiled code can go on from it."""
+    whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
+
+    def each(name: str, kind: np.dtype[Any], shapes: Sequence[tuple[int, ...]], *between: float) -> list[NDArray[Any]]:
+        return [checked(content, f"{name}{index}", kind, shape, *between) for index, shape in enumerate(shapes)]
+
+    step = int(checked(content, "step", whole, (), 0, MAX_STEPS if steps is None else steps))
+    copies = streams or (len(content["membranes0"]) if content["membranes0"].ndim == 2 else 1)
+    shapes = [layer.weights.shape for layer in network.layers]
+    weights, unpaid = each("weights", real, shapes), None
+    if any(name.startswith(("stored", "owed")) for name in content):
+        owed = each("owed", np.dtype(np.int32), [(n,) for n in sizes[1:]], 0, step * copies)
+        unpaid = Unpaid(each("stored", real, shapes), owed)
+    membranes = each("membranes", real, membrane_shapes(sizes, copies), -math.inf)  # of silenced neurons
+    reached = checked(content, "membrane_steps", whole, (len(shapes),), 0, step).tolist()
+    counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
+    night = str(checked(content, "night", "U"))
+    return Checkpoint(night, network.with_weights(weights), SimulationState(step, membranes, reached, unpaid), counts)

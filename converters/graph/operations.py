@@ -12,7 +12,8 @@ from ..errors import ConversionError
 from ..tracing import evaluating
 
 _SCRIPTED = "; if it looks at shapes, save torch.export.export(model, ...) or torch.jit.trace(model, ...) instead"
-_PYTHON = (operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv, operator.neg)
+NUMBERS_ONLY = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.neg)
+"""Python's operators that programs use on sizes."""
 _NUMBERS: dict[str, Callable[..., Any]] = {  # TorchScript's, on sizes
     "__getitem__": operator.getitem,
     "Int": int,
@@ -143,7 +144,7 @@ def of_torchscript(program: Any) -> Source:
             given = dict(zip((a.name for a in schema.arguments), map(argument, node.inputs()), strict=True))
             if isinstance(given.get("dtype"), int):
                 given["dtype"] = _DTYPES[given["dtype"]] if given["dtype"] < len(_DTYPES) else torch.bfloat16
-            source.calls.append(_call(name, schema, given))
+            source.calls.append(call_of(name, schema, given))
         else:
             raise ConversionError(f"the operation {name!r} ({kind}) is not supported{_SCRIPTED}")
     outputs = [argument(value) for value in graph.outputs()]
@@ -171,8 +172,8 @@ def _of_fx(graph: fx.Graph, tensors: dict[str, tuple[str, torch.Tensor]]) -> Sou
             given |= {key: _named(value) for key, value in node.kwargs.items()}
             defaults = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
             ordered = {a.name: given.get(a.name, defaults.get(a.name)) for a in schema.arguments}
-            source.calls.append(_call(node.name, schema, ordered))
-        elif node.op == "call_function" and target in _PYTHON:
+            source.calls.append(call_of(node.name, schema, ordered))
+        elif node.op == "call_function" and target in (operator.getitem, *NUMBERS_ONLY):
             values = {str(index): _named(value) for index, value in enumerate(node.args)}
             source.calls.append(Call(node.name, target.__name__, "", target, values))
         else:
@@ -180,7 +181,8 @@ def _of_fx(graph: fx.Graph, tensors: dict[str, tuple[str, torch.Tensor]]) -> Sou
     return source
 
 
-def _call(name: str, schema: Any, given: Mapping[str, Any]) -> Call:
+def call_of(name: str, schema: Any, given: Mapping[str, Any]) -> Call:
+    """Return the call of an operator that torch describes by its schema."""
     kind, overload = schema.name.removeprefix("aten::"), schema.overload_name
     if kind in _NUMBERS and overload in _OF_NUMBERS and str(schema.returns[0].type) != "Tensor":
         function = _NUMBERS[kind]

@@ -28,7 +28,7 @@ class Program(nn.Module):
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self._calls = _that_count(source)
+        self._calls = that_count(source)
         self._rows = source.shape[0] if source.shape else _fixed_rows(self._calls)
         self._places: dict[str, str] = {}  # where tensors are, by name
         self._numbers: dict[str, Any] = {}  # what else is known, by name
@@ -79,14 +79,14 @@ class Program(nn.Module):
     def _run_once(self, x: torch.Tensor) -> torch.Tensor:
         values = self._values(x)
         for call in self._calls:
-            values[call.name] = call.run(lambda value: _resolved(value, values))
+            values[call.name] = call.run(lambda value: resolved(value, values))
         answer: torch.Tensor = values[self._output]
         return answer
 
     def _say(self, x: Any) -> Any:
         values = self._values(x)
         for name, function, reading in self._readings:
-            arguments, named = _resolved(reading.arguments, values), _resolved(dict(reading.named), values)
+            arguments, named = resolved(reading.arguments, values), resolved(dict(reading.named), values)
             said = self.get_submodule(function) if isinstance(function, str) else function
             values[name] = said(*arguments, **named)
         return values[self._output]
@@ -102,7 +102,7 @@ class Program(nn.Module):
         """Find out what each operator is in torch's words, and put weights into layers."""
         known: dict[str, Any] = {name: tensor for name, (_, tensor) in source.tensors.items()}
         for call in self._calls:
-            operator = Operator(call, lambda value: _resolved(value, known), self._rows)
+            operator = Operator(call, lambda value: resolved(value, known), self._rows)
             if all(name in known for name in _refs(list(call.arguments.values()))):
                 if call.kind not in CONSTANT:
                     raise ConversionError(
@@ -142,7 +142,7 @@ class Program(nn.Module):
         return path
 
 
-def _that_count(source: Source) -> list[Call]:
+def that_count(source: Source) -> list[Call]:
     """Return the operators on which the answer depends; all that act in place may be among them."""
     wanted, calls = set(_refs(source.outputs)), []
     for call in reversed(source.calls):
@@ -152,13 +152,13 @@ def _that_count(source: Source) -> list[Call]:
     return calls[::-1]
 
 
-def _resolved(value: Any, values: dict[str, Any]) -> Any:
+def resolved(value: Any, values: dict[str, Any]) -> Any:
     """Return an argument with values in place of names; a name that has none stays."""
     if isinstance(value, Ref):
         return values.get(value, value)
     if isinstance(value, dict):
-        return {key: _resolved(x, values) for key, x in value.items()}
-    return type(value)(_resolved(x, values) for x in value) if type(value) in (list, tuple) else value
+        return {key: resolved(x, values) for key, x in value.items()}
+    return type(value)(resolved(x, values) for x in value) if type(value) in (list, tuple) else value
 
 
 def _refs(value: Any) -> list[Ref]:

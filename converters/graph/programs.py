@@ -1,17 +1,12 @@
-"""Networks from files that hold a program: `torch.export` (.pt2) and TorchScript, without running anything of theirs.
+"""Networks from files that hold a program: `torch.export` (.pt2), and TorchScript if it is trusted.
 
 A program is a list of ATen operators. Those that are allowed are run one by one, which gives the program's own answers;
 and they are said in torch's layers and functions, so that everything after this reads one kind of network. Files of
-`torch.export` may hold pickled objects, which `torch.export.load` would unpickle; such files are refused before it sees
-them.
+`torch.export` are read by `Archive`, which runs nothing of theirs. TorchScript can only be opened by torch, which runs
+code in the file.
 """
 
-import io
-import json
-import pickle
 import warnings
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +14,18 @@ import torch
 from torch import fx, nn
 
 from ...sims.errors import InputError
+from ...sims.packed import DAMAGE, Packed, allowed, cause
 from ..errors import ConversionError
 from ..front import as_network as _as_module
 from ..front import is_program, unwrapped
+from .archive import Archive
+from .exported import of_json
 from .operations import Source, of_export, of_graph_module, of_torchscript
 from .program import Program
+from .sizes import check_sizes, example_shape
 
-_NOTHING_ELSE = "export the network again from one whose state is tensors only"
+_TORCH = (*DAMAGE, AssertionError)
+_EXPORTED = {"archive_format", "models/model.json", "serialized_exported_program.json"}
 _EXPORT = "save the torch network with torch.export.save(torch.export.export(model.eval(), (example,)), ...)"
 _OTHERS = {
     ".onnx": f"an ONNX file, which is not read; {_EXPORT}, or make a torch network of it with onnx2torch",
@@ -35,51 +35,75 @@ _OTHERS = {
 }
 
 
-def read_program(path: Path) -> nn.Module:
-    """Return the network of a file written by `torch.export.save` or `torch.jit.save`, in evaluation mode.
+def read_program(path: Path, *, trust: bool = False) -> nn.Module:
+    """Return the network of a file written by `torch.export.save`, in evaluation mode; nothing in the file is run.
 
-    It answers as the file does, and holds every answer against what was read of the file. A scripted network is read if
-    it has no control flow; many of torch's modules look at shapes when scripted, and then the network must be traced or
-    exported instead.
+    It answers as the file does, and holds every answer against what was read of the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    trust
+        Whether files of `torch.jit.save` (TorchScript) are read, too. Code of their own runs in this process when torch
+        opens them, with all that you may do: say so only of files that you would run as a script. A scripted network is
+        read if it has no control flow; many of torch's modules look at shapes when scripted, and then the network must
+        be traced or exported instead.
 
     Raises
     ------
     InputError
-        If the file is missing or damaged, is neither, or holds pickled objects.
+        If the file is missing or damaged, is neither, holds more than a program and its tensors, or is TorchScript and
+        is not trusted.
     ConversionError
         If it has an operator that no supported module computes, or was read as something that answers differently; the
         message names it.
     """
     path = Path(path)
+    if path.suffix in _OTHERS and path.exists():
+        raise InputError(f"{path} is {_OTHERS[path.suffix]}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.split("/", 1)[-1]: name for name in archive.namelist()}
-            exported = "archive_format" in names
-            if exported:
-                _refuse_pickles(path, archive, names)
-    except (OSError, zipfile.BadZipFile) as error:
-        if path.suffix in _OTHERS and path.exists():
-            raise InputError(f"{path} is {_OTHERS[path.suffix]}") from error
-        raise InputError(f"{path}: expected a file of torch.export or TorchScript; {error}") from error
-    if not exported and "constants.pkl" not in names:
-        if path.suffix in _OTHERS:
-            raise InputError(f"{path} is {_OTHERS[path.suffix]}")
+        with Packed(path) as packed:
+            return _read(path, packed, trust)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a file of torch.export or TorchScript; {error.strerror or error}"
+        ) from error
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from error
+    except InputError as error:
+        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
+    except _TORCH as error:
+        raise InputError(f"{path}: torch cannot read it ({type(error).__name__}: {cause(error)})") from error
+
+
+def _read(path: Path, packed: Packed, trust: bool) -> nn.Module:
+    inner = {name.partition("/")[2] or name for name in packed.members}
+    if "constants.pkl" in inner:
+        return _scripted(path, packed, trust)
+    if not inner & _EXPORTED:
         raise InputError(
             f"{path}: neither a file of torch.export nor of TorchScript; a state dict needs the code of its network: "
             "give module:factory as MODEL and this file as --weights"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are not
-            if exported:
-                return _program(of_export(torch.export.load(path)))
-            scripted: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            return _program(of_torchscript(scripted))
-    except (RuntimeError, ValueError, LookupError, EOFError, AttributeError) as error:
-        if isinstance(error, ConversionError):
-            raise ConversionError(f"{path}: {error}") from error
-        line = str(error).strip().splitlines()
-        raise InputError(f"{path}: torch cannot read it ({type(error).__name__}: {line[0] if line else ''})") from error
+    archive = Archive(path, packed)
+    source = of_json(archive.program(), archive.tensors())
+    check_sizes(source, allowed(path.stat().st_size))
+    return _program(source)
+
+
+def _scripted(path: Path, packed: Packed, trust: bool) -> nn.Module:
+    """Return the network of a file of TorchScript."""
+    if not trust:
+        raise InputError(
+            f"{path} is a file of TorchScript, which runs code of its own when it is opened: export the network "
+            "instead (torch.export.save), or, if you would run this file as a script, say --trust (trust=True)"
+        )
+    packed.check()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are not
+        scripted: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        return _program(of_torchscript(scripted))
 
 
 def as_network(model: Any) -> nn.Module:
@@ -107,29 +131,9 @@ def as_network(model: Any) -> nn.Module:
 def _program(source: Source) -> Program:
     """Return a program, held against its own answers to random inputs if it says what inputs it takes."""
     program = Program(source)
-    shape = source.shape
-    if shape is not None and None not in shape[1:]:
-        x = torch.randn([shape[0] or 3, *(n or 1 for n in shape[1:])], generator=torch.Generator().manual_seed(0))
+    shape = example_shape(source)
+    if shape is not None:
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             program(3 * x.to(next((p.dtype for p in program.parameters()), torch.float32)))
     return program
-
-
-def _refuse_pickles(path: Path, archive: zipfile.ZipFile, names: Mapping[str, str]) -> None:
-    for name, whole in names.items():
-        try:
-            if name.startswith(("data/weights/", "data/constants/")) and name.endswith("_config.json"):
-                entries = json.loads(archive.read(whole)).get("config", {})
-                for key, entry in entries.items():
-                    if entry.get("use_pickle"):
-                        raise InputError(f"{path}: {key!r} is a pickled object, which is not read; {_NOTHING_ELSE}")
-            elif name.startswith("data/sample_inputs/"):
-                torch.load(io.BytesIO(archive.read(whole)), weights_only=True)
-            elif name.startswith("data/constants/") and "custom_obj" in name:
-                raise InputError(f"{path}: {name!r} is an object of its own class, which is not read; {_NOTHING_ELSE}")
-        except (pickle.UnpicklingError, RuntimeError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: {name!r} is damaged, or more than tensors; {_NOTHING_ELSE}") from error
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: {name!r} is damaged ({error})") from error

@@ -11,7 +11,9 @@ import torch
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.errors import InputError
+from ...sims.hdf5 import check_tree
 from ...sims.operators import Floats, Operator, Scale, Shape
+from ...sims.packed import DAMAGE, cause
 from ..errors import ConversionError
 from ..graph.operator_algebra import respond_all
 from .lowering import require_nir
@@ -53,7 +55,17 @@ def from_nir(source: Any, *, target: Target | None = None, dt: float | None = No
         multiply their input by it and by `dt`).
     """
     nir = require_nir()
-    graph = _read(nir, source) if isinstance(source, str | Path) else source
+    if not isinstance(source, str | Path):
+        return _spiking(nir, source, target, dt)
+    graph = _read(nir, source)
+    try:
+        return _spiking(nir, graph, target, dt)
+    except InputError as error:
+        raise type(error)(f"{source}: {error}") from error
+
+
+def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> SpikingGraph:
+    """Return a NIR graph as a spiking graph."""
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
     ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
@@ -72,6 +84,7 @@ def from_nir(source: Any, *, target: Target | None = None, dt: float | None = No
 
 def _read(nir: Any, path: str | Path) -> Any:
     try:
+        check_tree(path, "node")
         try:
             return nir.read(path)
         except ValueError:
@@ -80,10 +93,10 @@ def _read(nir: Any, path: str | Path) -> Any:
             return nir.read(path, type_check=False)  # which is wrong for some kernels; shapes are checked here
     except FileNotFoundError as error:
         raise InputError(f"no file {path}") from error
-    except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError) as error:
+    except (*DAMAGE, AssertionError) as error:
         raise InputError(
-            f"{path} is not a NIR file that nir {nir.version} can read ({type(error).__name__}: {error}); expected an "
-            "HDF5 file written by nir.write"
+            f"{path} is not a NIR file that nir {nir.version} can read ({type(error).__name__}: {cause(error)}); "
+            "expected an HDF5 file written by nir.write"
         ) from error
 
 

@@ -31,6 +31,7 @@ from neurosleep.data.idx import DataError
 from neurosleep.figures.conversion import draw
 from neurosleep.sims.awake.graph import Reset, SpikingGraph
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.packed import read_npy, read_npz
 
 BATCH = 20  # test inputs between two reports of progress
 RESETS: tuple[Reset, ...] = ("subtract", "zero")  # that which keeps what is above the threshold first
@@ -58,6 +59,7 @@ class Request:
     images: int
     accept_changes: bool
     data_dir: str | None
+    trust: bool = False
 
 
 class LostTooMuch(ConversionError):  # noqa: N818 - what came of it, not what was wrong
@@ -87,7 +89,7 @@ def run(request: Request) -> str:
         If the spiking network is worse than `max_loss` allows; nothing is written then.
     """
     _check_folder(request.out)
-    model = read_model(request.model, request.weights)
+    model = read_model(request.model, request.weights, request.trust)
     calibration = read_data(request.calibration, "train", request.data_dir, CALIBRATION)
     wanted = request.test or request.calibration
     test = read_data(wanted, "test", request.data_dir, request.images)
@@ -215,17 +217,17 @@ def _check_folder(out: Path) -> None:
         raise InputError(f"--out: {parent} is no folder that you may write into; choose another with --out")
 
 
-def read_model(name: str, weights: Path | None) -> nn.Module:
+def read_model(name: str, weights: Path | None, trust: bool = False) -> nn.Module:
     """Return a network by the name of its file, or by ``module:factory`` and the file of its state dict.
 
-    The module is looked for as Python does, and in the present folder. Files of state dicts are read without running
-    anything in them.
+    The module is looked for as Python does, and in the present folder, and is run as any that is imported. In files
+    nothing is run, but for TorchScript, which is read if it is trusted.
     """
     module_name, colon, factory = name.rpartition(":")
     if not (colon and module_name.replace(".", "").isidentifier() and factory.isidentifier()):
         if weights is not None:
             raise InputError(f"--weights belongs to a network given as module:factory; {name} has its own")
-        return read_program(Path(name))
+        return read_program(Path(name), trust=trust)
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -261,15 +263,13 @@ def read_data(name: str, split: Any, data_dir: str | None, most: int) -> Data:
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"{name}: expected an .npy or .npz file, or a data set among {', '.join(SETS)}")
     try:
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            arrays = {"inputs": content} if path.suffix == ".npy" else {key: content[key] for key in content.files}
+        arrays = {"inputs": read_npy(path)} if path.suffix == ".npy" else read_npz(path)
     except OSError as error:
         raise DataError(f"{path}: expected a file of inputs; {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a whole {path.suffix} file of numbers ({error})") from error
+    except InputError as error:
+        raise DataError(str(error)) from error
     if "inputs" not in arrays:
-        raise DataError(f"{path}: expected an array `inputs`; found {', '.join(arrays) or 'none'}")
+        raise DataError(f"{path}: expected an array `inputs`; found {', '.join(arrays)[:200] or 'none'}")
     inputs, labels = arrays["inputs"], arrays.get("labels")
     if inputs.dtype.kind not in "fiub" or inputs.ndim < 2 or not len(inputs):
         raise DataError(f"{path}: expected numbers (n, ...) with n at least 1; found {inputs.dtype} {inputs.shape}")

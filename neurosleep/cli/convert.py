@@ -58,6 +58,11 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 @click.option(
     "--images", type=click.IntRange(min=1), default=500, show_default=True, help="Test inputs for the report."
 )
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Read TorchScript, too, which runs code in the file: only what you would run as a script.",
+)
 @click.option("--accept-changes", is_flag=True, help="Write even what the target will run differently.")
 @click.option(
     "--data-dir",
@@ -68,9 +73,10 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 def convert(model: str, weights: Path | None, calibration: str, test: str | None, out: Path, **options: Any) -> None:
     """Convert the trained network MODEL to a spiking one, and write it for a toolchain, with a report.
 
-    MODEL is a file of torch.export (.pt2) or TorchScript (.pt), or module:factory, a function without arguments of a
-    Python module that returns the network; its weights then come from --weights. The folder gets network.nir,
-    report.json, report.txt and conversion.png.
+    MODEL is a file of torch.export (.pt2), in which nothing is run, or of TorchScript (.pt, with --trust); or
+    module:factory, a function without arguments of a Python module, which is imported and called, and returns the
+    network; its weights then come from --weights. The folder gets network.nir, report.json, report.txt and
+    conversion.png.
 
     The report shows the accuracy of the trained network, with pooling replaced, normalised, and spiking. Without
     labels, the answers of the trained network count as right; of an output that is no class and no logit, the share of

@@ -15,9 +15,6 @@ B. S. Robinson et al., arXiv:2209.05245 (2022).
 import hashlib
 import io
 import os
-import struct
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -30,6 +27,7 @@ from torch import nn
 
 from neurosleep.data.idx import DataError
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.packed import open_file, read_npz
 
 Layers = Literal["vgg-cifar100", "conv-cifar10"]
 MEAN, DEVIATION = 127.5, 63.75  # of grey levels, before the first layer of "vgg-cifar100"
@@ -37,7 +35,6 @@ STATISTICS = {  # mean and s.d. of the channels of the training images, for grey
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
 }
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError)  # of a .npz file
 NAMED = 4  # arrays that an error names
 
 
@@ -176,15 +173,15 @@ def read_weights(path: Path, backbone: Convolutions, sha256: str | None = None) 
         The file is missing or damaged, or has another checksum, or its weights are of other layers or not finite.
     """
     try:
-        content = path.read_bytes()
+        with open_file(path) as file:
+            content = file.read()
     except OSError as error:
         raise DataError(f"{path}: expected a file of weights; found {error.strerror or error}") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path}: this is not the file that ships with neurosleep; install the package again")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            weights = {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *DAMAGE) as error:
+        weights = read_npz(path, file=io.BytesIO(content))
+    except InputError as error:
         raise DataError(f"{path}: not a whole .npz file of weights ({error})") from error
     state = backbone.state_dict()
     expected = {name: tuple(value.shape) for name, value in state.items()}

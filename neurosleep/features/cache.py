@@ -207,7 +207,7 @@ def _cached(path: Path, backbone: Convolutions, n: int) -> tuple[NDArray[Any], f
             return None
         stored = np.load(path, mmap_mode="c", allow_pickle=False)  # "c": what is written stays in memory
         maximum = float(sidecar["maximum"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     fits = stored.shape == (n, backbone.n_features) and stored.dtype == backbone.stored
     return (stored, maximum) if fits else None

@@ -21,11 +21,13 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from neurosleep.converters.checkpoint import read_tensors
 from neurosleep.data.cifar import ColourImages
 from neurosleep.features.architectures import Convolutions, save_weights, untrained
 from neurosleep.features.recipes import BackboneTraining, Precision
 from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.packed import cause
 from neurosleep.sims.whole import whole
 from neurosleep.training import DivergenceError
 
@@ -233,16 +235,32 @@ def _resume(
     if not path.is_file():
         return []
     try:
-        state = torch.load(path, weights_only=True)
-        found, history = state["key"], state["history"]
+        state = read_tensors(path)
+        found, history = state["key"], list(state["history"])
         weights, momenta = state["model"], state["optimizer"]
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError) as error:
-        raise InputError(f"{path}: not a whole checkpoint ({error}); delete it to train from the start") from error
-    differing = [name for name in key if found.get(name) != key[name]]
+        differing = [name for name in key if found.get(name) != key[name]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a whole checkpoint ({cause(error)}); delete it to train from the start"
+        ) from error
     if differing:
         raise InputError(
             f"{path}: this training has other options ({', '.join(differing)}); give those, or another folder"
         )
-    model.load_state_dict(weights)
-    optimizer.load_state_dict(momenta)
-    return list(history)
+    try:
+        model.load_state_dict(weights)
+        optimizer.load_state_dict(momenta)
+        _check_momenta(optimizer)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a whole checkpoint ({cause(error)}); delete it to train from the start"
+        ) from error
+    return history
+
+
+def _check_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse momenta that are not of the shapes of weights, which torch would use as if they were."""
+    for weights, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape not in (weights.shape, ()):
+                raise InputError(f"its {name} does not belong to weights of shape {tuple(weights.shape)}")

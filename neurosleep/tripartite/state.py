@@ -2,19 +2,22 @@
 
 import os
 from dataclasses import asdict
-from pickle import UnpicklingError
 from typing import Any, Self
 
 import torch
 
 from neurosleep.converters import Calibration
+from neurosleep.converters.checkpoint import read_tensors
 from neurosleep.data.idx import DataError
 from neurosleep.memory import FeatureMemory
-from neurosleep.night import SleepRecord, WeightChange
+from neurosleep.night import SleepRecord
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.packed import DAMAGE, cause
 from neurosleep.sims.whole import whole
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.rows import Row
+from neurosleep.tripartite.saved import check_moments, check_size, check_values, record_of
 from neurosleep.tripartite.stages import Settings, StageRecord
 
 FORMAT = 2
@@ -117,10 +120,9 @@ class State:
             The file is missing, damaged, of an earlier version or something else.
         """
         try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError, LookupError) as error:
-            first = str(error).partition("\n")[0]
-            raise DataError(f"{path}: expected a file that a learner was saved to; {first}") from error
+            state: dict[str, Any] = read_tensors(path, device)
+        except (OSError, InputError) as error:
+            raise DataError(f"{path}: expected a file that a learner was saved to; {cause(error)}") from error
         found = state.get("format") if isinstance(state, dict) else None
         if isinstance(found, int) and 0 < found < FORMAT:
             raise DataError(
@@ -130,12 +132,19 @@ class State:
         if found != FORMAT:
             raise DataError(f"{path}: expected a saved learner of format {FORMAT}; found something else")
         try:
-            network = ReplayNetwork(Architecture(**state["architecture"])).to(device)
+            architecture = Architecture(**state["architecture"])
+            check_values(state, architecture.classes)
+            check_size(architecture, state["network"])
+            network = ReplayNetwork(architecture).to(device)
             network.load_state_dict(state["network"])
             learner = cls(network, Settings(**state["settings"]))
             learner._restore(state)
-        except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-            raise DataError(f"{path}: this saved learner is not whole ({type(error).__name__}: {error})") from error
+            check_moments(learner.optimizer, learner.new_optimizer())
+        except DAMAGE as error:
+            raise DataError(
+                f"{path}: this saved learner is not whole ({type(error).__name__}: {cause(error)}); move it away to "
+                "begin again"
+            ) from error
         return learner
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -149,12 +158,7 @@ class State:
         if state["generator"] is not None:
             self.generator = Generator(self.network, self.seen[: self.n_old], self.settings.bfloat16)
             self.generator.network.load_state_dict(state["generator"])
-        for kind, values in state["records"]:
-            if kind == StageRecord.__name__:
-                self.records.append(StageRecord(**values))
-            else:
-                changes = [WeightChange(**change) for change in values.pop("weight_changes")]
-                self.records.append(SleepRecord(**values, weight_changes=changes))
+        self.records = [record_of(kind, values) for kind, values in state["records"]]
         memory, stored = self.memory, state["memory"]
         memory.count, memory.largest = stored["count"], stored["largest"]
         memory.mean_input = None if stored["mean_input"] is None else stored["mean_input"].cpu().numpy()

@@ -1,6 +1,8 @@
 """`neurosleep convert`: a folder with a network and its report, or one clear line and nothing."""
 
 import json
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -116,6 +118,12 @@ def test_changes_must_be_accepted(cli, here) -> None:
         (("mynet:make", "--calibration", "none.npz"), "No such file"),
         (("mynet:make", "--calibration", "data.csv"), "expected an .npy or .npz file, or a data set among"),
         (("mynet:make", "--calibration", "wrong.npz"), "expected an array `inputs`; found x"),
+        (("mynet:make", "--calibration", "cut.npz"), "cut.npz is damaged or no zip file"),
+        (("mynet:make", "--calibration", "cut.npy"), "says that it is float64 of shape (3, 1, 2, 2), but has 86 bytes"),
+        (("mynet:make", "--calibration", "huge.npy"), "says that it is"),
+        (("mynet:make", "--calibration", "twice.npz"), "two members 'inputs.npy'"),
+        (("mynet:make", "--calibration", "pickle.npz"), "holds object, not numbers or text"),
+        (("script.pt", "--calibration", "data.npz"), "runs code of its own when it is opened"),
         (("mynet:make", "--calibration", "narrow.npy"), "does not take inputs of shape"),
         (("mynet:make", "--calibration", "nan.npy"), "not finite"),
         (("mynet:make", "--calibration", "empty.npy"), "n at least 1"),
@@ -128,6 +136,17 @@ def test_changes_must_be_accepted(cli, here) -> None:
 def test_wrong_input_is_one_line_and_writes_nothing(cli, here, words, says) -> None:
     np.savez("wrong.npz", x=np.zeros(3))
     np.save("narrow.npy", np.zeros((3, 1, 2, 2)))
+    (here / "cut.npz").write_bytes((here / "data.npz").read_bytes()[:5000])
+    (here / "cut.npy").write_bytes((here / "narrow.npy").read_bytes()[:-10])
+    (here / "huge.npy").write_bytes(
+        (here / "narrow.npy").read_bytes().replace(b"(3, 1, 2, 2), }   ", b"(3, 2, 2, 99999), }")
+    )
+    np.savez("pickle.npz", inputs=np.array([[{}]], dtype=object))
+    with warnings.catch_warnings(), zipfile.ZipFile("twice.npz", "w") as archive:
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(nn.ReLU()), "script.pt")
+        for _ in range(2):
+            archive.writestr("inputs.npy", (here / "narrow.npy").read_bytes())
     np.save("nan.npy", np.full((3, 1, 8, 8), np.nan))
     np.save("empty.npy", np.zeros((0, 1, 8, 8)))
     before = sorted(here.rglob("*"))

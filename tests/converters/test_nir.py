@@ -663,3 +663,16 @@ def test_files_of_spikingjelly(tmp_path: Path) -> None:
     ours = present(graph, 2 * x.numpy(), 30, backend="reference").spike_counts[graph.output.name]
     _rates(ours)
     np.testing.assert_array_equal(theirs, ours)
+
+
+def test_files_are_read_from_themselves_alone(tmp_path, monkeypatch) -> None:
+    """Links to other files are not followed, and no more is unpacked than is allowed."""
+    nir.write(tmp_path / "good.nir", nir.NIRGraph.from_list(nir.Input(np.array([2])), nir.Output(np.array([2]))))
+    with h5py.File(tmp_path / "bad.nir", "w") as file:
+        file["node"] = h5py.ExternalLink("good.nir", "node")
+    with pytest.raises(InputError, match=r"bad.nir is not a NIR file .*a link to something else"):
+        from_nir(tmp_path / "bad.nir")
+    with h5py.File(tmp_path / "good.nir", "r+") as file:
+        file.create_dataset("node/metadata/x", (2**34,), "f4", chunks=(1024,))
+    with pytest.raises(InputError, match=r"x unpacks to 68719476736 bytes, and 512000000 are allowed"):
+        from_nir(tmp_path / "good.nir")

@@ -154,7 +154,7 @@ def test_a_file_and_its_module_are_read_alike(tmp_path: Path, case: str) -> None
         right = model(x.clone())
     check_graph(model, x, right)
     for way in ("export", "trace"):
-        network = read_program(saved(way, model, x, tmp_path / way))
+        network = read_program(saved(way, model, x, tmp_path / way), trust=way == "trace")
         torch.testing.assert_close(network(x), right, rtol=1e-5, atol=1e-5)
         check_graph(network, x, right)
 
@@ -180,7 +180,7 @@ def test_files_and_modules_are_refused_in_the_same_words(tmp_path: Path, case: s
     assert "\n" not in str(caught.value)
     for way in ("export", "trace"):
         with pytest.raises(ConversionError, match=message) as caught:
-            relu_graph(read_program(saved(way, model, FLAT, tmp_path / way)), FLAT)
+            relu_graph(read_program(saved(way, model, FLAT, tmp_path / way), trust=way == "trace"), FLAT)
         assert "\n" not in str(caught.value)
 
 
@@ -212,7 +212,7 @@ def test_scripted_operations_in_place_reach_the_shortcut(tmp_path: Path) -> None
     scripted.save(tmp_path / "net.pt")
     with torch.no_grad():
         right = scripted(IMAGES.clone())
-    check_graph(read_program(tmp_path / "net.pt"), IMAGES, right)
+    check_graph(read_program(tmp_path / "net.pt", trust=True), IMAGES, right)
     check_graph(scripted.train(), IMAGES, right)
     assert scripted.training
 

@@ -85,7 +85,9 @@ def test_a_program_computes_what_its_network_does(tmp_path, name, way) -> None:
         nn.init.uniform_(buffer, 0.5, 2)
     model.eval()
     suffix = ".pt2" if way == "export" else ".pt"
-    program = read_program(saved(way, model, torch.randn(2, *shape), tmp_path / f"model{suffix}"))
+    program = read_program(
+        saved(way, model, torch.randn(2, *shape), tmp_path / f"model{suffix}"), trust=way != "export"
+    )
     x = torch.randn(7, *shape)
     torch.testing.assert_close(program(x), model(x), rtol=1e-5, atol=1e-5)
     kept = {path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)}
@@ -128,7 +130,7 @@ def test_what_is_not_supported_is_named(tmp_path, model, says) -> None:
 
 def test_scripted_networks_that_look_at_shapes(tmp_path) -> None:
     with pytest.raises(ConversionError, match=r"torch.jit.trace"):
-        read_program(saved("script", Dense().eval(), torch.randn(2, 6), tmp_path / "model.pt"))
+        read_program(saved("script", Dense().eval(), torch.randn(2, 6), tmp_path / "model.pt"), trust=True)
 
 
 def test_files_that_are_no_programs(tmp_path) -> None:

@@ -175,6 +175,25 @@ def test_nothing_is_unpickled(tmp_path, arrays):
         load_embeddings(tmp_path / "a.npz")
 
 
+def test_nothing_is_read_from_elsewhere_or_beyond_what_is_allowed(tmp_path, arrays, monkeypatch):
+    as_hdf5(tmp_path / "other", arrays)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in arrays:
+            file[name] = h5py.ExternalLink("other.h5", name)
+    with pytest.raises(DataError, match="train_x is no dataset of this file"):
+        load_embeddings(tmp_path / "a.h5")
+    with h5py.File(as_hdf5(tmp_path / "b", arrays), "r+") as file:
+        del file["test_x"]
+        file.create_dataset("test_x", (2**34, 8), "f4", chunks=(64, 8))
+    with pytest.raises(DataError, match=r"test_x unpacks to 549755813888 bytes, and 512000000 are allowed"):
+        load_embeddings(tmp_path / "b.h5")
+    np.savez_compressed(tmp_path / "c.npz", **arrays, more=np.zeros(10_000))
+    assert load_embeddings(tmp_path / "c.npz").name == "c"
+    monkeypatch.setenv("NEUROSLEEP_MAX_BYTES", "80000")
+    with pytest.raises(DataError, match="and 80000 are allowed"):
+        load_embeddings(tmp_path / "c.npz")
+
+
 # The stand-in
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -134,3 +135,27 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, failure, 
 
 def test_data_errors_are_input_errors():
     assert issubclass(DataError, InputError)
+
+
+def test_nothing_unpacks_to_more_than_its_header_declares(tmp_path, monkeypatch):
+    """A file of a few bytes that declares 64 GiB, and one that unpacks to more than it declares."""
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">III", 2**16, 2**10, 2**10) + bytes(100)))
+    with pytest.raises(
+        DataError, match=r"unpacks to 68719476752 bytes, and 512000000 are allowed .*NEUROSLEEP_MAX_BYTES"
+    ):
+        idx.read(path, ndim=3)
+    path.write_bytes(gzip.compress(CONTENT + bytes(10**6)))
+    with pytest.raises(DataError, match=r"40 bytes for the declared shape .*; found more than 40 bytes"):
+        idx.read(path, ndim=3)
+    path.write_bytes(ZIPPED)
+    monkeypatch.setenv("NEUROSLEEP_MAX_BYTES", "39")
+    with pytest.raises(DataError, match="unpacks to 40 bytes, and 39 are allowed"):
+        idx.read(path, ndim=3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.gz")
+    with pytest.raises(DataError, match=r"pipe\.gz is not a file"):
+        idx.read(tmp_path / "pipe.gz", ndim=3)

@@ -83,6 +83,13 @@ def test_nir(slept, tmp_path, monkeypatch) -> None:
     assert "it answers the same" in run("nir.md", dict(slept))
 
 
+def test_files_from_others(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = run("files-from-others.md", {})
+    assert printed.count("torch.Size([2, 3])") == 2
+    assert "runs code of its own when it is opened" in printed
+
+
 def test_spikes(tmp_path, monkeypatch) -> None:
     for needs in ("pynwb", "neo", "pandas", "elephant", "pynapple", "statsmodels"):
         pytest.importorskip(needs)

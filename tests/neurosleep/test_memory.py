@@ -173,3 +173,43 @@ def test_a_memory_that_refuses_stays_as_it_was() -> None:
 def test_settings_of_a_memory_are_checked_at_once(wrong: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told):
         Memory(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("count", -1, "count must be from 1"),
+        ("count", 0.5, "count must be one of iu"),
+        ("mean_input", np.full(12, np.nan), "mean_input must be from any to any finite"),
+        ("mean_input", np.zeros((3, 4)), "mean_input must be any of float64"),
+        ("calibration", np.array([1.0, np.nan]), "calibration must be from 0"),
+        ("calibration", np.array([1.0, -1.0]), "calibration must be from 0"),
+        ("calibration", np.array([]), "mean of 12 inputs"),
+        ("input_shape", np.array([5, 5]), r"mean of 12 inputs and its shape \[5, 5\]"),
+        ("output", "none", "output must be among relu, softmax"),
+        ("scales", "some", "no scales 'some'"),
+        ("percentile", 101.0, "percentile must be from 0 to 100"),
+        ("format", 2, "format must be from 1 to 1"),
+    ],
+)
+def test_values_that_no_memory_has(tmp_path: Path, name: str, value: object, says: str) -> None:
+    path = tmp_path / "memory.npz"
+    memory = Memory()
+    memory.observe(network(), X)
+    memory.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, name: value})
+    with pytest.raises(InputError, match=f"memory.npz is not a memory written by Memory.save.*{says}"):
+        Memory.load(path)
+
+
+def test_a_memory_of_features_keeps_what_it_scales_by(tmp_path: Path) -> None:
+    memory, path = FeatureMemory(), tmp_path / "memory.npz"
+    memory.observe(network(), 4 * X - 1)
+    memory.save(path)
+    loaded = FeatureMemory.load(path)
+    assert loaded.largest == memory.largest > 1
+    assert isinstance(loaded, FeatureMemory)
+    loaded.observe(network(), X)
+    assert loaded.largest == memory.largest

@@ -195,3 +195,47 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     with ns.SpikeReader(log) as reader:
         assert reader.n_steps == STAGE.steps
         assert reader.complete
+
+
+HELD = {
+    "steps beyond the end": ("step", lambda x: x + 11, "step must be from 0 to 10"),
+    "steps before the beginning": ("step", lambda x: x - 11, "step must be from 0 to 10"),
+    "no whole step": ("step", lambda x: x + 0.5, "step must be one of int64"),
+    "membranes that are no numbers": ("membranes0", lambda x: x * np.nan, "membranes0 must be from -inf"),
+    "membranes without end": ("membranes1", lambda x: x + np.inf, "membranes1 must be from -inf"),
+    "too few membranes": ("membranes0", lambda x: x[:-1], "membranes0 must be 40 of float32"),
+    "membranes of more streams": ("membranes0", lambda x: np.stack([x, x]), "membranes0 must be 40 of float32"),
+    "membranes in another precision": (
+        "membranes0",
+        lambda x: x.astype(np.float64),
+        "membranes0 must be 40 of float32",
+    ),
+    "a membrane of the future": ("membrane_steps", lambda x: x + 11, "membrane_steps must be from 0 to 10"),
+    "too few membrane steps": ("membrane_steps", lambda x: x[:1], "membrane_steps must be 2 of int64"),
+    "weights that are no numbers": ("weights0", lambda x: x * np.nan, "weights0 must be from any to any finite"),
+    "too few weights": ("weights0", lambda x: x[:-1], "weights0 must be 30 x 40 of float32"),
+    "less than no spikes": ("counts1", lambda x: x - 11, "counts1 must be from 0 to 10"),
+    "more spikes than steps": ("counts0", lambda x: x + 11, "counts0 must be from 0 to 10"),
+    "too few counts": ("counts2", lambda x: x[1:], "counts2 must be 5 of int64"),
+    "too few debts": ("owed0", lambda x: x[1:], "owed0 must be 40 of int32"),
+    "debts below none": ("owed1", lambda x: x - 11, "owed1 must be from 0 to 10"),
+    "debts without weights": ("stored0", lambda x: None, "it has no stored0"),
+    "two nights": ("night", lambda x: np.array([str(x)] * 2), "night must be one of U"),
+    "no membranes": ("membranes0", lambda x: None, "membranes0"),
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_a_checkpoint_that_no_night_leaves_is_refused(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "night.npz"
+    simulate_resumable(member(Hebbian(0.003, 0.0003)), 10, path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    name, change, says = HELD[case]
+    wrong = {**arrays, name: change(arrays[name])}
+    np.savez(path, **{key: value for key, value in wrong.items() if value is not None})
+    with pytest.raises(ns.InputError, match=rf"night.npz is not a checkpoint of a night.*{says}") as refused:
+        simulate_resumable(member(Hebbian(0.003, 0.0003)), 10, path)
+    assert "\n" not in str(refused.value)
+    np.savez(path, **arrays)
+    assert simulate_resumable(member(Hebbian(0.003, 0.0003)), 10, path).state.step == 10

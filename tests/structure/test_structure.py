@@ -1,6 +1,7 @@
 """The shape of the source: who may import whom, how long a module may be, and what is packaged."""
 
 import ast
+import re
 import tomllib
 
 import pytest
@@ -82,8 +83,28 @@ def test_lower_folders_know_nothing_of_those_above(room, may, never) -> None:
 
 def test_data_stands_apart_but_for_the_checks_of_input() -> None:
     used = {other for module in modules() if place(module) == "data" for other in graph()[module]}
-    checks = {"neurosleep.sims.errors", "neurosleep.sims.whole"}
+    checks = {f"neurosleep.sims.{name}" for name in ("errors", "hdf5", "packed", "whole")}
     assert {other for other in used if place(other) != "data"} == checks
+
+
+OPENS = re.compile(
+    r"\b(?:np|numpy|torch|torch\.jit|torch\.export|pickle|marshal|dill|joblib)\.loads?\(|read_pickle\(|\bZipFile\(|"
+    r"\bzipfile\.ZipFile\(|loadmat\(|gzip\.(?:open|decompress)\(|(?<![\w.])(?:eval|exec)\("
+)
+"""What opens files in ways that run code, unpack without end, or believe what they declare."""
+OPENERS = {
+    "sims/packed.py": {"zipfile.ZipFile("},
+    "converters/checkpoint.py": {"torch.load("},  # weights only, sums held
+    "converters/graph/programs.py": {"torch.jit.load("},  # if it is trusted
+    "neurosleep/features/cache.py": {"np.load("},  # mapped, its sum held
+    "sims/cuda_kernels/arithmetic.py": {"exec("},  # code that it wrote itself
+    "benchmarks/conversion.py": {"torch.load("},  # what the benchmark wrote
+}
+
+
+def test_files_are_opened_where_they_are_checked() -> None:
+    found = {str(path.relative_to(ROOT)): set(OPENS.findall(path.read_text("utf-8"))) for path in modules().values()}
+    assert {name: calls for name, calls in found.items() if calls} == OPENERS
 
 
 def test_imports_lead_to_where_the_files_are_in_a_checkout() -> None:
