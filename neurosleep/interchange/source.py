@@ -130,6 +130,20 @@ class Spikes:
             raise InputError(f"no step of night {night} was logged in {self.reader.path}; choose another night")
         return chosen
 
+    def check_trains(self, what: str, most: int = 1_000_000) -> None:
+        """Check that an object for each neuron, in each stage, is not more than a format can mean.
+
+        Raises
+        ------
+        InputError
+            If there are more than `most`.
+        """
+        neurons = sum(map(self.size, self.populations))
+        if neurons > most:
+            raise InputError(
+                f"{self.reader.path} has {neurons:,} neurons, but {what}, of {most:,} at most; choose populations"
+            )
+
     def blocks(self, population: str) -> Iterator[tuple[Steps, Steps]]:
         """Yield the steps and neurons of the spikes, some at a time and in order.
 
