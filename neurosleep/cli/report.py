@@ -11,14 +11,16 @@ import click
 def report(folder: Path, markdown: bool) -> None:
     """Write report.html for the results in FOLDER: table, figures and experiment in one page."""
     from neurosleep import tables
-    from neurosleep.experiments.page.report import write_report
+    from neurosleep.experiments.page.report import write_page
     from neurosleep.experiments.results import Results
     from neurosleep.sims.errors import InputError
 
     results = Results.open(folder)
     if not results.records:
         raise InputError(f"{folder} holds no finished run: start the same command again to finish it")
-    page = write_report(results)
+    page, unread = write_page(results)
+    for line in (*(f"{run}: {why}" for run, why in results.damaged.items()), *unread):
+        click.echo(f"neurosleep: left out, as it cannot be read: {' '.join(line.split())}", err=True)
     rows = results.rows()
     if markdown:
         click.echo(tables.markdown(rows))

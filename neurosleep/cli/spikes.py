@@ -28,6 +28,12 @@ FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "cs
     help="Write the spikes for other software, too; see --out.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that --to writes.")
+@click.option(
+    "--subject",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Who slept, for --to nwb: subject_id, species, age, sex or description; else a simulated network. Repeatable.",
+)
 @click.option("--force", is_flag=True, help="Let --out replace a file.")
 def spikes(
     file: Path,
@@ -37,6 +43,7 @@ def spikes(
     steps: int,
     format_name: str | None,
     out: Path | None,
+    subject: tuple[str, ...],
     force: bool,
 ) -> None:
     """Tell what is in a spike log FILE: populations, epochs, spikes and rates; or write them for other software."""
@@ -45,6 +52,11 @@ def spikes(
 
     if (format_name is None) != (out is None):
         raise click.UsageError("--to and --out belong together.")
+    if subject and format_name != "nwb":
+        raise click.UsageError("--subject belongs to --to nwb.")
+    if wrong := [given for given in subject if "=" not in given]:
+        raise click.UsageError(f"--subject takes KEY=VALUE, got {wrong[0]}.")
+    options: dict[str, Any] = {"subject": dict(given.split("=", 1) for given in subject)} if subject else {}
     with open_spikes(file) as log:
         reader = log.reader
         rows = [_stage_row(log.during(stage)) for stage in log.stages]
@@ -52,7 +64,7 @@ def spikes(
             _draw_raster(reader, raster, epoch, start, steps)
         if format_name is not None and out is not None:
             getattr(importlib.import_module("neurosleep.interchange"), FORMATS[format_name])(
-                reader, out, overwrite=force
+                reader, out, overwrite=force, **options
             )
     state = "complete" if reader.complete else "not complete: its writer was stopped or is still writing"
     click.echo(f"{file}: {reader.n_steps:,} steps of {reader.dt * 1000:g} ms, {state}\n")

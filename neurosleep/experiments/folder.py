@@ -143,9 +143,11 @@ class ExperimentFolder:
             If its file cannot be read, or holds something else.
         """
         file = self.run_file(run)
+        if not file.is_file():
+            raise InputError(f"{file} cannot be read (it is not a file)")
         try:
             record = msgspec.json.decode(file.read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError) as error:
             raise InputError(f"{file} cannot be read ({error})") from error
         try:
             check_record(record)
@@ -178,7 +180,7 @@ class ExperimentFolder:
             except InputError as error:
                 return "damaged", str(error)
             return "finished", ""
-        if self._error_file(run).exists():
+        if self._error_file(run).is_file():
             story = self._error_file(run).read_text(encoding="utf-8", errors="replace").strip()
             return "failed", story.splitlines()[-1] if story else "no story was kept"
         return "missing", ""

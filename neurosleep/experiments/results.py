@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurosleep.experiments.comparison import Comparison, Comparisons, Correction, compare
+from neurosleep.experiments.consistency import unlike
 from neurosleep.experiments.dataset import make_dataset
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.loading import AnyExperiment
@@ -69,6 +70,9 @@ class Results:
                 records[run] = files.read_run(run)
             else:
                 told[state][run] = why
+        for run, why in unlike(experiment, records).items():
+            del records[run]
+            told["damaged"][run] = f"{files.run_file(run)} is damaged: {why}"
         lacking = {
             "missing": [list(run) for run in told["missing"]],
             **{key: [[*run, why] for run, why in told[key].items()] for key in ("failed", "damaged")},

@@ -48,7 +48,8 @@ def draw(records: Records, folder: Path) -> dict[str, Path]:
             weights = next((record["weights"] for record in own.values() if record.get("weights")), None)
             if weights and "weights" not in drawn:
                 last = max(int(point[1:]) for point in weights)
-                drawn["weights"] = draw_weights(weights, f"T{last}", f"S{last}", folder)
+                if {f"T{last}", f"S{last}"} <= weights.keys():
+                    drawn["weights"] = draw_weights(weights, f"T{last}", f"S{last}", folder)
     return drawn
 
 

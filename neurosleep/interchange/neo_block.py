@@ -31,6 +31,7 @@ def to_neo(
     """
     neo = need("neo", "neo")
     with open_spikes(log, populations, start=start, stop=stop) as spikes:
+        spikes.check_trains("Neo has a train for each neuron")
         block = neo.Block(name=str(spikes.reader.path), seed=spikes.reader.seed, dt=spikes.dt)
         for number, stage in enumerate(spikes.stages):
             block.segments.append(_segment(neo, spikes.during(stage), number))

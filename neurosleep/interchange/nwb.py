@@ -1,8 +1,10 @@
 """Spikes in the format of Neurodata Without Borders (Rübel et al. 2022, eLife 11:e78362)."""
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ from numpy.typing import NDArray
 
 from neurosleep.files import need
 from neurosleep.interchange.source import Log, Spikes, open_spikes
+from neurosleep.interchange.subject import subject_of
 from neurosleep.interchange.writing import writing
 from neurosleep.sims.errors import InputError
+
+_OURS = uuid.UUID("3f2b9c1e-6a47-5d0b-9e58-7c1d2a4f8b60")  # of all identifiers made here
+_MOST_UNITS = 1 << 22  # neurons in a file, which has names of all
 
 
 def to_nwb(
@@ -25,13 +31,15 @@ def to_nwb(
     start: int | None = None,
     stop: int | None = None,
     session_start: datetime | None = None,
+    subject: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the spikes as an NWB file, with one unit a neuron, silent ones included.
+    """Write the spikes as an NWB file that DANDI takes, with one unit a neuron, silent ones included.
 
     Units have the columns ``spike_times`` and ``obs_intervals`` (what was logged; both in seconds), ``population`` and
-    ``node_id``; stages of sleep are epochs, with their name as tag. The spikes of one population at a time are held in
-    memory.
+    ``node_id``; stages of sleep are epochs, with their name as tag, but for those of no steps. The identifier is made
+    of all that is written of the log: it is the same for the same spikes, and another for others. The spikes of one
+    population at a time are held in memory.
 
     Parameters
     ----------
@@ -41,14 +49,18 @@ def to_nwb(
         File to write, ``.nwb``.
     session_start
         When the log began, with its time zone; None for when it was last written.
+    subject
+        Who slept: any of ``subject_id``, ``species``, ``age``, ``sex``, ``description``, ``genotype``, ``strain`` and
+        ``weight``, as NWB's Subject has them. What is not given says that the subject was simulated: the species is
+        NCBI's taxon "synthetic construct", the age 0 days, the sex unknown.
     overwrite
         Whether a file of that name may be replaced.
 
     Raises
     ------
     InputError
-        As `open_spikes`, and if `path` exists and may not be overwritten, `session_start` has no time zone, or pynwb is
-        not installed.
+        As `open_spikes`, and if `path` exists and may not be overwritten, `session_start` has no time zone, `subject`
+        is not as DANDI asks for, there are more than four million neurons, or pynwb is not installed.
     """
     pynwb = need("pynwb", "nwb")
     if session_start is not None and session_start.tzinfo is None:
@@ -58,16 +70,22 @@ def to_nwb(
         writing(path, spikes, overwrite, ".nwb") as half,
     ):
         reader = spikes.reader
-        source = Path(reader.path)
+        spikes.check_trains("NWB has a unit for each neuron", _MOST_UNITS)
+        counts, identifier = _counted(spikes)
+        written_at = datetime.fromtimestamp(Path(reader.path).stat().st_mtime, tz=UTC)
         file = pynwb.NWBFile(
             session_description=f"sleep of a spiking network, simulated by neurosleep; seed {reader.seed}",
-            identifier=f"{source.name} {reader.n_steps} steps",
-            session_start_time=session_start or datetime.fromtimestamp(source.stat().st_mtime, tz=UTC),
+            experiment_description="Spikes of a simulated spiking neural network in spontaneous replay: no recording.",
+            identifier=identifier,
+            session_id=identifier,
+            session_start_time=session_start or written_at,
             notes=json.dumps(reader.config),
+            subject=pynwb.file.Subject(**subject_of(reader.seed, subject)),
         )
         for stage in spikes.stages:
-            file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
-        file.units = _units(spikes)
+            if stage.start < stage.stop:
+                file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
+        file.units = _units(spikes, counts)
         with pynwb.NWBHDF5IO(str(half), "w") as io:
             io.write(file)
         with h5py.File(half, "r+") as written:
@@ -78,11 +96,27 @@ def to_nwb(
                 at += len(own)
 
 
-def _units(spikes: Spikes) -> Any:
+def _counted(spikes: Spikes) -> tuple[NDArray[np.int64], str]:
+    """Return the number of spikes of each neuron, and an identifier of all that is written."""
+    reader = spikes.reader
+    told = [reader.dt, reader.seed, reader.config, spikes.start, spikes.stop]
+    told += [(name, spikes.size(name)) for name in spikes.populations]
+    told += [(stage.name, stage.start, stage.stop, stage.seed, stage.logged) for stage in spikes.stages]
+    digest, counts = hashlib.sha256(json.dumps(told).encode()), []
+    for name in spikes.populations:
+        own = np.zeros(spikes.size(name), dtype=np.int64)
+        for step, node in spikes.blocks(name):
+            own += np.bincount(node, minlength=len(own))
+            digest.update(step.astype("<u4").tobytes())
+            digest.update(node.astype("<u4").tobytes())
+        counts.append(own)
+    return np.concatenate(counts), str(uuid.uuid5(_OURS, digest.hexdigest()))
+
+
+def _units(spikes: Spikes, counts: NDArray[np.int64]) -> Any:
     """Return a table of all neurons, with room for their spikes: pynwb itself would hold each as a Python object."""
     common, misc = need("hdmf.common", "nwb"), need("pynwb.misc", "nwb")
     data_io = need("hdmf.backends.hdf5", "nwb").H5DataIO
-    counts = np.concatenate([spikes.counts(name) for name in spikes.populations])
     sizes = [spikes.size(name) for name in spikes.populations]
     observed = _observed(spikes)
     columns = []
@@ -100,6 +134,8 @@ def _units(spikes: Spikes) -> Any:
             np.arange(1, len(counts) + 1) * len(observed),
         ),
     ):
+        if name == "obs_intervals" and not len(observed):
+            continue
         column = common.VectorData(name=name, description=description, data=data)
         columns += [column, common.VectorIndex(name=f"{name}_index", target=column, data=ends.astype(np.uint64))]
     for name, description, data in (
@@ -124,4 +160,4 @@ def _observed(spikes: Spikes) -> NDArray[np.float64]:
             spans[-1][1] = last
         else:
             spans.append([first, last])
-    return np.array(spans or [[spikes.start, spikes.start]], dtype=np.float64) * spikes.dt
+    return np.array(spans, dtype=np.float64).reshape(-1, 2) * spikes.dt

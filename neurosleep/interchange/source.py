@@ -130,6 +130,20 @@ class Spikes:
             raise InputError(f"no step of night {night} was logged in {self.reader.path}; choose another night")
         return chosen
 
+    def check_trains(self, what: str, most: int = 1_000_000) -> None:
+        """Check that an object for each neuron, in each stage, is not more than a format can mean.
+
+        Raises
+        ------
+        InputError
+            If there are more than `most`.
+        """
+        neurons = sum(map(self.size, self.populations))
+        if neurons > most:
+            raise InputError(
+                f"{self.reader.path} has {neurons:,} neurons, but {what}, of {most:,} at most; choose populations"
+            )
+
     def blocks(self, population: str) -> Iterator[tuple[Steps, Steps]]:
         """Yield the steps and neurons of the spikes, some at a time and in order.
 
@@ -138,16 +152,7 @@ class Spikes:
         InputError
             If the log is damaged.
         """
-        size, earliest = self.size(population), self.start
-        with _readable(self.reader.path):
-            for step, node in self.reader.iter_events(population, self.start, self.stop):
-                if step[0] < earliest or step[-1] >= self.stop or (step[1:] < step[:-1]).any() or node.max() >= size:
-                    raise InputError(
-                        f"{self.reader.path} is damaged: spikes of {population} are out of order, outside the steps "
-                        f"{self.start} to {self.stop}, or of neurons beyond its {size}"
-                    )
-                earliest = int(step[-1])
-                yield step, node
+        return self.reader.iter_events(population, self.start, self.stop)
 
     def events(self, population: str) -> tuple[Steps, Steps]:
         """Return all that `blocks` yields, joined."""
@@ -157,9 +162,8 @@ class Spikes:
 
     def count(self, population: str) -> int:
         """Return the number of spikes, without reading them all."""
-        with _readable(self.reader.path):
-            before = self.reader.events_before
-            return before(population, self.stop) - before(population, self.start)
+        before = self.reader.events_before
+        return before(population, self.stop) - before(population, self.start)
 
     def counts(self, population: str) -> NDArray[np.int64]:
         """Return the number of spikes of each neuron, shape (size,)."""
@@ -182,6 +186,7 @@ class Spikes:
 
     def trace(self, population: str) -> NDArray[np.float64]:
         """Return the spikes of the whole population in every step, logged or not, (stop - start,)."""
+        self.reader.check_room(8 * (self.stop - self.start), f"a count for each of {self.stop - self.start:,} steps")
         trace = np.zeros(self.stop - self.start)
         for step, _ in self.blocks(population):
             trace += np.bincount(step - np.uint32(self.start), minlength=len(trace))
@@ -216,6 +221,7 @@ class Spikes:
 
     def whole_bins(self, bin_steps: int) -> Bins:
         """Cut what was logged into bins of exactly `bin_steps`; what is left at ends is left out."""
+        self.reader.check_room(32 * (self.steps // bin_steps), f"bins of {bin_steps} of {self.steps:,} steps")
         starts = [np.arange(start, stop - bin_steps + 1, bin_steps, dtype=np.int64) for start, stop in self.logged]
         begin = np.concatenate([np.zeros(0, dtype=np.int64), *starts])
         return np.stack([begin, begin + bin_steps], axis=1)
@@ -264,8 +270,7 @@ def open_spikes(
         elif isinstance(log, SpikeReader):
             spikes = _all(log)
         else:
-            with _readable(log):
-                spikes = _all(stack.enter_context(SpikeReader(log)))
+            spikes = _all(stack.enter_context(SpikeReader(log)))
         if populations is not None:
             spikes = spikes.of(populations)
         if night is not None:
@@ -288,14 +293,3 @@ def _cut(stages: Sequence[Stage], start: int, stop: int) -> Iterator[Stage]:
         if first < last or stage.start == stage.stop == first == last:
             logged = ((max(a, first), min(b, last)) for a, b in stage.logged)
             yield replace(stage, start=first, stop=last, logged=tuple((a, b) for a, b in logged if a < b))
-
-
-@contextmanager
-def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say of what HDF5 makes of damaged bytes that the log is damaged."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error

@@ -34,6 +34,7 @@ def to_pynapple(
     """
     nap = need("pynapple", "pynapple")
     with open_spikes(log, populations, start=start, stop=stop) as spikes:
+        spikes.check_trains("pynapple has a Ts for each neuron")
         support = _support(nap, spikes)
         trains, names, numbers = [], list[str](), list[int]()
         for name in spikes.populations:

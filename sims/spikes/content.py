@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from ..errors import InputError
 
 MAX_STEPS = 2**32  # steps are stored as u4
+MAX_NEURONS = 2**26  # of a population: counts of their spikes take 512 MB
+MIN_DT, MAX_DT = 1e-15, 1e15  # seconds: times and rates of all steps stay far from the limits of numbers
 LARGEST_SAMPLE = 2**32  # bytes in a chunk of HDF5 1.10, which must hold a whole one
 
 Windows = tuple[tuple[int, int], ...]
@@ -133,10 +135,37 @@ class Content:
         parts = [slice(_first_at(step, a), _first_at(step, b)) for a, b in self.windows[begin:end]]
         return [(step[part], node_id[part]) for part in parts]
 
+    def outside(self, step: NDArray[np.uint32], epochs: Sequence[int]) -> int:
+        """Return how many of the events with these ascending steps lie outside the windows of epochs that begin so."""
+        if self.windows is None or not len(step):
+            return 0
+        inside, ends = 0, [*epochs[1:], MAX_STEPS]
+        for begin, end in zip(epochs, ends, strict=True):
+            if begin <= step[-1] and end > step[0]:
+                low, high = max(int(step[0]) - begin, 0), min(int(step[-1]), end - 1) - begin
+                first = bisect_right(self.windows, low, key=lambda window: window[1])
+                last = bisect_right(self.windows, high, key=lambda window: window[0])
+                for start, stop in self.windows[first:last]:
+                    inside += _first_at(step, min(begin + stop, end)) - _first_at(step, begin + start)
+        return len(step) - inside
+
     def logged_steps(self, start: int, stop: int) -> int:
         """Return how many of the steps from `start` to `stop`, counted from the begin of an epoch, are logged."""
         begins, ends = np.array(self.windows or ALWAYS, dtype=np.int64).T
         return int((np.minimum(ends, stop) - np.maximum(begins, start)).clip(0).sum())
+
+
+def checked_dt(dt: float) -> float:
+    """Return the length of a step in seconds.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not MIN_DT <= dt <= MAX_DT:
+        raise InputError(f"dt must be a positive number of seconds, from {MIN_DT:g} to {MAX_DT:g}, got {dt}")
+    return float(dt)
 
 
 def _check_events(
@@ -168,8 +197,8 @@ def _check_populations(populations: Mapping[str, int]) -> None:
     for name, size in populations.items():
         if not isinstance(name, str) or not name or name == "." or "/" in name or "\0" in name:
             raise InputError(f"the name of a population must be text without '/', got {name!r}")
-        if not 0 < size <= 2**32:
-            raise InputError(f"the size of population {name!r} must lie between 1 and 2**32, got {size}")
+        if not 0 < size <= MAX_NEURONS:
+            raise InputError(f"the size of population {name!r} must lie between 1 and {MAX_NEURONS:,}, got {size}")
 
 
 def _checked_layers(populations: Mapping[str, int], layers: Collection[str] | None) -> tuple[str, ...]:

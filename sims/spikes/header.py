@@ -1,19 +1,38 @@
-"""What a spike file tells of itself: who was logged and how, and how much of it counts."""
+"""What a spike file tells of itself: who was logged and how, and how much of it counts.
+
+A file may come from anybody. So this is the one place where its header is read, and whatever is not as `SpikeLog`
+writes it is refused here, before anybody works with it.
+"""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 
 from ..errors import InputError
-from .content import Content
-from .file import DATASETS, ENCODING, VERSION, Sampled
-from .table import dataset
+from .attributes import Attributes
+from .content import MAX_STEPS, Content, checked_dt
+from .damage import damaged, readable
+from .file import (
+    DATASETS,
+    ENCODING,
+    EPOCH_DTYPE,
+    GROUP_VERSION,
+    LAYER_ENCODING,
+    MEMBRANE_ENCODING,
+    VERSION,
+    WEIGHT_ENCODING,
+    Sampled,
+    progress_dtype,
+)
+from .stored import column, found, members, record
 
+_T = TypeVar("_T")
 _OLD_VERSION = "1.0"  # which logged all spikes of all layers, and no samples
 
 
@@ -57,29 +76,86 @@ class Header:
 
 
 def read_header(file: h5py.File, path: Path) -> Header:
-    """Read what a spike file tells of itself.
+    """Read what a spike file tells of itself, and check it: all values, and how the datasets lie in the file.
 
     Raises
     ------
     InputError
-        If it is not a spike log, or of an unknown version.
+        If it is not a spike log, of an unknown version, or not as `SpikeLog` writes it.
     """
-    encoding, version = _attribute(file, path, "encoding-type"), _attribute(file, path, "encoding-version")
-    if encoding != ENCODING or version not in (_OLD_VERSION, VERSION):
-        raise InputError(
-            f"{path} is of encoding {encoding!r}, version {version!r}, but this reader knows only "
-            f"{ENCODING!r}, versions {_OLD_VERSION!r} and {VERSION!r}; read it with the neurosleep that wrote it"
-        )
-    content = _content(file, path, version)
-    dt, seed = float(_attribute(file, path, "dt")), int(_attribute(file, path, "seed"))
-    config = json.loads(_attribute(file, path, "config"))
-    # A live writer may add to the file meanwhile. What this record tells was there before the record was.
-    with DATASETS:
-        progress = dataset(file, "progress")[()]
-        table = dataset(file, "epochs")[: int(progress["epochs"])]
-    n_steps = int(progress["steps"])
-    bounds = [*(int(start) for start in table["start"]), n_steps]
+    with readable(path), DATASETS:
+        root = Attributes(file, path)
+        encoding, version = root.text("encoding-type"), root.text("encoding-version")
+        if encoding != ENCODING or version not in (_OLD_VERSION, VERSION):
+            raise InputError(
+                f"{path} is of encoding {encoding!r}, version {version!r}, but this reader knows only "
+                f"{ENCODING!r}, versions {_OLD_VERSION!r} and {VERSION!r}; read it with the neurosleep that wrote it"
+            )
+        dt = _checked(path, checked_dt, root.real("dt"))
+        content = _content(file, path, root, version)
+        header = _progress(file, path, version, content, dt, root.whole("seed"), _config(path, root.text("config")))
+        _check_layers(file, path, header)
+        return header
+
+
+def _content(file: h5py.File, path: Path, root: Attributes, version: str) -> Content:
+    names, sizes = root.texts("populations"), root.wholes("layer_sizes")
+    if len(names) != len(sizes) or len(set(names)) < len(names):
+        raise damaged(path, f"populations must be different names, one for each size, got {names} and {sizes}")
+    populations = dict(zip(names, sizes, strict=True))
+    if version == _OLD_VERSION:
+        return _checked(path, Content.checked, populations, None, None, 0, 0, np.float32)
+    windows = None
+    if file.id.links.exists(b"windows"):
+        windows = record(file, path, "windows", "<u8", (None, 2))[()].tolist()
+    layers = root.texts("layers")
+    every = root.whole("membranes_every"), root.whole("weights_every")
+    content = _checked(path, Content.checked, populations, layers, windows, *every, root.text("dtype"))
+    if content.layers != tuple(layers):
+        raise damaged(path, f"layers must be some of the populations in their order, got {layers}")
+    return content
+
+
+def _checked(path: Path, check: Callable[..., _T], *values: Any) -> _T:
+    """Return what a check of arguments makes of values in a file; say of the file what it says of arguments."""
+    try:
+        return check(*values)
+    except InputError as error:
+        raise damaged(path, str(error)) from error
+
+
+def _config(path: Path, text: str) -> dict[str, Any]:
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    try:
+        config = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"attribute 'config' is not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise damaged(path, f"attribute 'config' must be a JSON object, got {type(config).__name__}")
+    return config
+
+
+def _progress(
+    file: h5py.File, path: Path, version: str, content: Content, dt: float, seed: int, config: dict[str, Any]
+) -> Header:
+    """Return the header with what counts."""
     kinds: tuple[Sampled, ...] = ("membranes", "weights") if version == VERSION else ()
+    # A live writer may add to the file meanwhile. What this record tells was there before the record was.
+    progress = record(file, path, "progress", _fields(progress_dtype(len(content.layers)), kinds), ())[()]
+    n_epochs, n_steps = int(progress["epochs"]), int(progress["steps"])
+    table = column(file, path, "epochs", _fields(EPOCH_DTYPE, kinds), n_epochs, compressed=False)[:n_epochs]
+    samples = {kind: int(progress[kind]) for kind in kinds}
+    starts = [0, *table["start"].tolist(), n_steps]
+    if n_steps > MAX_STEPS or starts != sorted(starts) or starts[1] != 0:
+        raise damaged(
+            path, f"epochs must begin at step 0, one after the other, and end by step 2**32, got {starts[1:]}"
+        )
+    for kind in kinds:
+        counts = [0, *table[kind].tolist(), samples[kind]]
+        if counts != sorted(counts):
+            raise damaged(path, f"the numbers of {kind} must grow from epoch to epoch, got {counts[1:]}")
     return Header(
         version=version,
         content=content,
@@ -88,33 +164,62 @@ def read_header(file: h5py.File, path: Path) -> Header:
         config=config,
         complete=bool(progress["complete"]),
         epochs=tuple(
-            Epoch(row["name"].decode(), start, stop, int(row["seed"]))
-            for row, (start, stop) in zip(table, pairwise(bounds), strict=True)
+            Epoch(_named(path, row["name"]), start, stop, int(row["seed"]))
+            for row, (start, stop) in zip(table, pairwise(starts[1:]), strict=True)
         ),
         n_steps=n_steps,
         events=dict(zip(content.layers, progress["events"].tolist(), strict=True)),
-        samples={kind: int(progress[kind]) for kind in kinds},
+        samples=samples,
         sampled_before={kind: table[kind].tolist() for kind in kinds},
     )
 
 
-def _content(file: h5py.File, path: Path, version: str) -> Content:
-    sizes = (int(size) for size in _attribute(file, path, "layer_sizes"))
-    populations = dict(zip(_attribute(file, path, "populations"), sizes, strict=True))
-    if version == _OLD_VERSION:
-        return Content(populations, tuple(populations), None, 0, 0, np.dtype(np.float32))
-    windows = file["windows"][()].tolist() if "windows" in file else None
-    return Content(
-        populations=populations,
-        layers=tuple(_attribute(file, path, "layers")),
-        windows=None if windows is None else tuple((start, stop) for start, stop in windows),
-        membranes_every=int(_attribute(file, path, "membranes_every")),
-        weights_every=int(_attribute(file, path, "weights_every")),
-        dtype=np.dtype(_attribute(file, path, "dtype")),
+def _fields(dtype: np.dtype[np.void], kinds: tuple[Sampled, ...]) -> np.dtype[np.void]:
+    """Return a type of records with only those numbers of samples that the version has."""
+    every = [(name, dtype[name]) for name in dtype.names or ()]
+    return np.dtype([(name, kind) for name, kind in every if name in kinds or name not in ("membranes", "weights")])
+
+
+def _named(path: Path, name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"the name of an epoch must be UTF-8, got {name!r}") from error
+
+
+def _check_layers(file: h5py.File, path: Path, header: Header) -> None:
+    """Check the groups of layers, and their columns."""
+    content = header.content
+    spikes: dict[str, tuple[int, ...]] = dict.fromkeys(content.layers, ())
+    _check_group(file, path, header, "spikes", LAYER_ENCODING, spikes)
+    for name, size in ((name, content.populations[name]) for name in content.layers):
+        group = Attributes(found(file, path, f"spikes/{name}"), path, f"spikes/{name}")
+        if (header.version == VERSION or "size" in group) and group.whole("size") != size:
+            raise damaged(path, f"spikes/{name} has {group.whole('size')} neurons, its population {size}")
+        for what in ("step", "node_id"):
+            column(file, path, f"spikes/{name}/{what}", "<u4", header.events[name])
+    sampled: tuple[tuple[Sampled, str, Mapping[str, tuple[int, ...]]], ...] = (
+        ("membranes", MEMBRANE_ENCODING, content.membrane_shapes()),
+        ("weights", WEIGHT_ENCODING, content.weight_shapes()),
     )
+    for kind, encoding, shapes in sampled:
+        _check_group(file, path, header, kind, encoding, shapes)
+        for name, shape in shapes.items():
+            column(file, path, f"{kind}/{name}/step", "<u4", header.samples[kind])
+            column(file, path, f"{kind}/{name}/value", content.dtype, header.samples[kind], shape)
 
 
-def _attribute(file: h5py.File, path: Path, key: str) -> Any:
-    if key not in file.attrs:
-        raise InputError(f"{path} is not a spike log: its root has no attribute {key!r}")
-    return file.attrs[key]
+def _check_group(
+    file: h5py.File, path: Path, header: Header, kind: str, encoding: str, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Check that a group holds these layers, as this version writes them, and nothing else."""
+    names = members(file, path, kind)
+    for name in shapes:
+        found(file, path, f"{kind}/{name}/step")
+        if header.version == VERSION:
+            group = Attributes(file[f"{kind}/{name}"], path, f"{kind}/{name}")
+            told = group.text("encoding-type"), group.text("encoding-version")
+            if told != (encoding, GROUP_VERSION):
+                raise damaged(path, f"{kind}/{name} must be of encoding {(encoding, GROUP_VERSION)}, got {told}")
+    if len(names) != len(shapes):
+        raise damaged(path, f"{kind} must hold {', '.join(shapes) or 'nothing'}, got {', '.join(names)}")

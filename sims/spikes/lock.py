@@ -98,13 +98,19 @@ def unmark(path: Path) -> None:
 
     The header is written in one stroke: the file can be read before and after.
     """
+    header = as_closed(path)
     with path.open("r+b", buffering=0) as file:
-        header = bytearray(file.read(_HEADER))
-        header[_FLAGS] = 0
-        header[_END_OF_FILE] = path.stat().st_size.to_bytes(8, "little")
-        header[-4:] = checksum(bytes(header[:-4])).to_bytes(4, "little")
-        file.seek(0)
         file.write(header)
+
+
+def as_closed(path: Path) -> bytes:
+    """Return the header that a file would have if its writer had closed it."""
+    with path.open("rb") as file:
+        header = bytearray(file.read(_HEADER))
+    header[_FLAGS] = 0
+    header[_END_OF_FILE] = path.stat().st_size.to_bytes(8, "little")
+    header[-4:] = checksum(bytes(header[:-4])).to_bytes(4, "little")
+    return bytes(header)
 
 
 def checksum(data: bytes) -> int:

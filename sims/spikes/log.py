@@ -6,7 +6,6 @@ reads it back. A thread of its own writes the file, see :mod:`neurosleep.sims.sp
 
 import atexit
 import json
-import math
 import os
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
-from .content import MAX_STEPS, Content
+from .content import MAX_STEPS, Content, checked_dt
 from .file import MAX_NAME_BYTES, Compression, Sampled, create
 from .lock import WriterLock
 from .resume import Kept, reopen
@@ -116,8 +115,7 @@ class SpikeLog:
     ) -> None:
         path = Path(path)
         content = Content.checked(populations, layers, windows, membranes_every, weights_every, dtype)
-        if not 0 < dt < math.inf:
-            raise InputError(f"dt must be a positive number of seconds, got {dt}")
+        dt = checked_dt(dt)
         if compression not in ("gzip", "lzf", None):
             raise InputError(f"compression must be 'gzip', 'lzf' or None, got {compression!r}")
         _check_seed(seed)
@@ -130,7 +128,7 @@ class SpikeLog:
             raise InputError(f"folder {path.parent} of spike log {path} does not exist; create it first")
         if path.exists() and not overwrite:
             raise InputError(f"spike log {path} already exists; give another path, or overwrite=True to replace it")
-        create(path, {"dt": float(dt), "seed": np.uint64(seed), "config": config_json}, content, compression)
+        create(path, {"dt": dt, "seed": np.uint64(seed), "config": config_json}, content, compression)
         self._start(SpikeStore(path, WriterLock(path)), content, Kept(), flush_seconds, queue_events)
 
     @classmethod

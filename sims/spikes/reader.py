@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .content import Content, Windows
+from .content import MAX_STEPS, Content, Windows
 from .file import Sampled, open_to_read
 from .header import Epoch as Epoch
 from .header import read_header
+from .lock import is_marked
 from .table import SpikeTable
+from .unfinished import look
 
 _BLOCK = 1 << 20  # events read at a time
+_ROOM = 1 << 29  # bytes of an array that is asked for by numbers alone
 
 
 class SpikeReader:
@@ -59,7 +62,8 @@ class SpikeReader:
     Raises
     ------
     InputError
-        If the file is missing, is not a spike log, or is of an unknown version.
+        If the file is missing, is not a spike log, is of an unknown version, or is not as a `SpikeLog` writes it: then
+        with what is wrong and where. Events are checked as they are read, by whatever method.
     """
 
     version: str
@@ -78,6 +82,8 @@ class SpikeReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if self.path.is_file() and os.access(self.path, os.R_OK) and is_marked(self.path):
+            look(self.path)
         self._file = open_to_read(self.path)
         try:
             self._read()
@@ -98,14 +104,20 @@ class SpikeReader:
         self.membranes_every, self.weights_every = header.content.membranes_every, header.content.weights_every
         self._header = header
         self._events = {
-            name: SpikeTable(self._file, f"spikes/{name}", "node_id", count) for name, count in header.events.items()
+            name: SpikeTable(
+                self._file, self.path, f"spikes/{name}", "node_id", count, self.n_steps, partial(self._wrong, name)
+            )
+            for name, count in header.events.items()
         }
         sampled: dict[Sampled, Collection[str]] = {
             "membranes": self.content.membrane_shapes(),
             "weights": self.content.weight_shapes(),
         }
         self._samples = {
-            kind: {name: SpikeTable(self._file, f"{kind}/{name}", "value", header.samples[kind]) for name in names}
+            kind: {
+                name: SpikeTable(self._file, self.path, f"{kind}/{name}", "value", header.samples[kind], MAX_STEPS)
+                for name in names
+            }
             for kind, names in sampled.items()
         }
 
@@ -223,7 +235,7 @@ class SpikeReader:
         InputError
             If there is no such population, it was not logged, or not 0 <= start <= stop <= n_steps.
         """
-        return self._read_events(population, *self._range(population, start, stop))
+        return self._table(population).read(*self._range(population, start, stop))
 
     def iter_events(
         self, population: str, start: int | None = None, stop: int | None = None, chunk: int = _BLOCK
@@ -243,9 +255,7 @@ class SpikeReader:
         """
         if chunk < 1:
             raise InputError(f"chunk must be a positive number of events, got {chunk}")
-        first, last = self._range(population, start, stop)
-        edges = [first, *range((first // chunk + 1) * chunk, last, chunk), last]  # in line with the file's chunks
-        return (self._read_events(population, begin, end) for begin, end in pairwise(edges) if begin < end)
+        return self._table(population).blocks(*self._range(population, start, stop), chunk)
 
     def raster(self, population: str, start: int | None = None, stop: int | None = None) -> NDArray[np.bool_]:
         """Tell which neuron spiked at which step from `start` up to, not including, `stop`.
@@ -257,8 +267,9 @@ class SpikeReader:
         Raises
         ------
         InputError
-            If there is no such population, it was not logged, not 0 <= start <= stop <= n_steps, or some of these
-            steps were not logged: a raster cannot tell them from silent ones.
+            If there is no such population, it was not logged, not 0 <= start <= stop <= n_steps, the raster would take
+            more than 512 MB and four times the file, or some of these steps were not logged: a raster cannot tell them
+            from silent ones.
         """
         events = self.iter_events(population, start, stop)
         start, stop = self._span(start, stop)
@@ -267,7 +278,9 @@ class SpikeReader:
                 f"only {logged} of the steps from {start} to {stop} were logged in {self.path}; "
                 f"ask for steps within its windows, which count from the begin of each epoch"
             )
-        raster = np.zeros((stop - start, self.populations[population]), dtype=np.bool_)
+        size = self.populations[population]
+        self.check_room((stop - start) * size, f"a raster of {stop - start:,} steps of {size:,} neurons")
+        raster = np.zeros((stop - start, size), dtype=np.bool_)
         for step, node_id in events:
             raster[step - np.uint32(start), node_id] = True
         return raster
@@ -331,6 +344,19 @@ class SpikeReader:
         """
         return self._sampled("weights", layer).steps()
 
+    def check_room(self, size: int, what: str) -> None:
+        """Check that an array, of which a small file may ask for any, has no more bytes than can be meant.
+
+        Raises
+        ------
+        InputError
+            If it has more than 512 MB, and more than four times the file.
+        """
+        if size > max(_ROOM, 4 * self.path.stat().st_size):
+            raise InputError(
+                f"{self.path}: {what} would take {size:,} bytes; ask for fewer steps at a time, see start and stop"
+            )
+
     def close(self) -> None:
         """Close the file. Closing twice does nothing."""
         self._file.close()
@@ -343,16 +369,13 @@ class SpikeReader:
     ) -> None:
         self.close()
 
-    def _read_events(self, population: str, first: int, last: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        """Return some events, of neurons that there are."""
-        step, node_id = self._table(population).read(first, last)
+    def _wrong(self, population: str, step: NDArray[np.uint32], node_id: NDArray[np.uint32]) -> str:
+        """Say what of some events of a population cannot be; nothing if they can."""
         size = self.populations[population]
         if len(node_id) and (largest := int(node_id.max())) >= size:
-            raise InputError(
-                f"{self.path} is damaged: spikes/{population} has a spike of neuron {largest}, but the population has "
-                f"only {size}, numbered from 0; restore the file from a copy, or simulate again"
-            )
-        return step, node_id
+            return f"has a spike of neuron {largest}, but the population has only {size}, numbered from 0"
+        outside = self.content.outside(step, [epoch.start for epoch in self.epochs])
+        return f"has {outside} spikes in steps that were not logged" if outside else ""
 
     def _table(self, population: str) -> SpikeTable:
         if population not in self.populations:
@@ -367,7 +390,9 @@ class SpikeReader:
         if layer not in self._samples[kind]:
             there = ", ".join(map(repr, self._samples[kind])) or "no layer"
             raise InputError(f"{self.path} has no {kind} of {layer!r}; it has those of {there}")
-        return self._samples[kind][layer]
+        table = self._samples[kind][layer]
+        table.check()
+        return table
 
     def _span(self, start: int | None, stop: int | None) -> tuple[int, int]:
         start = 0 if start is None else start

@@ -62,12 +62,24 @@ def test_a_damaged_run_is_left_out_and_left_as_it_is(cli, folder, damage):
     file.write_text(damage)
     result = cli("report", folder)
     assert result.code == 0
+    assert re.match(r"neurosleep: left out, as it cannot be read: condition 'src', seed 1: .*seed-1.json", result.err)
+    assert result.err.count("\n") == 1
     src = next(line for line in result.out.splitlines() if line.startswith("src "))
     assert src.split()[1] == "2"
     assert file.read_text() == damage
     page = " ".join((folder / "report.html").read_text(encoding="utf-8").split())
     assert "5 of 6 runs" in page
     assert "1 run cannot be read" in page
+
+
+def test_a_damaged_log_is_told_and_the_page_is_made(cli, folder):
+    (log,) = folder.glob("runs/src/*.h5")
+    log.write_bytes(log.read_bytes()[:-100])
+    (folder / "report.html").unlink()
+    result = cli("report", folder)
+    assert result.code == 0
+    assert re.match(r"neurosleep: left out, as it cannot be read: condition 'src', seed 0: .*seed-0.h5", result.err)
+    assert log.name in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_finished_has_no_page(cli, folder, assert_refused):

@@ -57,6 +57,17 @@ def test_formats_of_optional_packages(cli, log, tmp_path, name, module, attribut
     assert h5py.is_hdf5(out)
 
 
+def test_who_slept_is_told_in_nwb(cli, assert_refused, log, tmp_path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    written = ("spikes", log, "--to", "nwb", "--out", tmp_path / "a.nwb", "--subject")
+    assert cli(*written, "subject_id=M1", "--subject", "species=Mus musculus").code == 0
+    with pynwb.NWBHDF5IO(str(tmp_path / "a.nwb"), "r") as io:
+        assert io.read().subject.species == "Mus musculus"
+    assert_refused(cli(*written, "sex=male", "--force"), "subject: sex must be one of M, F")
+    assert_refused(cli(*written, "sex"), "--subject takes KEY=VALUE, got sex")
+    assert_refused(cli("spikes", log, "--subject", "sex=F"), "--subject belongs to --to nwb")
+
+
 @pytest.mark.parametrize("options", [("--to", "sonata"), ("--out", "x")])
 def test_to_and_out_belong_together(cli, log, options) -> None:
     done = cli("spikes", log, *options)

@@ -5,9 +5,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from markupsafe import escape
 
 from neurosleep.cli import cli
 from neurosleep.experiments import Condition, SilencedNeurons, load, run
@@ -160,6 +162,39 @@ def test_a_damaged_log_is_told_and_the_page_is_written(results):
     assert (rasters.views, len(rasters.unread)) == ([], 1)
     assert str(path) in rasters.unread[0]
     assert "seed-0.h5" in report.write_report(results).read_text(encoding="utf-8")
+
+
+def flip_a_chunk(path):
+    with h5py.File(path, "r+") as file:
+        file["spikes/output/step"][3] = 2**31
+
+
+def of_another_night(path):
+    with h5py.File(path, "r+") as file:
+        rows = file["epochs"][()]
+        rows["start"] = 0, 399
+        file["epochs"][()] = rows
+
+
+def with_more_spikes(path):
+    pages.write_spikes(path, per_neuron=20)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("damage", [flip_a_chunk, of_another_night, with_more_spikes, cut])
+def test_no_damage_of_a_log_stops_the_page(results, damage):
+    path = results.spikes_file(RunId("asleep", 0))
+    damage(path)
+    written = report.write_page(results)
+    assert all(line.startswith(f"condition 'asleep', seed 0: {path} is ") for line in written.unread)
+    assert "\n" not in written.unread[0]
+    page = written.path.read_text(encoding="utf-8")
+    assert escape(written.unread[0]) in page
+    assert "8 of 8 runs finished" in page
+    assert (results.folder / "figures" / "accuracy.png").exists()
 
 
 def test_a_run_that_cannot_be_read_is_told_of_at_the_top(results):

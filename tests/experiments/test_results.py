@@ -194,6 +194,25 @@ def test_a_joint_run_has_no_forgetting_to_compare(whole) -> None:
         (lambda r: r["stages"][1]["weight_changes"][0].update(size=0), "size"),
         (lambda r: r["seconds"].pop("sleep"), "seconds"),
         (lambda r: r["tasks"].append("x"), "tasks[2]"),
+        (lambda r: r["tasks"][0].update(classes=["a"]), "tasks[0].classes[0]"),
+        (lambda r: r["seconds"].update(sleep=-1), "seconds.sleep"),
+        (lambda r: r.update(accuracy=1.5), "accuracy"),
+        (lambda r: r["checkpoints"][1].update(name="S9"), "checkpoint S9 is not one of 2 tasks"),
+        (lambda r: r["checkpoints"][1].update(task=2), "checkpoint S1 tells of task 2"),
+        (lambda r: r["checkpoints"].append(r["checkpoints"][-1]), "checkpoint S2 is not one of"),
+        (lambda r: r["checkpoints"].pop(), "has T1, S1, T2 checkpoints, those of other runs T1, S1, T2, S2"),
+        (lambda r: r["stages"][0].update(kind="Nap"), "stages[0].kind"),
+        (lambda r: r["stages"][0].update(begin=None), "lacks begin"),
+        (lambda r: r["stages"][0].update(steps=-5), "stages[0].steps"),
+        (lambda r: r["stages"][0].update(steps=2**70), "stages[0].steps"),
+        (lambda r: r["stages"][1].update(task=3), "stages[1] is after task 3 of 2"),
+        (lambda r: r["stages"][0]["rates"].pop("output"), "rates or spikes of a population"),
+        (lambda r: r["stages"][0]["rates"].update(output=-2.0), "stages[0].rates"),
+        (lambda r: r["stages"][0]["spikes"].update(output=0.5), "stages[0].spikes"),
+        (lambda r: r["stages"][0]["weight_changes"][0].update(depressed=10**9), "more weights of"),
+        (lambda r: r["stages"].extend(r["stages"] * 40_000), "are more than results hold"),
+        (lambda r: r.update(weights={"T1": [{"counts": [], "from": 0, "to": 1}]}), "weights[...][0].counts"),
+        (lambda r: r.update(weights={"T1": [{"counts": [1], "from": 1, "to": 0}]}), "does not go up"),
     ],
 )
 def test_a_record_with_a_hole_does_not_sink_the_rest(copied, change, told) -> None:
@@ -207,6 +226,14 @@ def test_a_record_with_a_hole_does_not_sink_the_rest(copied, change, told) -> No
     assert str(file) in results.damaged["src/1", 2]
     assert len(results.records) == 11
     assert math.isnan(results.dataset.accuracy.sel(condition="src/1", seed=2))
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": NaN}', b"\xff", b'{"format": 1, "seed": 1e999}', None])
+def test_a_file_that_is_no_record(copied, content) -> None:
+    file = ExperimentFolder(copied).run_file(RunId("src/1", 2))
+    file.unlink()
+    file.mkdir() if content is None else file.write_bytes(content)
+    assert str(file) in Results.open(copied).damaged["src/1", 2]
 
 
 def test_what_was_not_a_number_is_nan(copied) -> None:

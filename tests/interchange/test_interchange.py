@@ -93,9 +93,9 @@ def test_nwb(log, tmp_path) -> None:
         for _, unit in units[units.population == name].iterrows():
             own = [s * 0.002 for s, n in zip(steps, nodes, strict=True) if n == unit.node_id]
             np.testing.assert_allclose(unit.spike_times, own)
-    assert [tags[0] for tags in epochs.tags] == ["nrem", "rem", "nrem"]
-    np.testing.assert_allclose(epochs.start_time, [0, 0.04, 0.04])
-    np.testing.assert_allclose(epochs.stop_time, [0.04, 0.04, 0.1])
+    assert [tags[0] for tags in epochs.tags] == ["nrem", "nrem"]  # that of no steps is left out
+    np.testing.assert_allclose(epochs.start_time, [0, 0.04])
+    np.testing.assert_allclose(epochs.stop_time, [0.04, 0.1])
 
 
 def test_neo_reads_nwb(log, tmp_path) -> None:
@@ -108,7 +108,7 @@ def test_neo_reads_nwb(log, tmp_path) -> None:
     assert len(segment.spiketrains) == POPULATIONS["input"]
     for node, train in enumerate(segment.spiketrains):
         np.testing.assert_allclose(train.magnitude, [s * 0.002 for s, n in zip(steps, nodes, strict=True) if n == node])
-    assert segment.epochs[0].labels.tolist() == ["nrem", "rem", "nrem"]
+    assert segment.epochs[0].labels.tolist() == ["nrem", "nrem"]
 
 
 def test_only_what_was_logged_was_observed(tmp_path) -> None:

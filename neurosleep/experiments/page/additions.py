@@ -1,6 +1,7 @@
 """What some experiments add to their page: a study's table and figures, and the figures of tripartite sleep."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurosleep.experiments.page.figures import by_condition
@@ -29,14 +30,17 @@ if TYPE_CHECKING:
     from neurosleep.experiments.results import Results
 
 
-def additions(results: "Results") -> Sequence[Section]:
-    """Draw what an experiment has beyond the comparison of its conditions, into ``figures``; return its sections."""
+def additions(results: "Results", unread: list[str]) -> Sequence[Section]:
+    """Draw what an experiment has beyond the comparison of its conditions, into ``figures``; return its sections.
+
+    What cannot be read is added to `unread`, with why.
+    """
     if not results.records:
         return []
     folder = results.folder / "figures"
     folder.mkdir(exist_ok=True)
     if isinstance(results.experiment, StudyExperiment):
-        return _studied(results, results.experiment)
+        return _studied(results, results.experiment, unread)
     drawn = draw_learning(by_condition(results.records, list(results.experiment.conditions)), folder)
     sections = [
         Section("As in the papers" if i == 0 else "", CAPTIONS[name], figures=[path])
@@ -46,7 +50,11 @@ def additions(results: "Results") -> Sequence[Section]:
     for run, record in results.records.items():
         found = condition_of(results.experiment.conditions[run.condition].night)
         if found is not None and record.get("looks"):
-            traces.setdefault(found, []).append(RunTrace.of(record["looks"]))
+            try:
+                traces.setdefault(found, []).append(RunTrace.of(record["looks"]))
+            except InputError as error:
+                unread.append(f"{run}: {error}")
+    traces = {found: own for found, own in traces.items() if own}
     if not traces:
         return sections
     caption = (
@@ -56,15 +64,20 @@ def additions(results: "Results") -> Sequence[Section]:
     return [*sections, Section("Within tasks", caption, figures=draw_all(traces, folder))]
 
 
-def _studied(results: "Results", experiment: StudyExperiment) -> Sequence[Section]:
+def _studied(results: "Results", experiment: StudyExperiment, unread: list[str]) -> Sequence[Section]:
     records = [results.records[run] for run in sorted(results.records, key=lambda run: run.seed)]
     study, folder = experiment.study, results.folder / "figures"
-    log = None
-    for run, record in results.records.items():
-        if record["log"] and log is None:
-            log = results.spikes_file(run)
+    logged = next((run for run, record in results.records.items() if record["log"]), None)
     sections = [Section("Results", f"Over {len(records)} seed{'' if len(records) == 1 else 's'}.", study.rows(records))]
-    for figure in study.draw(records, folder, log):
+    drawn: Sequence[Path] = []
+    try:
+        drawn = study.draw(records, folder, None if logged is None else results.spikes_file(logged))
+    except InputError as error:
+        if logged is None:
+            raise
+        unread.append(f"{logged}: {error}")
+        drawn = study.draw(records, folder, None)
+    for figure in drawn:
         if figure.stem not in study.captions:
             raise InputError(f"{type(study).__name__} draws {figure.name}, but has no caption for it")
         sections.append(Section("", study.captions[figure.stem], figures=[figure]))

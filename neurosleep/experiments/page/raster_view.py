@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neurosleep.experiments.page.figures import Figure, Trace, beside, layout, of, plain, typed
 from neurosleep.experiments.page.figures_night import replays
+from neurosleep.experiments.record import RunId
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
 
@@ -122,7 +123,7 @@ def raster_views(results: "Results", night: int | None = None, spikes_at_most: i
             with results.spikes(name, seed) as reader:
                 views += [_view(n, reader, rooms[n], len(views) + i) for i, n in enumerate(own)]
         except InputError as error:
-            unread.append(str(error))
+            unread.append(f"{RunId(name, seed)}: {error}")
     out = sorted((n.task, n.condition) for n in ranked if n not in rooms)
     opened = min(range(len(views)), key=lambda i: (night not in (None, views[i].task), views[i].task), default=0)
     first_task = out[0][0] if out else 0
@@ -166,6 +167,11 @@ def _shares(wanted: Sequence[int], total: int) -> list[int]:
 
 
 def _view(night: _Night, reader: SpikeReader, room: int, number: int) -> RasterView:
+    there = sum(reader.events_before(x, night.stop) - reader.events_before(x, night.begin) for x in reader.layers)
+    if there > night.spikes or not any(epoch.start == night.begin for epoch in reader.epochs):
+        raise InputError(
+            f"{reader.path} is not of this run, whose record tells of other nights; restore it from a copy"
+        )
     stop = night.stop if night.spikes <= room else _stop(night, reader, room)
     milliseconds = f"{1000 * reader.dt:g} ms"
     traces: list[Trace] = []

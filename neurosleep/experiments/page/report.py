@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -16,11 +16,13 @@ from neurosleep.experiments.page.answer import answer, method, number, p_value, 
 from neurosleep.experiments.page.differences import settings
 from neurosleep.experiments.page.raster_view import SPIKES_AT_MOST, raster_views
 from neurosleep.experiments.page.section import Section
+from neurosleep.experiments.record import RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.figures import conditions as shown
 from neurosleep.figures import experiment as papers
 from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.spikes.reader import SpikeReader
 
 if TYPE_CHECKING:
     from neurosleep.experiments.results import Results
@@ -32,10 +34,18 @@ _METRICS = {
 }
 
 
+class Written(NamedTuple):
+    """Where a page is, and what of its runs could not be read, with why: it is told there, too."""
+
+    path: Path
+    unread: list[str]
+
+
 def write_report(results: "Results", extras: Sequence[Section] = (), *, night: int | None = None) -> Path:
     """Write ``report.html`` into the folder of an experiment: one page that needs nothing but a browser.
 
-    Beside it, its figures are written as PNG and SVG into ``figures``. The same results give the same bytes.
+    Beside it, its figures are written as PNG and SVG into ``figures``. The same results give the same bytes. Spikes
+    that cannot be read are left out, and the page says so.
 
     Parameters
     ----------
@@ -56,6 +66,11 @@ def write_report(results: "Results", extras: Sequence[Section] = (), *, night: i
     InputError
         If a figure of `extras` cannot be read, or spikes of some nights are kept, but none of the night asked for.
     """
+    return write_page(results, extras, night).path
+
+
+def write_page(results: "Results", extras: Sequence[Section] = (), night: int | None = None) -> Written:
+    """Do as `write_report`, and say what could not be read."""
     from plotly.offline import get_plotlyjs  # slow
 
     plotly = get_plotlyjs()
@@ -64,8 +79,11 @@ def write_report(results: "Results", extras: Sequence[Section] = (), *, night: i
     study = isinstance(experiment, StudyExperiment)
     own, rasters = figures.by_condition(records, names), raster_views(results, night)
     drawn, many = {}, {}
+    unread = list(rasters.unread)
     if not study:
-        write_figures(results)
+        _write_figures(results, unread)
+    added = additions(results, unread)
+    unread = list(dict.fromkeys(unread))
     if records and not study:
         drawn = {
             "accuracy": figures.accuracy(records, names),
@@ -93,11 +111,12 @@ def write_report(results: "Results", extras: Sequence[Section] = (), *, night: i
         many=many,
         compared={_METRICS[name]: rows for name, rows in compared.items() if rows},
         method=method(compared["accuracy"]),
-        extras=[*additions(results), *extras],
+        extras=[*added, *extras],
         chance=None if study else shown.chance(own),
         most_bands=shown.MOST_BANDS,
         room=SPIKES_AT_MOST,
         rasters=rasters,
+        unread=unread,
         unlogged=any(map(figures_night.replays, records.values())),
         toml=experiment.to_toml(),
         versions=_distinct(record["versions"] for record in records.values()),
@@ -110,7 +129,7 @@ def write_report(results: "Results", extras: Sequence[Section] = (), *, night: i
     )
     path = results.folder / "report.html"
     write_text(path, page)
-    return path
+    return Written(path, unread)
 
 
 def write_figures(results: "Results") -> list[Path]:
@@ -118,6 +137,10 @@ def write_figures(results: "Results") -> list[Path]:
 
     The raster is of the first night that spikes were kept of. The same results give the same bytes.
     """
+    return _write_figures(results, [])
+
+
+def _write_figures(results: "Results", unread: list[str]) -> list[Path]:
     own = figures.by_condition(results.records, list(results.experiment.conditions))
     if not results.records:
         return []
@@ -126,13 +149,21 @@ def write_figures(results: "Results") -> list[Path]:
         for seed, record in sorted(own[name].items()):
             if record["log"] and (nights := figures_night.replays(record)):
                 try:
-                    reader = results.spikes(name, seed)
-                except InputError:  # the page says what is wrong with it
-                    continue
-                with reader:
-                    starts = [epoch.start for epoch in reader.epochs]
-                    return papers.draw(own, folder, (name, reader, starts.index(nights[0]["begin"])))
+                    with results.spikes(name, seed) as reader:
+                        return papers.draw(own, folder, (name, reader, _epoch(reader, nights[0]["begin"])))
+                except InputError as error:
+                    unread.append(f"{RunId(name, seed)}: {error}")
     return papers.draw(own, folder)
+
+
+def _epoch(reader: SpikeReader, begin: int) -> int:
+    """Return the epoch that begins at a step."""
+    starts = [epoch.start for epoch in reader.epochs]
+    if begin not in starts:
+        raise InputError(
+            f"{reader.path} is not of this run, whose record tells of other nights; restore it from a copy"
+        )
+    return starts.index(begin)
 
 
 def _breaking(name: str) -> Markup:
