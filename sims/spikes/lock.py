@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds to wait for readers before a file that is there is written on."""
 _PAUSE = 0.0005  # seconds between two tries
 
