@@ -2,10 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
@@ -16,8 +14,9 @@ from neurosleep.converters.own_answer import check_own_answer
 from neurosleep.converters.to_spiking import input_shape_of, plastic_layers
 from neurosleep.converters.write_back import write_weights
 from neurosleep.memory import Memory
+from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
-from neurosleep.sims.checkpoint import load, simulate_resumable
+from neurosleep.sims.checkpoint import Resumable
 from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
@@ -88,7 +87,7 @@ class Asleep:
     steps, backend
         How long it sleeps, and on what; see `simulate_ensemble`.
     checkpoint
-        Where the night is saved as it goes, or None.
+        By which the night is saved as it goes, or None.
     on_progress
         Called with the number of steps just done.
     """
@@ -97,7 +96,7 @@ class Asleep:
     layers: Sequence[chain.Stage]
     steps: int
     backend: Backend = "cpu"
-    checkpoint: Path | None = None
+    checkpoint: Resumable | None = None
     on_progress: Callable[[int], None] | None = None
 
     @property
@@ -110,7 +109,7 @@ class Asleep:
         how: dict[str, Any] = {"backend": self.backend, "on_progress": self.on_progress}
         if self.checkpoint is None:
             return simulate_ensemble([self.member], self.steps, **how)[0]
-        return simulate_resumable(self.member, self.steps, self.checkpoint, **how)
+        return self.checkpoint.simulate(self.member.log, **how)
 
 
 Simulate = Callable[[Asleep], Simulation]
@@ -152,7 +151,8 @@ def sleep(
         Precision of the simulation; the model's own if None.
     checkpoint
         A file that is written every ten seconds. If the night is stopped, by whatever, the same call goes on from it,
-        and ends as if it had not been stopped. `log` must then be a path or None.
+        or begins again if nothing was saved yet, and ends as if it had not been stopped. `log` must then be a path or
+        None.
     on_progress
         Called with the number of steps just done.
     simulate
@@ -167,20 +167,16 @@ def sleep(
     ConversionError
         If the model cannot be converted.
     InputError
-        If memory, stage and model do not fit together, or all layers are frozen (``requires_grad_(False)``).
+        If memory, stage and model do not fit together, or all layers are frozen (``requires_grad_(False)``); or if the
+        files that are there are not those of this night, or another process writes them. They stay as they were.
     """
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
         record = _downscale(model, stage, seed, backend)
     else:
         asleep = fall_asleep(model, memory, stage, seed=seed, precision=precision)
-        if checkpoint is not None and isinstance(log, SpikeLog):
-            raise InputError("a night with a checkpoint needs its log as a path, so that both can go on from one step")
-        saved = None if checkpoint is None else Path(checkpoint)
-        if saved is not None and not saved.parent.is_dir():
-            raise InputError(f"checkpoint {saved}: there is no folder {saved.parent}; create it first")
-        done = load(saved, asleep.network).state.step if saved is not None and saved.exists() else None
-        with _open_log(log, asleep.network, stage, seed, done) as sink:
+        night = asleep.member, asleep.steps
+        with saved_night(*night, checkpoint, log) as saved, night_log(log, *night, stage, saved) as sink:
             member = replace(asleep.member, log=sink)
             asleep = replace(asleep, member=member, backend=backend, checkpoint=saved, on_progress=on_progress)
             simulation = simulate(asleep)
@@ -308,36 +304,3 @@ def _some_may_change(stages: Sequence[chain.Stage], plastic: Sequence[str] | Non
             "empty; call requires_grad_(True) on the layers that may change, or only watch, with plasticity=None"
         )
     return learning
-
-
-@contextmanager
-def _open_log(
-    log: SpikeLog | str | os.PathLike[str] | None,
-    network: SpikingNetwork,
-    stage: SpontaneousReplay,
-    seed: int,
-    done: int | None,
-) -> Iterator[SpikeLog | None]:
-    """Give the log of this stage, with its epoch begun; a log that was opened here is closed here.
-
-    `done` steps of the night are already in the log, if it is not None.
-    """
-    if log is None:
-        yield None
-        return
-    if isinstance(log, SpikeLog):
-        log.begin_epoch(stage.name, seed=seed)
-        yield log
-        log.end_epoch()
-        return
-    if done is None and Path(log).exists():
-        raise InputError(f"spike log {log} already exists: give another path, or delete it")
-    if done is not None:
-        own = SpikeLog.resume(log, done)
-    else:
-        own = SpikeLog(log, network.populations, dt=network.dt, seed=seed, config={"stage": repr(stage)})
-    with own:
-        if done is None:
-            own.begin_epoch(stage.name, seed=seed)
-        yield own
-        own.end_epoch()

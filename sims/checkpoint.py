@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .engines.contract import MAX_STEPS
+from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
+from .lock import Lock, beside
 from .network import SpikingNetwork
 from .packed import checked, read_npz
 from .state import SimulationState, Unpaid, membrane_shapes
@@ -68,36 +71,113 @@ def simulate_resumable(
     Raises
     ------
     InputError
-        If `path` is not a checkpoint, or one of another night.
+        If `path` is not a checkpoint, or one of another night, or another process simulates it now.
     OSError
         If it cannot be written; the one before it is then still there.
     """
-    path = Path(path)
-    night = digest(member, steps)
-    begin = member.state or SimulationState.asleep(member.network, check_streams(member.streams))
-    saved = Checkpoint(night, member.network, begin, [np.zeros(n, dtype=np.int64) for n in member.network.sizes])
-    if path.exists():
-        saved = load(path, member.network, steps, check_streams(member.streams))
-        if saved.night != night:
-            raise InputError(
-                f"{path} is the checkpoint of another night: network, drive, rule, seed, length or streams differ; "
-                "give the same ones again, or another path"
-            )
-        if on_progress is not None:
+    with Resumable(member, steps, path) as night:
+        return night.simulate(member.log, backend=backend, seconds=seconds, chunk=chunk, on_progress=on_progress)
+
+
+class Resumable:
+    """A night and its checkpoint, which nobody else may write meanwhile; a context manager.
+
+    Parameters
+    ----------
+    member, steps, path
+        See `simulate_resumable`; the member's log is left aside.
+
+    Attributes
+    ----------
+    identity
+        Digest of everything that the night depends on.
+    done
+        Steps that are saved; None if there is no checkpoint yet.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint's folder is not there, or somebody else writes it, or as `simulate_resumable`. Nothing is
+        changed then.
+    """
+
+    def __init__(self, member: Member, steps: int, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._member, self._steps = member, steps
+        if not self.path.parent.is_dir():
+            raise InputError(f"checkpoint {path}: there is no folder {self.path.parent}; create it first")
+        if self.path.is_dir():
+            raise InputError(f"checkpoint {path} is a folder; give the name of a file")
+        self.identity = digest(member, steps)
+        refusal = f"{path} is the checkpoint of a night that another process is simulating: wait until it ends"
+        self._lock = Lock(beside(self.path), refusal)
+        try:
+            self._saved = self._begun()
+        except BaseException:
+            self._lock.close()
+            raise
+        self.done = self._saved.state.step if self.path.exists() else None
+
+    def _begun(self) -> Checkpoint:
+        network, state = self._member.network, self._member.state
+        if self.path.exists():
+            saved = load(self.path, network, self._steps, check_streams(self._member.streams))
+            if saved.night != self.identity:
+                raise InputError(
+                    f"{self.path} is the checkpoint of another night: network, drive, rule, seed, length or streams "
+                    "differ; give the same ones again, or another path"
+                )
+            return saved
+        begin = state or SimulationState.asleep(network, check_streams(self._member.streams))
+        return Checkpoint(self.identity, network, begin, [np.zeros(n, dtype=np.int64) for n in network.sizes])
+
+    def simulate(
+        self,
+        log: EventSink | None = None,
+        *,
+        backend: Backend = "cpu",
+        seconds: float = 10.0,
+        chunk: int = 1000,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Simulation:
+        """Simulate what is left of the night; see `simulate_resumable`.
+
+        Raises
+        ------
+        InputError
+            If steps are saved that the log has not taken.
+        """
+        saved, steps, member = self._saved, self._steps, replace(self._member, log=log)
+        begun = member.state.step if member.state else 0
+        if log is not None and begun + log.steps < saved.state.step < steps:
+            raise InputError(f"{saved.state.step - begun} steps are saved in {self.path}, but the log has {log.steps}")
+        if self.done is not None and on_progress is not None:
             on_progress(saved.state.step)
-    piece = FIRST_PIECE
-    while saved.state.step < steps:
-        began = time.monotonic()
-        now = replace(member, network=saved.network, state=saved.state)
-        todo = min(piece, steps - saved.state.step)
-        done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
-        counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
-        saved = Checkpoint(night, done.network, done.state, counts)
-        if member.log is not None:
-            member.log.flush()
-        save(saved, path)
-        piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
-    return Simulation(saved.network, saved.state, steps, saved.counts)
+        piece = FIRST_PIECE
+        while saved.state.step < steps or not self.path.exists():
+            began = time.monotonic()
+            now = replace(member, network=saved.network, state=saved.state)
+            todo = min(piece, steps - saved.state.step)
+            done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
+            counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
+            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts)
+            if log is not None:
+                log.flush()
+            save(saved, self.path)
+            piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
+        return Simulation(saved.network, saved.state, steps, saved.counts)
+
+    def close(self) -> None:
+        """Let others go on with the night. Closing twice does nothing."""
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def digest(member: Member, steps: int) -> str:
@@ -106,7 +186,8 @@ def digest(member: Member, steps: int) -> str:
     schedule = member.drive.schedule(
         network.sizes[0], network.dt, None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
     )
-    parts: list[Any] = [steps, member.seed, member.plasticity, member.downscaling, member.downscale_every, network.dt]
+    rules = _named(member.plasticity), _named(member.downscaling)
+    parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
     parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
     arrays: list[NDArray[Any]] = [part for part in schedule if isinstance(part, np.ndarray)]
     parts += [part for part in schedule if not isinstance(part, np.ndarray)]
@@ -126,6 +207,13 @@ def digest(member: Member, steps: int) -> str:
         state.update(str(array.dtype).encode())
         state.update(array.tobytes())
     return state.hexdigest()
+
+
+def _named(rule: object) -> object:
+    """Return a rule of which Python tells no more than where it lies in memory as its type and values."""
+    if type(rule).__repr__ is not object.__repr__:
+        return rule
+    return type(rule).__qualname__, sorted(vars(rule).items()) if hasattr(rule, "__dict__") else []
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

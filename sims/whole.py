@@ -1,15 +1,22 @@
 """Files that are there entirely, or as they were."""
 
 import os
+import platform
+import re
 import secrets
+import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 
 @contextmanager
 def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
     """Give a name beside `path` to write under; it becomes `path` when all is on the disk, and goes if anything fails.
+
+    If the process is killed, the file under that name goes when `path` is next written.
 
     Parameters
     ----------
@@ -24,7 +31,8 @@ def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
         If the file cannot be written; of a full disk, too, it names `path`.
     """
     path = Path(path)
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+    half = path.with_name(f".{path.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    sweep(path.parent, path.name)
     try:
         yield half
         with half.open("rb+") as file:
@@ -38,3 +46,35 @@ def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
     finally:
         with suppress(OSError):  # after a success there is none
             half.unlink()
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes of this machine left half written in a folder, or of one file of it."""
+    if sys.platform == "win32":  # where asking whether a process is there ends it
+        return
+    own = ".+" if name is None else re.escape(name)
+    left = re.compile(rf"\.{own}\.{_place()}-(\d+)-[0-9a-f]{{8}}(\..+)?", re.DOTALL)
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if (found := left.fullmatch(entry.name)) and not _lives(int(found[1])):
+                with suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+@cache
+def _place() -> str:
+    """Return what tells this machine, and on it this set of processes, from others that may write to the same disk."""
+    names = platform.node()
+    with suppress(OSError):  # containers of one name have numbers of processes of their own
+        names += str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(names.encode()):08x}"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's
+        return True
+    return True

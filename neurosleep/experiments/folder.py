@@ -8,10 +8,9 @@
 
 import os
 import shutil
-import sys
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,8 @@ from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.record_schema import check_record
 from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.lock import Lock
+from neurosleep.sims.whole import sweep
 
 CONDITION = "condition.toml"
 State = Literal["finished", "failed", "damaged", "missing"]
@@ -193,19 +194,37 @@ class ExperimentFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other process from running the experiment of this folder; freed when this process ends, too.
+        """Keep everybody else from running an experiment in this folder, which is made; freed when this process ends.
 
         Raises
         ------
         InputError
-            If another process does already.
+            If somebody else runs one already, or the folder cannot be made.
         """
-        with (self.path / ".lock").open("a+b") as lock:
-            try:
-                _lock(lock.fileno())
-            except OSError as error:
-                raise InputError(f"{self.path} is being worked on by another process: wait until it ends") from error
+        refusal = f"{self.path} is being worked on by another process: wait until it ends"
+        new = not self.path.exists()
+        if not new and not self.path.is_dir():
+            raise InputError(f"{self.path} exists and does not hold an experiment: give another folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = Lock(self.path / ".lock", refusal)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
+        try:
             yield
+        finally:
+            lock.close()
+            if new:
+                with suppress(OSError):  # unless there is something in it by now
+                    self.path.rmdir()
+
+    def tidy(self, finished: Iterable[RunId]) -> None:
+        """Remove what killed processes left half written, and what these runs need no more."""
+        for run in finished:
+            self._error_file(run).unlink(missing_ok=True)
+            shutil.rmtree(self.unfinished(run), ignore_errors=True)
+        for folder, _, _ in os.walk(self.path):
+            sweep(Path(folder))
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -240,15 +259,3 @@ def _check_same(path: Path, there: AnyExperiment, asked: AnyExperiment) -> None:
 
 def _plain(value: object) -> object:
     return None if value is None else to_plain(value)
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open file for this process, or raise OSError."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

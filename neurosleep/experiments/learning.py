@@ -1,6 +1,5 @@
 """What a run does: a network learns a stream awake, with sleep after each task, or by its nights."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from neurosleep.experiments.conditions import Condition
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.networks import GenerativeNetwork, Network, ReluNetwork, SnnNetwork
 from neurosleep.experiments.record import RunId
+from neurosleep.experiments.unfinished import Unfinished, identity_of
 from neurosleep.memory import Memory
 from neurosleep.night import Simulate, SleepRecord, SpontaneousReplay, fall_asleep
 from neurosleep.sims.errors import InputError
@@ -50,6 +50,8 @@ class Given:
         What is to be done.
     stream
         What is learned, on the device of the network.
+    data
+        Digest of the data that it is made of.
     populations
         Neurons of each population of the network asleep.
     log
@@ -65,6 +67,7 @@ class Given:
     experiment: Experiment
     run: RunId
     stream: Stream
+    data: str
     populations: Mapping[str, int]
     log: Path | None
     unfinished: Path | None
@@ -166,16 +169,9 @@ def learn_by_nights(given: Given, model: nn.Module) -> dict[str, Any]:
     if not isinstance(network, GenerativeNetwork) or not isinstance(model, ReplayNetwork):
         raise InputError(f"expected a GenerativeNetwork, got {network!r}")
     settings = replace(network.settings, bfloat16=network.settings.bfloat16 or experiment.products == "bfloat16")
-    saved = None if given.unfinished is None else given.unfinished / "learner.pt"
-    if saved is not None:
-        saved.parent.mkdir(parents=True, exist_ok=True)
-    device = next(model.parameters()).device
-    learner = Learner(model, settings, run.seed)
-    if saved is not None and saved.exists():
-        learner = Learner.load(saved, device)
     tests = [(task.test_inputs, task.test_labels) for task in stream.tasks]
     checkpoints, slept = [], list[tuple[int, int]]()
-    with _resumed_log(given, learner) as log:
+    with _under_way(given, Learner(model, settings, run.seed)) as (learner, saved, log):
         for number, task in enumerate(stream.tasks, start=1):
             tonight = condition.stages(number, given.populations, run.seed)
             slept += [(number, index) for index in range(len(tonight))]
@@ -194,8 +190,8 @@ def learn_by_nights(given: Given, model: nn.Module) -> dict[str, Any]:
                 )
             )
             given.slept(sum(stage.steps for stage in tonight if isinstance(stage, SpontaneousReplay)))
-    if experiment.keep_networks and saved is not None:
-        learner.save(saved.with_name("network.pt"))
+        if experiment.keep_networks and saved is not None:
+            learner.save(saved.with_name("network.pt"))
     return {
         "checkpoints": checkpoints,
         "stages": _stages(condition.night, slept, learner.records),
@@ -205,25 +201,19 @@ def learn_by_nights(given: Given, model: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
-def _resumed_log(given: Given, learner: Learner) -> Iterator[SpikeLog | None]:
-    """Open the file for the spikes, to go on where the learner is; when all is done, leave a copy where it is to be."""
-    if given.log is None or given.unfinished is None:
+def _under_way(given: Given, new: Learner) -> Iterator[tuple[Learner, Path | None, SpikeLog | None]]:
+    """Give the learner, new or where it was stopped, the file it is saved to, and its log, if they are kept."""
+    if given.unfinished is None:
         with given.new_log() as log:
-            yield log
+            yield new, None, log
         return
-    begun = given.unfinished / "spikes.h5"
-    steps = sum(record.steps for record in learner.records if isinstance(record, SleepRecord))
-    if steps and not begun.exists():
-        raise InputError(f"{begun} is missing, the spikes of a run that was stopped: delete {begun.parent}")
-    if steps:
-        log = SpikeLog.resume(begun, steps)
-        if log.epoch_open:
-            log.end_epoch()
-    else:
-        log = SpikeLog(begun, given.populations, dt=given.dt, seed=given.run.seed, overwrite=True)
-    with log:
-        yield log
-    shutil.copyfile(begun, given.log)  # the run can go on from its own file until its record is written
+    with Unfinished(given.unfinished, given.run, identity_of(given.experiment, given.run, given.data)) as unfinished:
+        learner = unfinished.learner(new)
+        if given.log is None:
+            yield learner, unfinished.learner_file, None
+            return
+        with unfinished.log(learner, given.populations, given.dt, copy=given.log) as log:
+            yield learner, unfinished.learner_file, log
 
 
 def _stages(

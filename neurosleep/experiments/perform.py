@@ -166,10 +166,12 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
     model = network.make(*_sizes(plain), run.seed).to(where.device)
     replays = any(isinstance(stage, SpontaneousReplay) for stage in condition.night)
     log = where.log(experiment, run) if replays else None
+    data = data_digest(experiment, where.data_dir)
     given = Given(
         experiment,
         run,
         stream,
+        data,
         populations,
         log=log,
         unfinished=None if where.unfinished is None else where.unfinished(run),

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -74,18 +74,13 @@ def run(
     if device == "cuda" and scheduler is None and not torch.cuda.is_available():
         raise BackendError("device 'cuda' was asked for, but torch sees no CUDA device here: use --device cpu")
     prepare(experiment, data_dir)
-    run_all(
-        experiment,
-        Path(out),
-        workers=workers,
-        scheduler=scheduler,
-        ensemble=ensemble,
-        device=device,
-        data_dir=data_dir,
-        progress=progress,
-    )
-    results = Results.open(out)
-    results.save()
+    how = _How(workers, scheduler, ensemble, device, data_dir, progress)
+    how.check(experiment)
+    folder = ExperimentFolder(out)
+    with folder.alone():
+        _run_missing(experiment, folder, how)
+        results = Results.open(out)
+        results.save()
     return results
 
 
@@ -109,24 +104,56 @@ def run_all(
     InputError
         If `out` holds something else, or another process works on it.
     """
-    for what, number in (("workers", workers), ("ensemble", ensemble)):
-        if number is not None and number < 1:
-            raise InputError(f"{what} must be at least 1, got {number}")
-    if scheduler is not None and workers is not None:
-        raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
-    if scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
-        raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+    how = _How(workers, scheduler, ensemble, device, data_dir, progress)
+    how.check(experiment)
     folder = ExperimentFolder(out)
+    with folder.alone():
+        return _run_missing(experiment, folder, how)
+
+
+class _How(NamedTuple):
+    """How runs are done; see `run`."""
+
+    workers: int | None
+    scheduler: "str | Client | None"
+    ensemble: int
+    device: str
+    data_dir: str | None
+    progress: bool
+
+    def check(self, experiment: AnyExperiment) -> None:
+        """Raise `InputError` if an experiment cannot be done so."""
+        for what, number in (("workers", self.workers), ("ensemble", self.ensemble)):
+            if number is not None and number < 1:
+                raise InputError(f"{what} must be at least 1, got {number}")
+        if self.scheduler is not None and self.workers is not None:
+            raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
+        if self.scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
+            raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+
+
+def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How) -> dict[RunId, str]:
+    """Do all runs that are not in a folder, which nobody else works on; return those that failed, and why."""
+    out, data_dir = folder.path, how.data_dir
     folder.open(experiment)
-    with folder.alone(), tempfile.TemporaryDirectory(prefix=".scratch-", dir=out) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=out) as scratch:
         for left in set(out.glob(".scratch-*")) - {Path(scratch)}:  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         data = data_digest(experiment, data_dir)
         todo = _todo(folder, experiment)
-        folder.check_data(set(experiment.runs) - set(todo), data)
+        finished = set(experiment.runs) - set(todo)
+        folder.check_data(finished, data)
+        folder.tidy(finished)
         jobs = [
-            Job(experiment, tuple(todo[first : first + ensemble]), data_dir, Path(scratch), out.absolute(), device)
-            for first in range(0, len(todo), ensemble)
+            Job(
+                experiment,
+                tuple(todo[first : first + how.ensemble]),
+                data_dir,
+                Path(scratch),
+                out.absolute(),
+                how.device,
+            )
+            for first in range(0, len(todo), how.ensemble)
         ]
         work = {name: amount(experiment, name) for name in experiment.conditions}
         failed: dict[RunId, str] = {}
@@ -134,8 +161,8 @@ def run_all(
             ctrl_c_remembered() as interrupted,
             tqdm(
                 total=sum(work[run.condition] for run in experiment.runs),
-                initial=sum(work[run.condition] for run in set(experiment.runs) - set(todo)),
-                disable=None if progress else True,
+                initial=sum(work[run.condition] for run in finished),
+                disable=None if how.progress else True,
                 bar_format="{percentage:3.0f} %|{bar}| {elapsed} < {remaining}{postfix}",
             ) as bar,
         ):
@@ -146,7 +173,7 @@ def run_all(
                 bar.update(amount)
 
             done = len(experiment.runs) - len(todo)
-            with closing(_outcomes(jobs, workers, scheduler, on_progress)) as outcomes:
+            with closing(_outcomes(jobs, how.workers, how.scheduler, on_progress)) as outcomes:
                 for number, outcome in outcomes:
                     if isinstance(outcome, Lost):
                         outcome = [(run, Failure(str(outcome), str(outcome))) for run in jobs[number].runs]

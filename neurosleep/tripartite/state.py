@@ -54,6 +54,8 @@ class State:
         Stages finished in this task's night; of the one that is not, steps done, time taken, sums of the losses.
     n_old
         Classes of the tasks before this one.
+    identity
+        Digest of what is learned and how, by which a file that it was saved to is known; empty if it has none.
     looks
         What `neurosleep.tripartite.looking` saw along the way, rows of plain numbers, lists and names: "accuracies" and
         "weights" along the iterations, see `neurosleep.tripartite.rows`, and the "ends" of tasks.
@@ -63,6 +65,7 @@ class State:
         self.network = network
         self.settings = settings or Settings()
         self.seed = seed
+        self.identity = ""
         self.task = 0
         self.device = next(network.parameters()).device
         self.seen = torch.zeros(0, dtype=torch.int64, device=self.device)
@@ -105,6 +108,7 @@ class State:
                 "scales": None if memory.calibration is None else memory.calibration.scales,
             },
             "looks": self.looks,
+            "identity": self.identity,
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
         with whole(path) as half:
@@ -151,6 +155,7 @@ class State:
         """Take over what `save` wrote beside network and settings."""
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
+        self.identity = str(state.get("identity", ""))
         self.optimizer.load_state_dict(state["optimizer"])
         self.random.set_state(state["random"].cpu())
         self.totals, self.seen = state["totals"], state["seen"]

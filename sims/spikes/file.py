@@ -1,10 +1,11 @@
 """The layout of a spike file, told in ``docs/spike-format.md``, and how a new one comes to be."""
 
-import contextlib
+import errno
 import io
 import os
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from .content import Content
-from .lock import is_marked
+from .lock import is_marked, patiently
 
 ENCODING = "neurosleep-spikes"
 VERSION = "2.0"
@@ -21,6 +22,7 @@ LAYER_ENCODING = "neurosleep-events"
 MEMBRANE_ENCODING = "neurosleep-membranes"
 WEIGHT_ENCODING = "neurosleep-weights"
 GROUP_VERSION = "1.0"
+IDENTITY = "identity"  # optional attribute of the root: a digest of what was simulated
 CHUNK = 65_536  # events in one chunk of a dataset
 CHUNK_BYTES = 4 * CHUNK  # of samples too; a larger sample has a chunk of its own
 MAX_NAME_BYTES = 64
@@ -57,25 +59,6 @@ def progress_dtype(n_layers: int) -> np.dtype[np.void]:
     return np.dtype([*counts, ("epochs", "<u4"), ("steps", "<u8"), ("complete", "?")])
 
 
-def create(path: Path, attributes: Mapping[str, Any], content: Content, compression: Compression) -> None:
-    """Make a spike file without events, in place of any that is there.
-
-    The file is at `path` entirely or not at all.
-
-    Parameters
-    ----------
-    path
-        Where to make it.
-    attributes
-        Of the root, besides what tells the encoding and the content.
-    content
-        What it is to hold.
-    compression
-        "gzip", "lzf" or None.
-    """
-    _put(path, _empty_file(attributes, content, compression))
-
-
 def open_to_read(path: Path) -> h5py.File:
     """Open a file for reading, even one that is being written or was left by a killed writer.
 
@@ -87,12 +70,23 @@ def open_to_read(path: Path) -> h5py.File:
     if not path.is_file():
         raise InputError(f"there is no spike log {path}")
     try:
+        return patiently(partial(_opened, path))
+    except OSError as error:
+        raise InputError(f"{path} is not an HDF5 file that can be read: {error}") from error
+
+
+def _opened(path: Path) -> h5py.File:
+    marked = is_marked(path)
+    try:
         return h5py.File(path, "r")
+    except BlockingIOError:  # by a writer that goes on, which keeps all others out for a moment
+        raise
     except OSError as error:
         if is_marked(path):
-            with contextlib.suppress(OSError):
-                return h5py.File(path, "r", swmr=True)
-        raise InputError(f"{path} is not an HDF5 file that can be read: {error}") from error
+            return h5py.File(path, "r", swmr=True)
+        if marked:
+            raise BlockingIOError(errno.EAGAIN, "its writer has just closed it") from error
+        raise
 
 
 def open_to_write(path: Path) -> h5py.File:
@@ -102,7 +96,7 @@ def open_to_write(path: Path) -> h5py.File:
     return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE, access))
 
 
-def _empty_file(attributes: Mapping[str, Any], content: Content, compression: Compression) -> bytes:
+def empty_file(attributes: Mapping[str, Any], content: Content, compression: Compression) -> bytes:
     """Return the bytes of a spike log without events."""
     filters: dict[str, Any] = {} if compression is None else {"compression": compression, "shuffle": True}
     if compression == "gzip":
@@ -149,13 +143,3 @@ def _group(parent: h5py.Group, name: str, encoding: str) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs.update({"encoding-type": encoding, "encoding-version": GROUP_VERSION})
     return group
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file that is there entirely or, if that fails, as it was."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_bytes(content)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)

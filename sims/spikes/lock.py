@@ -1,22 +1,34 @@
-"""Who may write a spike file: one process at a time.
+"""Who may write a spike file: one at a time, while any number read it.
 
-A writer holds a shared lock on the file (``flock``) for as long as it lives. HDF5 moreover marks a file as being
-written, and a killed writer leaves that mark behind. So a file with the mark but without the lock was left by a
-killed writer, and whoever takes the lock alone may remove the mark and write on.
+Whoever writes a file holds the lock beside it (:mod:`neurosleep.sims.lock`), from before the file is there. A writer
+also holds a shared lock on the file itself (``flock``), as every reader does: so no other program can open it to write,
+and nobody cuts what is being read. HDF5 moreover marks a file as being written, and a killed writer leaves that mark
+behind; whoever holds the lock beside the file, and has locked the file alone, may remove it and write on.
 
-Where the file system has no such locks, or on Windows, nothing keeps two writers apart but the mark.
+Where the file system has no such locks, nothing keeps two writers apart but the mark.
 """
 
 import contextlib
 import os
 import struct
 import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import IO, TypeVar
 
 from ..errors import InputError
+from ..lock import Lock, beside
 
 if sys.platform != "win32":
     import fcntl
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds to wait for readers before a file that is there is written on."""
+_PAUSE = 0.0005  # seconds between two tries
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEADER = 48  # bytes of a superblock of version 3: signature, version, sizes, flags, four addresses, checksum
@@ -25,54 +37,103 @@ _END_OF_FILE = slice(28, 36)
 
 
 class WriterLock:
-    """A lock on a file that ends with the process, however it ends.
+    """The right to write a spike file, which need not be there yet; it ends with the process, however that ends.
 
     Parameters
     ----------
     path
-        The file, which must exist.
+        The file.
+
+    Raises
+    ------
+    InputError
+        If somebody else writes it.
+    OSError
+        If its folder cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle: int | None = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self._handle: IO[bytes] | None = None
+        refusal = (
+            f"{path} is being written by another process, or another SpikeLog of this one: wait until it is closed"
+        )
+        try:
+            self._lock = Lock(beside(path), refusal)
+        except OSError as error:
+            raise OSError(error.errno, f"{os.strerror(error.errno or 0)} while locking", str(path)) from error
 
-    def claim(self) -> None:
-        """Keep others from writing the file.
+    def claim(self, file: Path) -> None:
+        """Wait until nobody reads the file, and keep everybody from opening it.
 
         Raises
         ------
         InputError
-            If another writes it now, or reads it as a file that nobody writes.
+            If that takes too long.
         """
-        if not (self._lock(exclusive=True) and self.hold()):
-            raise InputError(f"{self._path} is being written or read by somebody else; wait until they have closed it")
+        self._open(file)
+        try:
+            patiently(partial(self._flock, exclusive=True))
+        except BlockingIOError as error:
+            raise InputError(
+                f"{self._path} is being written or read by somebody else; wait until they have closed it"
+            ) from error
 
-    def hold(self) -> bool:
-        """Keep others from claiming the file, and tell whether none had."""
-        return self._lock(exclusive=False)
+    def hold(self, file: Path) -> None:
+        """Keep everybody from claiming the file.
+
+        Raises
+        ------
+        BlockingIOError
+            If somebody has.
+        """
+        self._open(file)
+        self._flock(exclusive=False)
 
     def release(self) -> None:
-        """Let others claim the file; it can be held or claimed again."""
-        if self._handle is not None and sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._handle, fcntl.LOCK_UN)
+        """Let others claim the file, but still not write it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):  # at once, whatever process was forked meanwhile
+                    fcntl.flock(handle, fcntl.LOCK_UN)
+            handle.close()
 
     def close(self) -> None:
         """Let the file go for good. Closing twice does nothing."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            os.close(handle)
+        self.release()
+        self._lock.close()
 
-    def _lock(self, *, exclusive: bool) -> bool:
+    def _open(self, file: Path) -> None:
+        if self._handle is None:
+            self._handle = file.open("rb", buffering=0)
+
+    def _flock(self, *, exclusive: bool) -> None:
         if self._handle is not None and sys.platform != "win32":
             try:
                 fcntl.flock(self._handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except BlockingIOError:
-                return False
+                raise
             except OSError:  # a file system without locks
-                return True
-        return True
+                return
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """Do what others may be in the way of, if need be again, until it succeeds or that takes too long.
+
+    Raises
+    ------
+    BlockingIOError
+        The last one that the attempt raised.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return attempt()
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_PAUSE)
 
 
 def is_marked(path: Path) -> bool:

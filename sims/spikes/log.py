@@ -13,16 +13,16 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
 from .content import MAX_STEPS, Content, checked_dt
-from .file import MAX_NAME_BYTES, Compression, Sampled, create
+from .file import IDENTITY, MAX_NAME_BYTES, Compression, Sampled
 from .lock import WriterLock
-from .resume import Kept, reopen
+from .resume import Expected, Kept, is_unfinished, reopen
 from .store import SpikeStore
 from .writer import SpikeWriter
 
@@ -59,7 +59,8 @@ class SpikeLog:
     flush_seconds
         Least time between two flushes. A crash loses what came after the last one.
     overwrite
-        Replace a file that is already there.
+        Replace a file that is already there, unless somebody writes it; "unfinished": only a log of this `identity`
+        that did not come to its end.
     layers
         Names of the populations to log; None for all.
     windows
@@ -72,6 +73,8 @@ class SpikeLog:
         Precision of both, float32 or float64.
     queue_events
         Events that may wait to be written, 8 bytes each.
+    identity
+        Digest of what is simulated, by which the log is known when it is gone on with.
 
     Attributes
     ----------
@@ -83,7 +86,7 @@ class SpikeLog:
     Raises
     ------
     InputError
-        If an argument is not as described, or `path` exists and `overwrite` is false.
+        If an argument is not as described, `path` exists and may not be replaced, or somebody else writes it.
     OSError
         If the file cannot be created.
 
@@ -104,7 +107,7 @@ class SpikeLog:
         config: Mapping[str, Any] | None = None,
         compression: Compression = "gzip",
         flush_seconds: float = 2.0,
-        overwrite: bool = False,
+        overwrite: bool | Literal["unfinished"] = False,
         *,
         layers: Collection[str] | None = None,
         windows: Sequence[tuple[int, int]] | None = None,
@@ -112,6 +115,7 @@ class SpikeLog:
         weights_every: int = 0,
         dtype: DTypeLike = np.float32,
         queue_events: int = QUEUE_EVENTS,
+        identity: str | None = None,
     ) -> None:
         path = Path(path)
         content = Content.checked(populations, layers, windows, membranes_every, weights_every, dtype)
@@ -126,10 +130,19 @@ class SpikeLog:
             raise InputError(f"config must be a mapping that JSON can hold: {error}") from error
         if not path.parent.is_dir():
             raise InputError(f"folder {path.parent} of spike log {path} does not exist; create it first")
-        if path.exists() and not overwrite:
-            raise InputError(f"spike log {path} already exists; give another path, or overwrite=True to replace it")
-        create(path, {"dt": dt, "seed": np.uint64(seed), "config": config_json}, content, compression)
-        self._start(SpikeStore(path, WriterLock(path)), content, Kept(), flush_seconds, queue_events)
+        attributes = {"dt": dt, "seed": np.uint64(seed), "config": config_json}
+        if identity is not None:
+            attributes[IDENTITY] = identity
+        if path.is_dir():
+            raise InputError(f"spike log {path} is a folder; give the name of a file")
+        lock = WriterLock(path)
+        try:
+            _check_free(path, overwrite, identity)
+            store = SpikeStore.new(path, lock, attributes, content, compression)
+        except BaseException:
+            lock.close()
+            raise
+        self._start(store, content, Kept(), flush_seconds, queue_events)
 
     @classmethod
     def resume(
@@ -137,6 +150,7 @@ class SpikeLog:
         path: str | os.PathLike[str],
         steps: int,
         *,
+        expected: Expected | None = None,
         flush_seconds: float = 2.0,
         queue_events: int = QUEUE_EVENTS,
     ) -> Self:
@@ -154,19 +168,22 @@ class SpikeLog:
             A file that a `SpikeLog` wrote. What to log, and how, stays as it was.
         steps
             Steps to keep, of all epochs together.
+        expected
+            Whose log it must be. Of its epochs, those are kept that are told here; one that begins at `steps`, too, is
+            dropped if it is not among them.
         flush_seconds, queue_events
             As for a new log.
 
         Raises
         ------
         InputError
-            If the file is missing, is not a spike log of this version, holds fewer steps, or is being written or
-            read by somebody else.
+            If the file is missing, is not a spike log of this version or not the one that is expected, holds fewer
+            steps, or is being written or read by somebody else. It stays as it was.
         OSError
             If the file cannot be written.
         """
         _check_queue(flush_seconds, queue_events)
-        store, content, kept = reopen(Path(path), steps)
+        store, content, kept = reopen(Path(path), steps, expected)
         log = cls.__new__(cls)
         log._start(store, content, kept, flush_seconds, queue_events)
         return log
@@ -431,6 +448,11 @@ class SpikeLog:
         self._writer.close(complete=complete)
         self._forgotten.detach()
         atexit.unregister(self._forgotten)
+
+
+def _check_free(path: Path, overwrite: bool | Literal["unfinished"], identity: str | None) -> None:
+    if path.exists() and not (is_unfinished(path, identity) if overwrite == "unfinished" else overwrite):
+        raise InputError(f"spike log {path} already exists; give another path, or overwrite=True to replace it")
 
 
 def _check_queue(flush_seconds: float, queue_events: int) -> None:

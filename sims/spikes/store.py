@@ -5,17 +5,22 @@ import errno
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..whole import whole
 from .column import Series
-from .content import Piece
-from .file import EPOCH_DTYPE, Sampled, open_to_write
-from .lock import WriterLock
+from .content import Content, Piece
+from .file import EPOCH_DTYPE, Compression, Sampled, empty_file, open_to_write
+from .lock import WriterLock, patiently
+
+_OPEN_FILES_STAY = os.name == "nt"  # where they are; a new file is opened after it has its name
 
 
 class SpikeStore:
@@ -26,9 +31,9 @@ class SpikeStore:
     Parameters
     ----------
     path
-        The file, as :func:`~neurosleep.sims.spikes.file.create` made it, or as a writer left it.
+        The file, as a writer left it.
     lock
-        The lock on it. It is held from here on, and closed with the file.
+        The right to write it, which is closed with the file.
 
     Attributes
     ----------
@@ -40,8 +45,40 @@ class SpikeStore:
     Raises
     ------
     OSError
-        If the file cannot be opened, or somebody else opened it first.
+        If the file cannot be opened, or others have it open all the time.
     """
+
+    @classmethod
+    def new(
+        cls, path: Path, lock: WriterLock, attributes: Mapping[str, Any], content: Content, compression: Compression
+    ) -> "SpikeStore":
+        """Make a spike file without events, in place of any that is there, and open it.
+
+        It is at `path` entirely, open and locked, or not at all: no reader can come before its writer.
+
+        Parameters
+        ----------
+        path, lock
+            As above.
+        attributes
+            Of the root, besides what tells the encoding and the content.
+        content
+            What it is to hold.
+        compression
+            "gzip", "lzf" or None.
+        """
+        store = None
+        try:
+            with whole(path) as half:
+                half.write_bytes(empty_file(attributes, content, compression))
+                store = None if _OPEN_FILES_STAY else cls(half, lock)
+        except BaseException as error:
+            if store is not None:
+                store.give_up(error)
+            raise
+        store = store or cls(path, lock)
+        store.path = path
+        return store
 
     def __init__(self, path: Path, lock: WriterLock) -> None:
         self.path = path
@@ -165,8 +202,10 @@ class SpikeStore:
 
 def _open(path: Path, lock: WriterLock) -> h5py.File:
     lock.release()  # HDF5 wants it for a moment
-    file = open_to_write(path)
-    if not lock.hold():
+    file = patiently(partial(open_to_write, path))
+    try:
+        lock.hold(path)
+    except OSError:
         file.close()
-        raise BlockingIOError(errno.EWOULDBLOCK, "the file is being written by another process", str(path))
+        raise
     return file

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.library import names
 from neurosleep.experiments.loading import load
 from neurosleep.experiments.record import RunId, without_machine
@@ -71,7 +72,7 @@ def told(errors):
 def test_the_folder_of_a_run(tiny_run):
     there = {path.name for path in tiny_run.iterdir()}
     assert there >= {"experiment.toml", "results.nc", "results.csv", "report.html", "figures", "runs"}
-    assert [name for name in there if name.startswith(".")] == [".lock"]
+    assert [name for name in there if name.startswith(".")] == []
     results = Results.open(tiny_run)
     assert results.complete
     assert list(results.experiment.conditions) == ["sequential", "src"]
@@ -263,6 +264,20 @@ def test_progress_on_a_terminal(start, stub, tmp_path):
     assert {0, 100} < percents
     assert len(percents - {0, 50, 100}) > 2
     assert b"2 of 2 runs done" in shown
+
+
+def test_a_second_start_is_refused_before_it_writes(stub, cli, assert_refused, tmp_path):
+    words, out = ("run", stub, "--workers", "1", "--out", tmp_path / "out"), tmp_path / "out"
+    with ExperimentFolder(out).alone():
+        assert_refused(cli(*words), "is being worked on by another process")
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    assert not out.exists()
+    assert cli(*words).code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert not any(path.name.startswith(".") for path in before)
+    with ExperimentFolder(out).alone():
+        assert_refused(cli(*words), "is being worked on by another process")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_ctrl_c_that_python_drops_is_not_lost(stub, monkeypatch, tmp_path):

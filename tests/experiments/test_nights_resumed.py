@@ -13,9 +13,11 @@ import pytest
 import torch
 
 import neurosleep as ns
+from neurosleep.experiments import Condition, DataStream, GenerativeNetwork, learning
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.record import RunId, without_machine
 from neurosleep.experiments.running import run_all
+from neurosleep.tripartite import NREM, REM
 
 HERE = Path(__file__).parent
 RUN = RunId("dreams", 0)
@@ -94,6 +96,73 @@ def test_killed_and_gone_on_is_as_if_it_had_not_been(dreaming, undisturbed, tmp_
     spikes.unlink()
     (error,) = run_all(dreaming, tmp_path / "damaged", workers=1, progress=False).values()
     assert f"{spikes} is missing, the spikes of a run that was stopped: delete {spikes.parent}" in error
+
+
+class StopError(Exception):
+    pass
+
+
+def stopped(dreaming, out: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: int, **changed) -> str:
+    """Run until a method was called that many times; return what is said."""
+    real, calls = getattr(owner, name), []
+
+    def stopping(self, *arguments, **options):
+        real(self, *arguments, **options)
+        calls.append(1)
+        if len(calls) == times:
+            raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(owner, name, stopping)
+        (error,) = run_all(replace(dreaming, **changed), out, workers=1, progress=False).values()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "times"),
+    [(ns.SpikeLog, "begin_epoch", 1), (ns.SpikeLog, "begin_epoch", 2), (ns.SpikeLog, "end_epoch", 2)],
+)
+def test_a_night_that_was_not_saved_is_slept_again(dreaming, undisturbed, tmp_path, monkeypatch, owner, name, times):
+    assert "StopError" in stopped(dreaming, tmp_path, monkeypatch, owner, name, times)
+    with ns.SpikeReader(ExperimentFolder(tmp_path).unfinished(RUN) / "spikes.h5") as reader:
+        assert len(reader.epochs) == times
+    assert run_all(dreaming, tmp_path, workers=1, progress=False) == {}
+    for one, other in zip(found(tmp_path), found(undisturbed), strict=True):
+        assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seeds": (1,)},
+        {"stream": DataStream(images_per_task=41, classes_per_task=5)},
+        {
+            "conditions": {
+                "dreams": Condition([NREM(8, 16), ns.SpontaneousReplay(210, ns.MeanRate(90.0), None), REM(4, 16)])
+            }
+        },
+        {"network": GenerativeNetwork((21,), latents=4)},
+    ],
+    ids=["seed", "stream", "condition", "network"],
+)
+def test_what_another_run_left_stays_as_it_is(dreaming, tmp_path, monkeypatch, other) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    stopped(dreaming, mine, monkeypatch, ns.SpikeLog, "begin_epoch", 2)
+    stopped(dreaming, theirs, monkeypatch, ns.SpikeLog, "begin_epoch", 2, **other)
+    own = ExperimentFolder(mine).unfinished(RUN)
+    left = ExperimentFolder(theirs).unfinished(RUN._replace(seed=other.get("seeds", (0,))[0]))
+    for names in (["learner.pt", "spikes.h5"], ["spikes.h5"]):
+        kept = {path.name: path.read_bytes() for path in own.iterdir()}
+        for name in names:
+            shutil.copy(left / name, own / name)
+        before = {path.name: path.read_bytes() for path in own.iterdir()}
+        (error,) = run_all(dreaming, mine, workers=1, progress=False).values()
+        assert "and stays as it is" in error
+        assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+        for name, content in kept.items():
+            (own / name).write_bytes(content)
+    assert run_all(dreaming, mine, workers=1, progress=False) == {}
 
 
 def test_networks_are_kept_only_if_asked_for(dreaming, tmp_path) -> None:

@@ -19,6 +19,7 @@ from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.job import Job
 from neurosleep.experiments.record import RunId, without_machine
 from neurosleep.experiments.running import run_all
+from neurosleep.sims.whole import whole
 
 HERE = Path(__file__).parent
 
@@ -50,7 +51,7 @@ def contents(out: Path) -> dict[str, object]:
             with ns.SpikeReader(path) as reader:
                 events = {p: [a.tolist() for a in reader.events(p)] for p in reader.layers}
             found[name] = (events, reader.epochs)
-        elif path.is_file() and path.name != ".lock":
+        elif path.is_file():
             found[name] = path.read_text()
     return found
 
@@ -220,6 +221,27 @@ def test_one_process_at_a_time(tiny, undisturbed) -> None:
         run_all(tiny.TINY, undisturbed, workers=1, progress=False)
 
 
+def test_what_killed_processes_left_is_swept(tiny, undisturbed, tmp_path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with whole(tmp_path / "file") as half:
+        half.touch()
+        place, _, some = half.name.split(".")[-1].split("-")
+    folder, run = ExperimentFolder(out), tiny.TINY.runs[0]
+    left = [f".{name}.{place}-{gone.pid}-{some}" for name in ("experiment.toml", "seed-0.json", "results.nc")]
+    (out / left[0]).touch()
+    (folder.run_file(run).parent / left[1]).touch()
+    (out / left[2]).touch()
+    folder.unfinished(run).mkdir()
+    (folder.unfinished(run) / "learner.pt").touch()
+    (out / ".lock").touch()
+    assert run_all(tiny.TINY, out, workers=1, progress=False) == {}
+    names = {path.relative_to(out) for path in out.rglob("*")}
+    assert names == {path.relative_to(undisturbed) for path in undisturbed.rglob("*")}
+
+
 def test_folders_of_conditions_are_their_own(tmp_path) -> None:
     folder = ExperimentFolder(tmp_path)
     names = ["a", "A/b", "A%2Fb", "..", ".", "~", "é", "a b", "a+b", 'quote"', "con:"]
@@ -234,6 +256,7 @@ import sys
 from pathlib import Path
 from experiments_tiny import TINY
 from neurosleep.experiments.running import run_all
+from neurosleep.sims.whole import whole
 if __name__ == "__main__":
     run_all(TINY, Path(sys.argv[1]), workers=int(sys.argv[2]), progress=False)
 """

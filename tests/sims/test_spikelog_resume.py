@@ -178,12 +178,13 @@ def test_what_cannot_be_resumed(path, whole):
     assert whole.read_bytes() == before
 
 
-def test_a_log_that_is_open_is_not_resumed(path):
+def test_a_log_that_is_open_is_not_resumed(path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
     with SpikeLog(path, POPULATIONS, **OPTIONS) as log:
         simulate(log, 10)
         with SpikeReader(path):  # HDF5 takes and gives back locks of its own meanwhile
             pass
-        with pytest.raises(InputError, match="is being written or read by somebody else"):
+        with pytest.raises(InputError, match="is being written by another process, or another SpikeLog"):
             SpikeLog.resume(path, 0)
         run = start("SpikeLog.resume(sys.argv[1], 0)", path)
         assert "InputError" in run.communicate()[1]
@@ -196,7 +197,8 @@ def test_a_log_that_is_open_is_not_resumed(path):
         assert log.n_steps == 10
 
 
-def test_a_killed_log_that_this_process_reads_is_not_resumed(path):
+def test_a_killed_log_that_this_process_reads_is_not_resumed(path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
     script = """
 import os, signal
 log = SpikeLog(sys.argv[1], resume.POPULATIONS, dt=0.001)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import neurosleep
-from neurosleep.sims.whole import whole
+from neurosleep.sims.whole import sweep, whole
 
 
 @pytest.mark.parametrize("before", [None, b"old"])
@@ -77,10 +77,38 @@ def test_a_killed_process_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     code = (
-        "import os, signal, sys\nfrom neurosleep.sims.whole import whole\n"
+        "import os, signal, sys\nfrom neurosleep.sims.whole import sweep, whole\n"
         "with whole(sys.argv[1]) as half:\n    half.write_text('half')\n    os.kill(os.getpid(), signal.SIGTERM)\n"
     )
     root = str(Path(neurosleep.__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": root}, check=False)
     assert done.returncode != 0
     assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    with whole(path) as half:
+        half.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]  # what the killed process left is gone
+
+
+def test_only_what_killed_processes_of_this_machine_left_is_swept(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with whole(tmp_path / "file", ".gz") as mine:
+        place, number, some = mine.name.split(".")[2].split("-")
+        assert int(number) == os.getpid()
+        left = [f".file.{place}-{gone.pid}-{some}", f".file.{place}-{gone.pid}-{some}.tar.gz"]
+        others = [
+            f".other.{place}-{gone.pid}-{some}",  # of another file
+            f".file.{place}-1-{some}",  # of a process that lives
+            f".file.{int(place, 16) ^ 1:08x}-{gone.pid}-{some}",  # of another machine
+            f".file.{place}-{gone.pid}-{some[:-1]}",  # somebody else's name
+            f"file.{place}-{gone.pid}-{some}",
+        ]
+        for name in left + others:
+            (tmp_path / name).touch()
+        mine.touch()
+        sweep(tmp_path, "file")
+        assert {p.name for p in tmp_path.iterdir()} == {mine.name, *others}
+        sweep(tmp_path)
+        assert {p.name for p in tmp_path.iterdir()} == {mine.name, *others[1:]}
+    sweep(tmp_path / "none")

@@ -20,6 +20,7 @@ FLOORS = [
     ("continual", "interchange"),
     ("trial_night",),
     ("features", "snn", "night"),
+    ("night_files",),
     ("spontaneous_replay", "sleep_record", "memory", "networks", "training", "pool"),
     ("families",),
     ("statistics", "tables", "files", "ownership"),
