@@ -81,10 +81,10 @@ class Expected(NamedTuple):
             )
 
     def is_finished(self, path: Path, steps: int) -> bool:
-        """Whether a log is complete after so many steps; raise `InputError` if it is that of something else."""
+        """Whether a log is complete after so many steps, and closed; raise `InputError` if it is of something else."""
         with SpikeReader(path) as reader:
             self.check(reader)
-            return reader.complete and reader.n_steps == steps
+            return reader.complete and reader.n_steps == steps and not is_marked(path)
 
 
 def is_unfinished(path: Path, identity: str | None) -> bool:

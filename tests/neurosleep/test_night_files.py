@@ -17,6 +17,7 @@ from neurosleep.sims.checkpoint import Resumable, digest
 from neurosleep.sims.drive import UniformNoise
 from neurosleep.sims.ensemble import Member
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.spikes.lock import checksum, is_marked
 
 STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)
 
@@ -114,6 +115,19 @@ def test_stopped_while_its_files_are_made(
     with ns.SpikeReader(tmp_path / "night.h5") as reader:
         assert (reader.n_steps, reader.complete) == (300, False)
     assert_ended_as(whole, call(tmp_path), tmp_path)
+
+
+def test_killed_just_before_the_log_was_closed(whole: tuple[list[torch.Tensor], Path], tmp_path: Path) -> None:
+    """All is said in it, complete, too, but HDF5's mark of a writer is left."""
+    call(tmp_path)
+    log = tmp_path / "night.h5"
+    data = bytearray(log.read_bytes())
+    data[11] = 5
+    data[44:48] = checksum(bytes(data[:44])).to_bytes(4, "little")
+    log.write_bytes(data)
+    assert is_marked(log)
+    assert_ended_as(whole, call(tmp_path), tmp_path)
+    assert not is_marked(log)
 
 
 def test_a_night_without_steps_can_be_called_again(tmp_path: Path) -> None:
