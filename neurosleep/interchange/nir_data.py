@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurosleep.files import need
 from neurosleep.interchange.source import Log, open_spikes
-from neurosleep.interchange.writing import writing
+from neurosleep.interchange.writing import writing_hdf5
 from neurosleep.sims.errors import InputError
 
 
@@ -26,7 +26,8 @@ def to_nir_data(
     """Return the spikes as ``nir.NIRGraphData``, and write them to a file if there is a path.
 
     Each population is a node with the observable "spikes", event data of one sample that begins with the log and ends
-    with it, or with `stop`. NIR data has no epochs. All spikes are held in memory. ``to_time_gridded(dt)`` of the event
+    with it, or with `stop`. NIR data has no epochs. All spikes are held in memory, and the file while it is
+    written. ``to_time_gridded(dt)`` of the event
     data, with the `dt` of the log, gives every spike in its step.
 
     Parameters
@@ -49,7 +50,7 @@ def to_nir_data(
         raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.8'")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
-        nullcontext() if path is None else writing(path, spikes, overwrite) as half,
+        nullcontext() if path is None else writing_hdf5(path, spikes, overwrite) as new,
     ):
         dt, nodes = spikes.dt, {}
         for name in spikes.populations:
@@ -62,8 +63,8 @@ def to_nir_data(
             )
             nodes[name] = nir.NIRNodeData({"spikes": events})
         data = nir.NIRGraphData(nodes)
-        if half is not None:
-            nir.write_data(str(half), data)
+        if new is not None:
+            nir.write_data(new, data)
     return data
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from neurosleep.files import need
 from neurosleep.interchange.source import Log, Spikes, open_spikes
-from neurosleep.interchange.writing import writing
+from neurosleep.interchange.writing import writing_hdf5
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.hdf5 import OLDEST
 
 
 def to_nwb(
@@ -55,7 +56,7 @@ def to_nwb(
         raise InputError(f"session_start must have a time zone, got {session_start}; set its tzinfo")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
-        writing(path, spikes, overwrite, ".nwb") as half,
+        writing_hdf5(path, spikes, overwrite) as new,
     ):
         reader = spikes.reader
         source = Path(reader.path)
@@ -68,14 +69,10 @@ def to_nwb(
         for stage in spikes.stages:
             file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
         file.units = _units(spikes)
-        with pynwb.NWBHDF5IO(str(half), "w") as io:
-            io.write(file)
-        with h5py.File(half, "r+") as written:
-            times, at = written["units/spike_times"], 0
-            for name in spikes.populations:
-                own, _ = spikes.by_neuron(name)
-                times[at : at + len(own)] = own
-                at += len(own)
+        with h5py.File(new, "w", libver=OLDEST) as written:
+            pynwb.NWBHDF5IO(file=written, mode="w").write(file)
+            times = ([spikes.by_neuron(name)[0]] for name in spikes.populations)
+            new.later([written["units/spike_times"]], times)
 
 
 def _units(spikes: Spikes) -> Any:
