@@ -29,6 +29,7 @@ from neurosleep.converters.nir.targets import Target, profile_of
 from neurosleep.data import load, load_cifar
 from neurosleep.data.idx import DataError
 from neurosleep.figures.conversion import draw
+from neurosleep.files import write_text
 from neurosleep.sims.awake.graph import Reset, SpikingGraph
 from neurosleep.sims.errors import InputError
 
@@ -104,14 +105,16 @@ def run(request: Request) -> str:
     try:
         write_nir(half / "network.nir", graph, target=request.target, accept_changes=request.accept_changes)
         found = {"conversion": report.to_dict(), "export": asdict(changes)}
-        (half / "report.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (half / "report.txt").write_text(text, encoding="utf-8")
+        write_text(half / "report.json", json.dumps(found, indent=1) + "\n")
+        write_text(half / "report.txt", text)
         draw(report, half / "conversion.png")
         half.chmod(0o755)
         half.rename(request.out)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
+    except OSError as error:
+        said = (error.strerror or str(error)).removesuffix(" while writing")
+        raise OSError(error.errno, f"{said} while writing", str(request.out)) from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)  # after a success there is none
     return f"{text}\nwritten into {request.out}: network.nir, report.json, report.txt, conversion.png"
 
 

@@ -21,9 +21,14 @@ from neurosleep.experiments.record import RunId
 from neurosleep.experiments.results import Results
 from neurosleep.pool import Lost, Progress, ctrl_c_remembered, here, in_workers
 from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.fields import MOST, plain
+from neurosleep.sims.places import to_read
 
 if TYPE_CHECKING:
     from distributed import Client
+
+MOST_WORKERS = 1024
+"""Processes of one machine."""
 
 
 def run(
@@ -73,6 +78,8 @@ def run(
         raise InputError(f"device must be 'cpu' or 'cuda', got {device!r}")
     if device == "cuda" and scheduler is None and not torch.cuda.is_available():
         raise BackendError("device 'cuda' was asked for, but torch sees no CUDA device here: use --device cpu")
+    _check_how(experiment, workers, scheduler, ensemble)
+    to_read(out)
     prepare(experiment, data_dir)
     run_all(
         experiment,
@@ -109,13 +116,7 @@ def run_all(
     InputError
         If `out` holds something else, or another process works on it.
     """
-    for what, number in (("workers", workers), ("ensemble", ensemble)):
-        if number is not None and number < 1:
-            raise InputError(f"{what} must be at least 1, got {number}")
-    if scheduler is not None and workers is not None:
-        raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
-    if scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
-        raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+    _check_how(experiment, workers, scheduler, ensemble)
     folder = ExperimentFolder(out)
     folder.open(experiment)
     with folder.alone(), tempfile.TemporaryDirectory(prefix=".scratch-", dir=out) as scratch:
@@ -163,6 +164,20 @@ def run_all(
                             done += 1
                     bar.set_postfix_str(f"{done} of {len(experiment.runs)} runs done")
     return failed
+
+
+def _check_how(experiment: AnyExperiment, workers: int | None, scheduler: "str | Client | None", ensemble: int) -> None:
+    for what, number, most in (("workers", workers, MOST_WORKERS), ("ensemble", ensemble, MOST)):
+        if number is not None and not 1 <= plain(number, int, what) <= most:
+            raise InputError(f"{what} must be from 1 to {most}, got {number}")
+    if scheduler is not None and workers is not None:
+        raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
+    if scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
+        raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+    if isinstance(scheduler, str):
+        from neurosleep.experiments.cluster import check_address
+
+        check_address(scheduler)
 
 
 def _todo(folder: ExperimentFolder, experiment: AnyExperiment) -> list[RunId]:

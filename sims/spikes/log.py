@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from ..places import to_write
 from .content import MAX_STEPS, Content
 from .file import MAX_NAME_BYTES, Compression, Sampled, create
 from .lock import WriterLock
@@ -114,7 +115,7 @@ class SpikeLog:
         dtype: DTypeLike = np.float32,
         queue_events: int = QUEUE_EVENTS,
     ) -> None:
-        path = Path(path)
+        path = to_write(path)
         content = Content.checked(populations, layers, windows, membranes_every, weights_every, dtype)
         if not 0 < dt < math.inf:
             raise InputError(f"dt must be a positive number of seconds, got {dt}")
