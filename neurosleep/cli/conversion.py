@@ -32,6 +32,7 @@ from neurosleep.figures.conversion import draw
 from neurosleep.files import write_text
 from neurosleep.sims.awake.graph import Reset, SpikingGraph
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.places import to_read
 
 BATCH = 20  # test inputs between two reports of progress
 RESETS: tuple[Reset, ...] = ("subtract", "zero")  # that which keeps what is above the threshold first
@@ -228,7 +229,7 @@ def read_model(name: str, weights: Path | None) -> nn.Module:
     if not (colon and module_name.replace(".", "").isidentifier() and factory.isidentifier()):
         if weights is not None:
             raise InputError(f"--weights belongs to a network given as module:factory; {name} has its own")
-        return read_program(Path(name))
+        return read_program(to_read(name))
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -260,7 +261,7 @@ def read_data(name: str, split: Any, data_dir: str | None, most: int) -> Data:
         chosen = np.random.default_rng(0).permutation(len(found))[:most]
         pixels = found.pixels[chosen].astype(np.float32) / np.float32(255)
         return Data(pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2), found.labels[chosen])
-    path = Path(name)
+    path = to_read(name)
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"{name}: expected an .npy or .npz file, or a data set among {', '.join(SETS)}")
     try:

@@ -81,6 +81,8 @@ def test_every_path_and_number_is_checked() -> None:
         ["tune", "src-mnist", "--timeout", "nan"],
         ["convert", "m:f", "--calibration", "x.npz", "--out", "out", "--max-loss", "nan"],
         ["convert", "m:f", "--calibration", "x.npz", "--out", "out", "--weights", "pipe"],
+        ["convert", "pipe", "--calibration", "x.npz", "--out", "out"],
+        ["convert", "math:tau", "--calibration", "pipe.npz", "--out", "out"],
         ["features", "cifar10", "--data-dir", "pipe"],
         ["backbone", "--learning-rate", "nan"],
         ["bench", "--out", "pipe"],
