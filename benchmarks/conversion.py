@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm import tqdm
 
-from neurosleep.files import write_text
+from neurosleep.files import write_tensors, write_text
 from neurosleep.tables import table
 from neurosleep.training import products
 
@@ -34,7 +34,6 @@ from ..converters.graph.to_graph import to_spiking_graph
 from ..data import ColourImages, Images, load, load_cifar
 from ..data.catalogue import Split
 from ..sims.awake.present import present
-from ..sims.whole import whole
 from . import machine, slept
 
 LOOK_AT = (10, 20, 50, 100, 200)
@@ -205,8 +204,7 @@ def trained(case: Case, path: Path, data_dir: str | None, seed: int = 0) -> nn.S
                 optimizer.step()
                 schedule.step()
                 bar.update()
-    with whole(path) as half:
-        torch.save(model.state_dict(), half)
+    write_tensors(path, model.state_dict())
     return model.eval()
 
 

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from ..sims.whole import whole
+
 _STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -48,7 +50,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
         left, right = below.subplots(1, 2)
         _logging(left, results["logging"][-1])
         _many(right, results)
-        figure.savefig(path)
+        with whole(path) as half:
+            figure.savefig(half, format="png")
 
 
 def _widths(axes: Axes, contests: list[dict[str, Any]], regime: str) -> list[End]:

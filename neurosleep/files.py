@@ -1,8 +1,11 @@
-"""Text and JSON written whole or not at all and read with clear errors, and what is asked of the installation."""
+"""Files written whole or not at all and read with clear errors, and what is asked of the installation."""
 
 import importlib
+import io
+import os
 import platform
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,12 @@ from typing import Any
 import msgspec
 
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import check_text
+from neurosleep.sims.places import to_read
 from neurosleep.sims.whole import whole
+
+DEEPEST = 32
+"""So many lists and tables may be in each other."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -24,6 +32,60 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
 
 
+def write_tensors(path: str | os.PathLike[str], value: Any) -> None:
+    """Write tensors, and plain values with them, as ``torch.save`` does, whole or not at all.
+
+    They are first put together in memory: what torch itself says of a full disk is not that.
+    """
+    import torch  # slow
+
+    content = io.BytesIO()
+    torch.save(value, content)
+    with whole(path) as half:
+        half.write_bytes(content.getbuffer())
+
+
+def toml_values(text: str, source: str) -> dict[str, Any]:
+    """Return the values of a TOML text; `source` is what errors call it.
+
+    Raises
+    ------
+    InputError
+        If it is not TOML, or holds what nothing here can mean; see `check_plain`.
+    """
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source} cannot be read as TOML: {error}") from error
+    check_plain(values, source)
+    return values
+
+
+def check_plain(value: Any, source: str, depth: int = DEEPEST) -> None:
+    """Raise `InputError` for lists and tables in each other, more than so deep, or texts that no file can hold."""
+    if isinstance(value, str):
+        check_text(value, source)
+    elif isinstance(value, Mapping | list):
+        if depth == 0:
+            raise InputError(f"{source} is nested too deeply, {DEEPEST} lists and tables are the most")
+        for item in (*value, *value.values()) if isinstance(value, Mapping) else value:
+            check_plain(item, source, depth - 1)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return what a text file holds.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no text.
+    """
+    try:
+        return to_read(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """Return what a file holds.
 
@@ -33,7 +95,7 @@ def read_bytes(path: Path) -> bytes:
         If it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return to_read(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 

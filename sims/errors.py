@@ -1,6 +1,7 @@
 """Errors raised at the public edge of every part of the package."""
 
 import difflib
+import re
 from collections.abc import Collection, Iterable
 
 
@@ -17,6 +18,15 @@ class InputError(NeurosleepError, ValueError):
 
 class BackendError(NeurosleepError, RuntimeError):
     """A backend was asked for that this machine cannot run."""
+
+
+def wanted_memory(error: BaseException) -> str | None:
+    """Return what an error says of memory that was not there, also one of torch; None if it is about something else."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return text or "it is not told how much was asked for"
+    found = re.search(r"ried to allocate [\d.]+ \w+|Storage size calculation overflowed[^.]*", text)
+    return found[0].replace("ried", "tried", 1) if found and isinstance(error, RuntimeError) else None
 
 
 def redefined(thing: object, known: Iterable[type], methods: Iterable[str]) -> str:

@@ -11,6 +11,9 @@ import numpy as np
 
 from .errors import InputError, unknown
 
+MOST = 2**32
+"""Whole numbers are at most this, as steps of a night are; seeds may be larger."""
+
 
 def settle(instance: Any) -> None:
     """Make every field of a frozen dataclass what its type says, in place; to be called first in ``__post_init__``.
@@ -105,10 +108,23 @@ def plain(value: Any, kind: type, what: str) -> Any:
     truth = isinstance(own, bool)
     if kind is int and isinstance(own, float) and own.is_integer():
         own = int(own)
+    if kind is str and isinstance(own, str):
+        return check_text(own, what)
     accepted: Any = (int, float) if kind is float else kind
     if not isinstance(own, accepted) or truth != (kind is bool) or (isinstance(own, float) and math.isnan(own)):
         raise InputError(f"{what} must be {_named(kind)}, got {value!r}")
+    if kind is int and not -MOST <= own <= (2**64 if "seed" in what else MOST):
+        raise InputError(
+            f"{what} is far too large a whole number, of {len(bin(own)) - 2} binary digits: give a smaller one"
+        )
     return own
+
+
+def check_text(value: str, what: str) -> str:
+    """Return a text that a file can hold, or raise `InputError` with `what` as its name."""
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InputError(f"{what} has a zero byte or half a letter in it, which no file can hold: {value!r}")
+    return value
 
 
 def _several(value: Any, kind: Any, what: str) -> tuple[Any, ...]:

@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from .places import to_write
+
 
 @contextmanager
-def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a name beside `path` to write under; it becomes `path` when all is on the disk, and goes if anything fails.
 
     If the process is killed, the file under that name goes when `path` is next written.
@@ -22,16 +24,16 @@ def whole(path: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
     ----------
     path
         The file to make or to replace; its folder must exist.
-    suffix
-        Ending of the name that is given, for writers that choose by it.
 
     Raises
     ------
+    InputError
+        If there is something else than a file at `path`, or it cannot be the name of one.
     OSError
         If the file cannot be written; of a full disk, too, it names `path`.
     """
-    path = Path(path)
-    half = path.with_name(f".{path.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    path = to_write(path)
+    half = path.with_name(f".{path.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}")
     sweep(path.parent, path.name)
     try:
         yield half

@@ -3,6 +3,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -107,6 +109,23 @@ def pytest_configure(config: pytest.Config) -> None:
             return compile_(self, signature)
 
     Dispatcher.compile = compile_once
+
+
+@contextmanager
+def _room_for(size: int) -> Iterator[None]:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def room_for():
+    """Lets no file of this process grow beyond a size, within a block, as a full disk or a quota does."""
+    return _room_for
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import h5py
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
 from ...sims.network import SpikingNetwork
-from ...sims.whole import whole
+from ...sims.whole_hdf5 import GuardedFile, whole_hdf5
 from ..errors import ConversionError
 from ..graph.from_chain import as_spiking_graph
 from .lowering import as_run_by, export_report, require_nir
@@ -102,16 +102,16 @@ def write_nir(
         raise InputError(f"no folder {path.parent} to write {path.name} into; create it first")
     graph = as_spiking_graph(network)
     written = to_nir(graph, target=target, accept_changes=accept_changes)
-    with whole(path) as half:
-        require_nir().write(half, written)
+    with whole_hdf5(path) as new:
+        require_nir().write(new, written)
         if profile_of(target).old_nir:
-            _without_resets(half)
+            _without_resets(new)
     return export_report(graph, target)
 
 
-def _without_resets(path: Path) -> None:
+def _without_resets(new: GuardedFile) -> None:
     """Leave out of a file what newer versions of nir say of resets, which older ones do not read."""
-    with h5py.File(path, "r+") as file:
+    with h5py.File(new, "r+") as file:
         names: list[str] = []
         file.visit(names.append)
         for name in names:

@@ -9,38 +9,25 @@ from neurosleep import __version__
 from neurosleep.cli.bench import bench
 from neurosleep.cli.convert import convert
 from neurosleep.cli.demo import demo
-from neurosleep.cli.ending import fail
+from neurosleep.cli.ending import ending
 from neurosleep.cli.features import backbone, features
 from neurosleep.cli.listing import list_experiments
 from neurosleep.cli.report import report
 from neurosleep.cli.run import run
 from neurosleep.cli.spikes import spikes
 from neurosleep.cli.tune import tune
-from neurosleep.sims.errors import BackendError, InputError
 
 
 def main() -> None:
-    """Run the command line; wrong input ends with exit code 2 and one line on stderr.
+    """Run the command line; what cannot go on ends with exit code 2 and one line on stderr.
 
     The one front of all commands: what it does to the console holds for each.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a letter that the console lacks is replaced, and no reason to fail
             stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
-    try:
+    with ending():
         sys.exit(cli.main(standalone_mode=False, prog_name="neurosleep"))
-    except click.UsageError as error:
-        command = "neurosleep" if error.ctx is None else error.ctx.command_path
-        fail(f"{error.format_message()} See `{command} --help`.", 2)
-    except click.ClickException as error:
-        fail(error.format_message(), 2)
-    except (InputError, BackendError) as error:
-        fail(str(error), 2)
-    except click.Abort:
-        fail("stopped", 130)
-    except OSError as error:
-        known = error.strerror is not None and error.filename is not None
-        fail(f"{error.filename}: {error.strerror}" if known else str(error), 1)
 
 
 @click.group(

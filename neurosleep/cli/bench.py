@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from neurosleep.cli.arguments import COUNT, Place
+
 
 def _check_widths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     if text is None:
@@ -31,18 +33,16 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
     callback=_check_widths,
     help="Neurons in each hidden layer [default: 300,1200,4800,12000].",
 )
-@click.option(
-    "--rounds", type=click.IntRange(min=1), metavar="N", help="How often each is timed [default: 15; replay: 5]."
-)
+@click.option("--rounds", type=COUNT, metavar="N", help="How often each is timed [default: 15; replay: 5].")
 @click.option(
     "--data-dir",
-    type=click.Path(exists=True, file_okay=False),
+    type=Place(exists=True, file_okay=False),
     envvar="NEUROSLEEP_DATA",
     help="Folder that holds MNIST [default: $NEUROSLEEP_DATA, else the digits that ship with the package].",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(path_type=Path, file_okay=False),
     default=Path("bench"),
     show_default=True,
     help="Folder for the results.",

@@ -29,9 +29,11 @@ from neurosleep.converters.nir.targets import Target, profile_of
 from neurosleep.data import load, load_cifar
 from neurosleep.data.idx import DataError
 from neurosleep.figures.conversion import draw
+from neurosleep.files import write_text
 from neurosleep.sims.awake.graph import Reset, SpikingGraph
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.packed import read_npy, read_npz
+from neurosleep.sims.places import to_read
 
 BATCH = 20  # test inputs between two reports of progress
 RESETS: tuple[Reset, ...] = ("subtract", "zero")  # that which keeps what is above the threshold first
@@ -106,14 +108,16 @@ def run(request: Request) -> str:
     try:
         write_nir(half / "network.nir", graph, target=request.target, accept_changes=request.accept_changes)
         found = {"conversion": report.to_dict(), "export": asdict(changes)}
-        (half / "report.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (half / "report.txt").write_text(text, encoding="utf-8")
+        write_text(half / "report.json", json.dumps(found, indent=1) + "\n")
+        write_text(half / "report.txt", text)
         draw(report, half / "conversion.png")
         half.chmod(0o755)
         half.rename(request.out)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
+    except OSError as error:
+        said = (error.strerror or str(error)).removesuffix(" while writing")
+        raise OSError(error.errno, f"{said} while writing", str(request.out)) from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)  # after a success there is none
     return f"{text}\nwritten into {request.out}: network.nir, report.json, report.txt, conversion.png"
 
 
@@ -227,7 +231,7 @@ def read_model(name: str, weights: Path | None, trust: bool = False) -> nn.Modul
     if not (colon and module_name.replace(".", "").isidentifier() and factory.isidentifier()):
         if weights is not None:
             raise InputError(f"--weights belongs to a network given as module:factory; {name} has its own")
-        return read_program(Path(name), trust=trust)
+        return read_program(to_read(name), trust=trust)
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -259,7 +263,7 @@ def read_data(name: str, split: Any, data_dir: str | None, most: int) -> Data:
         chosen = np.random.default_rng(0).permutation(len(found))[:most]
         pixels = found.pixels[chosen].astype(np.float32) / np.float32(255)
         return Data(pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2), found.labels[chosen])
-    path = Path(name)
+    path = to_read(name)
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"{name}: expected an .npy or .npz file, or a data set among {', '.join(SETS)}")
     try:

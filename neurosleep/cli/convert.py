@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from neurosleep.cli.arguments import COUNT, Number, Place
 from neurosleep.cli.ending import fail
 
 TARGETS = ("generic", "snntorch", "norse", "sinabs", "spikingjelly", "rockpool")
@@ -15,7 +16,7 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 @click.command(short_help="Convert a trained network for neuromorphic toolchains.")
 @click.argument("model", metavar="MODEL")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="State dict for the network that MODEL makes."
+    "--weights", type=Place(path_type=Path), metavar="FILE", help="State dict for the network that MODEL makes."
 )
 @click.option(
     "--calibration",
@@ -26,11 +27,9 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 )
 @click.option("--test", metavar="DATA", help="Inputs and labels for the report [default: those of the calibration].")
 @click.option("--target", type=click.Choice(TARGETS), default="generic", show_default=True, help="Who will run it.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for network and report.")
+@click.option("--out", required=True, type=Place(path_type=Path), help="New folder for network and report.")
 @click.option("--normalization", type=click.Choice(NORMALIZATIONS), default="percentile", show_default=True)
-@click.option(
-    "--percentile", type=click.FloatRange(0, 100, min_open=True), default=99.9, show_default=True, metavar="P"
-)
+@click.option("--percentile", type=Number(0, 100, min_open=True), default=99.9, show_default=True, metavar="P")
 @click.option("--per", type=click.Choice(["layer", "channel"]), default="layer", show_default=True)
 @click.option(
     "--reset",
@@ -44,20 +43,16 @@ MAX_POOL = ("refuse", "average", "winner", "any")
     show_default=True,
     help="What takes the place of max pooling.",
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=200, show_default=True, help="Steps that the report shows."
-)
+@click.option("--steps", type=COUNT, default=200, show_default=True, help="Steps that the report shows.")
 @click.option(
     "--max-loss",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=5.0,
     show_default=True,
     metavar="POINTS",
     help="Points (of 100) of accuracy that may be lost; if more are, nothing is written, and the command ends with 3.",
 )
-@click.option(
-    "--images", type=click.IntRange(min=1), default=500, show_default=True, help="Test inputs for the report."
-)
+@click.option("--images", type=COUNT, default=500, show_default=True, help="Test inputs for the report.")
 @click.option(
     "--trust",
     is_flag=True,
@@ -66,7 +61,7 @@ MAX_POOL = ("refuse", "average", "winner", "any")
 @click.option("--accept-changes", is_flag=True, help="Write even what the target will run differently.")
 @click.option(
     "--data-dir",
-    type=click.Path(exists=True, file_okay=False),
+    type=Place(exists=True, file_okay=False),
     envvar="NEUROSLEEP_DATA",
     help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
 )

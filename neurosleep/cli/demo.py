@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from neurosleep.cli.arguments import COUNT, Place
 from neurosleep.cli.run import changed, perform, workers_option
 
 SETTINGS = (
@@ -15,13 +16,11 @@ SETTINGS = (
 
 
 @click.command(short_help="Show sleep at work on real digits, in about a minute.")
-@click.option(
-    "--seeds", type=click.IntRange(min=1), metavar="N", default=4, show_default=True, help="Independent runs."
-)
+@click.option("--seeds", type=COUNT, metavar="N", default=4, show_default=True, help="Independent runs.")
 @workers_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     default=Path("neurosleep-demo"),
     show_default=True,
     help="Folder for the results.",

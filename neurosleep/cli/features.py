@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurosleep.cli.arguments import COUNT, Number, Place, Whole
+
 if TYPE_CHECKING:
     from neurosleep.data.catalogue import Split
     from neurosleep.features.architectures import Layers
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 SPLITS: tuple["Split", "Split"] = ("train", "test")
 _data_dir = click.option(
     "--data-dir",
-    type=click.Path(),
+    type=Place(),
     help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
 )
 _layers = click.option(
@@ -32,7 +34,7 @@ _layers = click.option(
 @click.argument("name", type=click.Choice(["cifar10", "cifar100"]))
 @_data_dir
 @_layers
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights of the layers [default: those that ship].")
+@click.option("--weights", type=Place(path_type=Path), help="Weights of the layers [default: those that ship].")
 def features(name: str, data_dir: str | None, layers: "Layers", weights: Path | None) -> None:
     """Compute what the convolutional layers make of the images of NAME, and keep it in your cache.
 
@@ -71,20 +73,22 @@ def _by_layers(vgg: object, conv: object) -> str:
 @_data_dir
 @_layers
 @click.option("--images", type=click.Choice(["cifar10", "cifar100"]), show_default=_by_layers("cifar100", "cifar10"))
-@click.option("--epochs", type=click.IntRange(min=1), show_default=_by_layers(18, 100))
-@click.option("--batch-size", type=click.IntRange(min=1), show_default=_by_layers(100, 128))
+@click.option("--epochs", type=COUNT, show_default=_by_layers(18, 100))
+@click.option("--batch-size", type=COUNT, show_default=_by_layers(100, 128))
 @click.option("--optimizer", type=click.Choice(["sgd", "adam"]), show_default=_by_layers("sgd", "adam"))
-@click.option("--learning-rate", type=float, show_default=_by_layers(0.03, 0.0001), help="The highest of the schedule.")
-@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD; the first beta of Adam.")
-@click.option("--weight-decay", type=float, show_default=_by_layers(0.0005, 0))
+@click.option(
+    "--learning-rate", type=Number(), show_default=_by_layers(0.03, 0.0001), help="The highest of the schedule."
+)
+@click.option("--momentum", type=Number(), default=0.9, show_default=True, help="Of SGD; the first beta of Adam.")
+@click.option("--weight-decay", type=Number(), show_default=_by_layers(0.0005, 0))
 @click.option(
     "--schedule",
     type=click.Choice(["one-cycle", "cosine", "constant"]),
     show_default=_by_layers("one-cycle", "constant"),
 )
 @click.option("--augment/--no-augment", default=True, show_default=True, help="Mirror and shift images at random.")
-@click.option("--label-smoothing", type=float, default=0.0, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--label-smoothing", type=Number(), default=0.0, show_default=True)
+@click.option("--seed", type=Whole(0, 2**63 - 1), default=0, show_default=True)
 @click.option(
     "--precision",
     type=click.Choice(["bfloat16", "float32"]),
@@ -93,7 +97,7 @@ def _by_layers(vgg: object, conv: object) -> str:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(path_type=Path, file_okay=False),
     default=Path("backbone"),
     show_default=True,
     help="Folder for checkpoint and weights.",

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from neurosleep.cli.arguments import Place
+
 
 @click.command(short_help="Put results into one HTML page.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print nothing but the table, in Markdown.")
 def report(folder: Path, markdown: bool) -> None:
     """Write report.html for the results in FOLDER: table, figures and experiment in one page."""

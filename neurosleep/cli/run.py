@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurosleep.cli.arguments import COUNT, PROCESSES, Place
 from neurosleep.cli.ending import fail
 
 if TYPE_CHECKING:
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
 seeds_option = click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=COUNT,
     metavar="N",
     help="Independent runs of each condition, seeds 0 to N-1 [default: as many as the experiment says].",
 )
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Runs at the same time [default: one per core]."
+    "--workers", type=PROCESSES, metavar="N", help="Runs at the same time [default: one per core]."
 )
 
 
@@ -41,7 +42,7 @@ workers_option = click.option(
 @click.option("--scheduler", metavar="ADDRESS", help="Let a Dask cluster do the runs: tcp://host:8786.")
 @click.option(
     "--ensemble",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=1,
     show_default=True,
     metavar="N",
@@ -52,10 +53,10 @@ workers_option = click.option(
 )
 @click.option(
     "--data-dir",
-    type=click.Path(),
+    type=Place(),
     help="Folder of data sets [default: $NEUROSLEEP_DATA, else downloaded once to your cache].",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results [default: runs/EXPERIMENT].")
+@click.option("--out", type=Place(path_type=Path), help="Folder for the results [default: runs/EXPERIMENT].")
 @click.option(
     "--set",
     "settings",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from neurosleep.cli.arguments import COUNT, INDEX, Place
 from neurosleep.sims.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,18 +17,18 @@ FORMATS = {"sonata": "to_sonata", "nwb": "to_nwb", "nirdata": "to_nir_data", "cs
 
 
 @click.command(short_help="Tell what is in a file of spikes, and draw it.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--raster", type=click.Path(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
-@click.option("--epoch", type=click.IntRange(min=1), default=1, show_default=True, help="Which epoch (night) to draw.")
-@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First step to draw.")
-@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="How many steps to draw.")
+@click.argument("file", type=Place(path_type=Path))
+@click.option("--raster", type=Place(path_type=Path), metavar="PNG", help="Also draw the spikes into this file.")
+@click.option("--epoch", type=COUNT, default=1, show_default=True, help="Which epoch (night) to draw.")
+@click.option("--start", type=INDEX, default=0, show_default=True, help="First step to draw.")
+@click.option("--steps", type=COUNT, default=1000, show_default=True, help="How many steps to draw.")
 @click.option(
     "--to",
     "format_name",
     type=click.Choice(tuple(FORMATS)),
     help="Write the spikes for other software, too; see --out.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File that --to writes.")
+@click.option("--out", type=Place(path_type=Path, dir_okay=False), help="File that --to writes.")
 @click.option(
     "--subject",
     multiple=True,
@@ -89,12 +90,14 @@ def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, step
     from matplotlib.figure import Figure
 
     from neurosleep.figures import panels as plots
+    from neurosleep.sims.places import to_write
+    from neurosleep.sims.whole import whole
 
     figure = Figure((9, 6), layout="constrained")
     kinds = figure.canvas.get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in kinds:
         raise InputError(f"--raster takes a file name that ends in .png, .pdf or .svg, got {path}")
-    if not path.parent.is_dir():
+    if not to_write(path).parent.is_dir():
         raise InputError(f"--raster: there is no folder {path.parent}; make it first")
     if epoch > len(reader.epochs):
         raise InputError(f"--epoch: {reader.path} has {len(reader.epochs)} epochs, got {epoch}")
@@ -102,4 +105,5 @@ def _draw_raster(reader: "SpikeReader", path: Path, epoch: int, start: int, step
     if start >= length:
         raise InputError(f"--start must be below {length}, the steps of epoch {epoch}, got {start}")
     plots.panels_raster(figure, reader, epoch - 1, start, steps)
-    figure.savefig(path, dpi=150)
+    with whole(path) as half:
+        figure.savefig(half, format=path.suffix.lower().removeprefix("."), dpi=150)

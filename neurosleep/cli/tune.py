@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from neurosleep.cli.arguments import PROCESSES, Number, Place, Whole
 from neurosleep.cli.ending import fail
 from neurosleep.sims.errors import InputError
 
@@ -27,9 +28,9 @@ from neurosleep.sims.errors import InputError
 )
 @click.argument("experiment")
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="Finished trials in all."
+    "--trials", type=Whole(1, 10**6), default=100, show_default=True, metavar="N", help="Finished trials in all."
 )
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes [default: one per core].")
+@click.option("--workers", type=PROCESSES, metavar="N", help="Processes [default: one per core].")
 @click.option(
     "--storage",
     metavar="URL",
@@ -53,10 +54,10 @@ from neurosleep.sims.errors import InputError
     "--condition", metavar="NAME", help="Whose night is searched [default: the only one that sleeps, or src]."
 )
 @click.option(
-    "--orders", type=click.IntRange(min=1), metavar="N", default=3, show_default=True, help="Random orders of tasks."
+    "--orders", type=Whole(1, 1000), metavar="N", default=3, show_default=True, help="Random orders of tasks."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of orders and sampler."
+    "--seed", type=Whole(0, 2**63 - 1), metavar="N", default=0, show_default=True, help="Of orders and sampler."
 )
 @click.option(
     "--set",
@@ -73,11 +74,11 @@ from neurosleep.sims.errors import InputError
     help="Search this value, too, or in this range; KEY=A|B|C for choices; KEY= to leave it as it is. Searched anyway: "
     "rate of the input, inc, dec, thresholds, gain and length of sleep.",
 )
-@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop the search after that long.")
-@click.option("--data-dir", type=click.Path(), help="Folder of data sets, as in `run`.")
+@click.option("--timeout", type=Number(min=1), metavar="SECONDS", help="Stop the search after that long.")
+@click.option("--data-dir", type=Place(), help="Folder of data sets, as in `run`.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(path_type=Path, file_okay=False),
     help="Folder for what is found [default: tune/EXPERIMENT].",
 )
 def tune(

@@ -1,5 +1,6 @@
 """The runs of an experiment on a Dask cluster; no disk needs to be shared, since results come back as values."""
 
+import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -71,6 +72,16 @@ def on_cluster(jobs: Sequence[Job], scheduler: "str | Client", on_progress: Prog
     finally:
         if client is not scheduler:
             client.close()
+
+
+def check_address(address: str) -> None:
+    """Raise `InputError` if this cannot be the address of a scheduler, or nothing here can talk to one."""
+    found = re.fullmatch(
+        r"(?:(?:tcp|tls|ws|wss|ucx)://)?(?:[\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(\d{1,5})", address, re.ASCII
+    )
+    if not (found and 0 < int(found[1]) < 2**16) and not re.fullmatch(r"inproc://[\w./-]+", address, re.ASCII):
+        raise InputError(f"{address!r} is no address of a scheduler; give it as tcp://host:8786")
+    need("distributed", "dask")
 
 
 def _connected(distributed: Any, address: str) -> "Client":

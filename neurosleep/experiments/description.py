@@ -158,5 +158,5 @@ def checked(value: Any, hint: Any, where: str) -> Any:
     """Return a plain value if it is of a type, as msgspec understands it."""
     try:
         return msgspec.convert(value, hint)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec's own, or a text that is none
         raise InputError(f"{where} = {value!r} will not do: {error}") from error

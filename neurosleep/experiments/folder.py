@@ -26,9 +26,11 @@ from neurosleep.experiments.record_schema import check_record
 from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.lock import Lock
+from neurosleep.sims.places import to_read, to_write
 from neurosleep.sims.whole import sweep
 
 CONDITION = "condition.toml"
+FILES = ("experiment.toml", ".lock", "results.nc", "results.csv", "report.html")
 State = Literal["finished", "failed", "damaged", "missing"]
 
 
@@ -50,6 +52,7 @@ class ExperimentFolder:
             If there is something else at this path, which stays as it is, or the folder cannot be made.
         """
         try:
+            self._check_places(links=False)
             if self.toml.exists():
                 _check_same(self.path, self.read_experiment(), experiment)
             elif (self.path / "config.toml").exists():
@@ -72,6 +75,18 @@ class ExperimentFolder:
         except OSError as error:
             raise InputError(f"{self.path} cannot take an experiment: {error}; give another folder") from error
 
+    def _check_places(self, *, links: bool) -> None:
+        """Raise `InputError` if there is something else than a file where one is read, or a link where one is written.
+
+        Folders may be links.
+        """
+        found = [self.path / name for name in FILES]
+        for folder in ("runs", "figures"):
+            found += (self.path / folder).rglob("*")
+        for path in found:
+            if not path.is_dir():
+                (to_read if links else to_write)(path)
+
     def _check_runs(self, name: str, table: dict[str, Any]) -> None:
         """Raise if there are runs of a condition of this name that was another, and was left out since."""
         there = self._of(name) / CONDITION
@@ -89,8 +104,9 @@ class ExperimentFolder:
         InputError
             If this is no such folder, or its file is damaged.
         """
-        if not self.path.is_dir():
+        if not to_read(self.path).is_dir():
             raise InputError(f"{self.path} is not a folder; give the folder of an experiment")
+        self._check_places(links=True)
         if not self.toml.exists() and (self.path / "config.toml").exists():
             raise InputError(
                 f"{self.path} holds a run of an earlier version: run it again into another folder (neurosleep run NAME)"
@@ -231,7 +247,7 @@ def _read(file: Path) -> dict[str, Any] | None:
     """Return a table that was written, None if it is damaged."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -7,6 +7,7 @@ Stages in a condition's ``before`` and ``after`` come before and after those of 
 ``"night.0.steps" = { short = 100, long = 500 }`` names them; of several keys, every combination is a condition.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -17,6 +18,8 @@ OF_A_NIGHT = ("before", "after", "steps_more", "cycles", "lesions")
 """What a condition does not take over when it has no night, unless it says so itself."""
 USUAL = {"network": "ReluNetwork", "training": "Trainer"}
 """What a condition may have of its own, over that of the experiment; and its kind, if none is said."""
+MOST_SWEPT = 1000
+"""Conditions that a sweep may make."""
 REPLACED = ("conditions", "sweep")
 """What an experiment that is like another has of its own, if it has any of the two."""
 
@@ -128,6 +131,8 @@ def _swept(sweep: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     if not sweep:
         return {}
     axes = [list(_named(path, values).items()) for path, values in sweep.items()]
+    if math.prod(map(len, axes)) > MOST_SWEPT:
+        raise InputError(f"[sweep] makes {math.prod(map(len, axes))} conditions; {MOST_SWEPT} are the most")
     found: dict[str, Any] = {}
     for chosen in product(*axes):
         table: Any = base
@@ -178,7 +183,7 @@ def replaced(table: Any, path: Sequence[str], value: Any, where: str, whole: Any
         made = [{} if isinstance(item, Mapping) else item for item in under] if isinstance(under, list) else {}
         return {**table, key: replaced(table.get(key, made), rest, value, where, under)}
     if isinstance(table, list):
-        if not key.isdecimal() or int(key) >= len(table):
+        if not key.isdecimal() or len(key) > 9 or int(key) >= len(table):
             raise InputError(f"{where}: there is no number {key} among {len(table)}; the first is 0")
         under = whole[int(key)] if isinstance(whole, list) and len(whole) == len(table) else None
         changed = replaced(table[int(key)], rest, value, where, under)

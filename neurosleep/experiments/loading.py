@@ -1,7 +1,6 @@
 """Experiments by name or from a file, with values changed."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.inheritance import with_like
 from neurosleep.experiments.settings import with_settings
 from neurosleep.experiments.study import StudyExperiment, whole_study
+from neurosleep.files import read_text, toml_values
 from neurosleep.sims.errors import InputError
 
 AnyExperiment = Experiment | StudyExperiment
@@ -24,10 +24,7 @@ def parse(text: str, source: str) -> dict[str, Any]:
     InputError
         If it is not TOML, or like an experiment that there is not.
     """
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source} cannot be read as TOML: {error}") from error
+    values = toml_values(text, source)
     try:
         values = with_like(values, library.description)
     except InputError as error:
@@ -45,11 +42,7 @@ def describe(source: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(source).suffix and not isinstance(source, os.PathLike):
         return parse(library.text(source), source)
-    try:
-        text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{source} cannot be read: {error}") from error
-    return parse(text, str(source))
+    return parse(read_text(source), str(source))
 
 
 def build(values: Mapping[str, Any], source: str = "the experiment") -> AnyExperiment:

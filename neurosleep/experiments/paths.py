@@ -24,7 +24,7 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
     """
     if not isinstance(table, Mapping):
         return
-    cls = {kind.__name__: kind for kind in kinds}.get(table.get("kind", ""), usual)
+    cls = {kind.__name__: kind for kind in kinds}.get(str(table.get("kind", "")), usual)
     if cls is None:
         return
     if len(kinds) > 1:
@@ -67,7 +67,7 @@ def at(table: Any, path: Sequence[str], missing: Any = None) -> Any:
     for key in path:
         if isinstance(table, Mapping) and key in table:
             table = table[key]
-        elif isinstance(table, list) and key.isdecimal() and int(key) < len(table):
+        elif isinstance(table, list) and key.isdecimal() and len(key) < 10 and int(key) < len(table):
             table = table[int(key)]
         else:
             return missing

@@ -31,7 +31,7 @@ from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
 from neurosleep.night import Simulate, SpontaneousReplay
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, wanted_memory
 from neurosleep.sims.network import population_sizes
 from neurosleep.training import products
 from neurosleep.trial_night import try_night
@@ -68,6 +68,13 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             try_night(chain, condition.memory(network), stream.tasks[0].inputs, replays, backend=experiment.backend)
         except InputError as error:
             raise InputError(f"condition {name!r}: {error}") from error
+        except (MemoryError, RuntimeError) as error:
+            if (wanted := wanted_memory(error)) is None:
+                raise
+            raise InputError(
+                f"condition {name!r}: its network does not fit into the memory that there is ({wanted}): "
+                "give fewer units or layers"
+            ) from error
 
 
 def amount(experiment: AnyExperiment, condition: str) -> float:

@@ -10,8 +10,11 @@ import tomli_w
 from neurosleep.experiments.description import checked, from_plain, to_plain
 from neurosleep.experiments.record import RunId
 from neurosleep.sims.errors import InputError, unknown
+from neurosleep.sims.fields import check_text
 
 Logs = Literal["first", "all", "none"]
+MOST_SEEDS = 100_000
+"""Seeds that an experiment may have."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,11 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", _checked_seeds(self.seeds))
-        if not isinstance(self.question, str) or not self.question.strip():
+        for name in ("question", "notes", "source", "cost"):
+            if not isinstance(text := getattr(self, name), str):
+                raise InputError(f"{name} must be a text, got {text!r}")
+            check_text(text, name)
+        if not self.question.strip():
             raise InputError("an experiment needs a question, in words")
         if self.logs not in get_args(Logs):
             raise InputError(unknown("logs", self.logs, get_args(Logs)))
@@ -110,10 +117,12 @@ def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if hasattr(seeds, "tolist"):
         seeds = seeds.tolist()
     elif isinstance(seeds, Sequence) and not isinstance(seeds, str):
-        seeds = [seed.item() if hasattr(seed, "item") else seed for seed in seeds]
+        seeds = [seed.item() if hasattr(seed, "item") else seed for seed in seeds[: MOST_SEEDS + 1]]
     if isinstance(seeds, bool) or not isinstance(seeds, int | Sequence) or isinstance(seeds, str):
         raise InputError(f"seeds must be how many, or a list of whole numbers, got {seeds!r}")
-    listed = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    listed = tuple(range(min(seeds, MOST_SEEDS + 1))) if isinstance(seeds, int) else tuple(seeds)
+    if len(listed) > MOST_SEEDS:
+        raise InputError(f"an experiment may have {MOST_SEEDS:,} seeds at most: give fewer")
     if not listed:
         raise InputError(f"an experiment needs at least one seed, got {seeds!r}")
     if any(isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63 for seed in listed):

@@ -21,7 +21,7 @@ from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.spikes.reader import SpikeReader
-from neurosleep.sims.whole import whole
+from neurosleep.sims.whole_hdf5 import whole_hdf5
 from neurosleep.statistics import Alternative, Test, of_mean
 
 
@@ -192,13 +192,16 @@ class Results:
 
     def save(self) -> list[Path]:
         """Write ``results.nc`` (NetCDF 4) and ``results.csv`` into the folder, each whole or not at all."""
+        import h5netcdf  # slow
+        from xarray.backends import H5NetCDFStore  # slow
+
         if isinstance(self.experiment, StudyExperiment):
             csv = self.folder / "results.csv"
             write_text(csv, self.table().to_csv(index=False))
             return [csv]
         nc, csv = self.folder / "results.nc", self.folder / "results.csv"
-        with whole(nc) as half:
-            self.dataset.to_netcdf(half, engine="h5netcdf")
+        with whole_hdf5(nc) as new, h5netcdf.File(new, "w") as file:
+            self.dataset.dump_to_store(H5NetCDFStore(file))
         write_text(csv, self.table().to_csv(index=False))
         return [nc, csv]
 

@@ -21,9 +21,14 @@ from neurosleep.experiments.record import RunId
 from neurosleep.experiments.results import Results
 from neurosleep.pool import Lost, Progress, ctrl_c_remembered, here, in_workers
 from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.fields import MOST, plain
+from neurosleep.sims.places import to_read
 
 if TYPE_CHECKING:
     from distributed import Client
+
+MOST_WORKERS = 1024
+"""Processes of one machine."""
 
 
 def run(
@@ -73,9 +78,10 @@ def run(
         raise InputError(f"device must be 'cpu' or 'cuda', got {device!r}")
     if device == "cuda" and scheduler is None and not torch.cuda.is_available():
         raise BackendError("device 'cuda' was asked for, but torch sees no CUDA device here: use --device cpu")
-    prepare(experiment, data_dir)
     how = _How(workers, scheduler, ensemble, device, data_dir, progress)
     how.check(experiment)
+    to_read(out)
+    prepare(experiment, data_dir)
     folder = ExperimentFolder(out)
     with folder.alone():
         _run_missing(experiment, folder, how)
@@ -123,13 +129,17 @@ class _How(NamedTuple):
 
     def check(self, experiment: AnyExperiment) -> None:
         """Raise `InputError` if an experiment cannot be done so."""
-        for what, number in (("workers", self.workers), ("ensemble", self.ensemble)):
-            if number is not None and number < 1:
-                raise InputError(f"{what} must be at least 1, got {number}")
+        for what, number, most in (("workers", self.workers, MOST_WORKERS), ("ensemble", self.ensemble, MOST)):
+            if number is not None and not 1 <= plain(number, int, what) <= most:
+                raise InputError(f"{what} must be from 1 to {most}, got {number}")
         if self.scheduler is not None and self.workers is not None:
             raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
         if self.scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
             raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+        if isinstance(self.scheduler, str):
+            from neurosleep.experiments.cluster import check_address
+
+            check_address(self.scheduler)
 
 
 def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How) -> dict[RunId, str]:

@@ -13,6 +13,7 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.inheritance import USUAL, over_experiment, replaced, resolved
 from neurosleep.experiments.paths import at, below, guess, has, within
 from neurosleep.experiments.study import StudyExperiment
+from neurosleep.files import DEEPEST, check_plain
 from neurosleep.sims.errors import InputError, unknown
 
 
@@ -35,9 +36,9 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> tuple[d
     changed, chosen, keep = dict(values), dict[str, tuple[str, Any]](), None
     for setting in settings:
         key, separator, text = setting.partition("=")
-        key, value = key.strip(), parse_value(text)
         if not separator:
             raise InputError(f"--set takes KEY=VALUE, got {setting!r}")
+        key, value = key.strip(), parse_value(text, f"--set {key.strip()}")
         if key == "conditions":
             keep = value
             continue
@@ -54,12 +55,16 @@ def with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> tuple[d
     return changed, told
 
 
-def parse_value(text: str) -> Any:
-    """Return a value as TOML writes it, or else the text itself."""
+def parse_value(text: str, source: str) -> Any:
+    """Return a value as TOML writes it, or else the text itself; `source` is what errors call it."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
+    except RecursionError as error:
+        raise InputError(f"{source} is nested too deeply, {DEEPEST} lists and tables are the most") from error
     except ValueError:  # not TOML, or a number of too many digits
-        return text.strip()
+        value = text.strip()
+    check_plain(value, source)
+    return value
 
 
 def keys(values: Mapping[str, Any], path: str) -> list[str]:
@@ -178,7 +183,7 @@ def _kept(values: Mapping[str, Any], names: Any) -> dict[str, Any]:
     if not isinstance(names, list) or not names:
         raise InputError(f'--set conditions: expected names of conditions, as ["src", "joint"], got {names!r}')
     for name in names:
-        if name not in whole:
+        if not isinstance(name, str) or name not in whole:
             raise InputError(f"--set conditions: {unknown('condition', name, list(whole))}")
     if len(set(names)) < len(names):
         raise InputError(f"--set conditions: every condition may be named once, got {names}")

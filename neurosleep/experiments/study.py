@@ -14,7 +14,7 @@ from neurosleep.sims.errors import InputError
 def whole_study(table: Any) -> Any:
     """Return the table of a study with every value that it leaves to its defaults."""
     kinds = {kind.__name__: kind for kind in STUDIES}
-    if not isinstance(table, Mapping) or table.get("kind") not in kinds:
+    if not isinstance(table, Mapping) or str(table.get("kind")) not in kinds:
         return table
     return merged(to_plain(kinds[table["kind"]](), whole=True), table)
 

@@ -25,7 +25,7 @@ from neurosleep.converters.checkpoint import read_tensors
 from neurosleep.data.cifar import ColourImages
 from neurosleep.features.architectures import Convolutions, save_weights, untrained
 from neurosleep.features.recipes import BackboneTraining, Precision
-from neurosleep.files import write_text
+from neurosleep.files import write_tensors, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.packed import cause
 from neurosleep.sims.whole import whole
@@ -148,8 +148,7 @@ def train_backbone(
         measures = {"epoch": epoch + 1, "loss": loss, "test_accuracy": accuracy(model, test, options.precision)}
         history.append(measures)
         state = {"key": key, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        with whole(folder / CHECKPOINT) as half:
-            torch.save(state, half)
+        write_tensors(folder / CHECKPOINT, state)
         if on_epoch is not None:
             on_epoch(measures)
     weights = folder / WEIGHTS

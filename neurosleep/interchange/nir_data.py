@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurosleep.files import need
 from neurosleep.interchange.source import Log, open_spikes
-from neurosleep.interchange.writing import writing
+from neurosleep.interchange.writing import writing_hdf5
 from neurosleep.sims.errors import InputError
 
 
@@ -49,7 +49,7 @@ def to_nir_data(
         raise InputError(f"nir {nir.version} has no data: pip install 'nir>=1.0.8'")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
-        nullcontext() if path is None else writing(path, spikes, overwrite) as half,
+        nullcontext() if path is None else writing_hdf5(path, spikes, overwrite) as new,
     ):
         dt, nodes = spikes.dt, {}
         for name in spikes.populations:
@@ -62,8 +62,8 @@ def to_nir_data(
             )
             nodes[name] = nir.NIRNodeData({"spikes": events})
         data = nir.NIRGraphData(nodes)
-        if half is not None:
-            nir.write_data(str(half), data)
+        if new is not None:
+            nir.write_data(new, data)
     return data
 
 

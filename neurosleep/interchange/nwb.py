@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurosleep.files import need
 from neurosleep.interchange.source import Log, Spikes, open_spikes
 from neurosleep.interchange.subject import subject_of
-from neurosleep.interchange.writing import writing
+from neurosleep.interchange.writing import writing_hdf5
 from neurosleep.sims.errors import InputError
 
 _OURS = uuid.UUID("3f2b9c1e-6a47-5d0b-9e58-7c1d2a4f8b60")  # of all identifiers made here
@@ -67,7 +67,7 @@ def to_nwb(
         raise InputError(f"session_start must have a time zone, got {session_start}; set its tzinfo")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
-        writing(path, spikes, overwrite, ".nwb") as half,
+        writing_hdf5(path, spikes, overwrite) as new,
     ):
         reader = spikes.reader
         spikes.check_trains("NWB has a unit for each neuron", _MOST_UNITS)
@@ -86,14 +86,14 @@ def to_nwb(
             if stage.start < stage.stop:
                 file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
         file.units = _units(spikes, counts)
-        with pynwb.NWBHDF5IO(str(half), "w") as io:
-            io.write(file)
-        with h5py.File(half, "r+") as written:
+        with h5py.File(new, "w") as written:
+            pynwb.NWBHDF5IO(file=written, mode="w").write(file)
             times, at = written["units/spike_times"], 0
             for name in spikes.populations:
                 own, _ = spikes.by_neuron(name)
                 times[at : at + len(own)] = own
                 at += len(own)
+                new.check()
 
 
 def _counted(spikes: Spikes) -> tuple[NDArray[np.int64], str]:

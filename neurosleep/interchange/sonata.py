@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from neurosleep.interchange.source import Log, open_spikes
-from neurosleep.interchange.writing import writing
+from neurosleep.interchange.writing import writing_hdf5
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
@@ -44,8 +44,8 @@ def to_sonata(
     sorting = h5py.enum_dtype(_SORTING, basetype="u1")
     with (
         open_spikes(log, populations, start=start, stop=stop) as spikes,
-        writing(path, spikes, overwrite) as half,
-        h5py.File(half, "w") as file,
+        writing_hdf5(path, spikes, overwrite) as new,
+        h5py.File(new, "w") as file,
     ):
         step_ms = 1000 * spikes.dt
         file.attrs["magic"] = np.uint32(0x0A7A)
@@ -62,6 +62,7 @@ def to_sonata(
                 times[at : at + len(step)] = step * step_ms
                 nodes[at : at + len(step)] = node
                 at += len(step)
+                new.check()
         epochs = file.create_group("neurosleep/epochs")
         epochs.create_dataset("name", data=[stage.name for stage in spikes.stages], dtype=h5py.string_dtype())
         for what in ("start", "stop"):

@@ -7,18 +7,26 @@ from pathlib import Path
 from neurosleep.interchange.source import Spikes
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.whole import whole
+from neurosleep.sims.whole_hdf5 import GuardedFile, whole_hdf5
 
 
-def writing(
-    path: str | os.PathLike[str], spikes: Spikes, overwrite: bool, suffix: str = ""
-) -> AbstractContextManager[Path]:
-    """Give a name to write under, as `whole` does, to where spikes may be written.
+def writing(path: str | os.PathLike[str], spikes: Spikes, overwrite: bool) -> AbstractContextManager[Path]:
+    """Give a name to write under, as `whole` does, to where spikes may be written; see `writing_hdf5` for errors."""
+    return whole(_checked(path, spikes, overwrite))
+
+
+def writing_hdf5(path: str | os.PathLike[str], spikes: Spikes, overwrite: bool) -> AbstractContextManager[GuardedFile]:
+    """Give a file for HDF5 to write, as `whole_hdf5` does, to where spikes may be written.
 
     Raises
     ------
     InputError
         If `path` is the log itself, exists and may not be overwritten, or its folder does not exist.
     """
+    return whole_hdf5(_checked(path, spikes, overwrite))
+
+
+def _checked(path: str | os.PathLike[str], spikes: Spikes, overwrite: bool) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} exists already and is a folder; name a file")
@@ -28,4 +36,4 @@ def writing(
         raise InputError(f"{path} exists already; choose another name, or allow to overwrite it")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}; make it first")
-    return whole(path, suffix)
+    return path

@@ -9,11 +9,11 @@ import torch
 from neurosleep.converters import Calibration
 from neurosleep.converters.checkpoint import read_tensors
 from neurosleep.data.idx import DataError
+from neurosleep.files import write_tensors
 from neurosleep.memory import FeatureMemory
 from neurosleep.night import SleepRecord
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.packed import DAMAGE, cause
-from neurosleep.sims.whole import whole
 from neurosleep.tripartite.generator import Generator
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.rows import Row
@@ -111,8 +111,7 @@ class State:
             "identity": self.identity,
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
-        with whole(path) as half:
-            torch.save(state, half)
+        write_tensors(path, state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:

@@ -134,7 +134,7 @@ def with_searches(
         if not wanted:
             changed.pop(name, None)
         elif "|" in wanted:
-            choices = tuple(parse_value(word) for word in wanted.split("|"))
+            choices = tuple(parse_value(word, f"--search {key}") for word in wanted.split("|"))
             if not all(isinstance(choice, str | int | float) for choice in choices):
                 raise InputError(f"--search {text}: choices must be single values, not lists or tables")
             changed[name] = Dimension(name, choices=choices)

@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.inheritance import replaced, resolved
+from neurosleep.experiments.running import MOST_WORKERS
 from neurosleep.experiments.settings import keys
 from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import plain
 from neurosleep.tuning.objective import Objective
 from neurosleep.tuning.space import Dimension, current
 from neurosleep.tuning.storage import alone, storage_of
@@ -172,6 +174,9 @@ def run_search(
     InputError
         If the storage cannot be opened, is in use, or holds another search, or if no trial can be done.
     """
+    for what, number, most in (("trials", trials, 10**6), ("workers", workers, MOST_WORKERS)):
+        if not 1 <= plain(number, int, what) <= most:
+            raise InputError(f"{what} must be from 1 to {most}, got {number}")
     search.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with alone(url):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from ..places import to_write
 from .content import MAX_STEPS, Content, checked_dt
 from .file import IDENTITY, MAX_NAME_BYTES, Compression, Sampled
 from .lock import WriterLock
@@ -117,7 +118,7 @@ class SpikeLog:
         queue_events: int = QUEUE_EVENTS,
         identity: str | None = None,
     ) -> None:
-        path = Path(path)
+        path = to_write(path)
         content = Content.checked(populations, layers, windows, membranes_every, weights_every, dtype)
         dt = checked_dt(dt)
         if compression not in ("gzip", "lzf", None):

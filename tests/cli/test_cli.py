@@ -275,6 +275,6 @@ def test_a_picture_that_cannot_be_saved_is_not_the_files_fault(cli, tmp_path, mo
     write_spikes(tmp_path / "spikes.h5")
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     result = cli("spikes", tmp_path / "spikes.h5", "--raster", tmp_path / "raster.png")
-    assert (result.code, result.out, result.err.count("\n")) == (1, "", 1)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert "No space left on device" in result.err
     assert "damaged" not in result.err

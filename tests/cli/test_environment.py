@@ -141,7 +141,7 @@ def test_a_letter_that_the_console_lacks_is_replaced(encoding) -> None:
 def test_a_closed_folder_is_a_clear_line(closed) -> None:
     word = str(closed / "no")
     done = python(f"import os; os.chdir('/')\n{CLICK.format(word='no')}".replace("open(word", f"open({word!r}"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"neurosleep: {word}: Permission denied"
 
 

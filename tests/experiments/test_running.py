@@ -206,7 +206,17 @@ def test_the_device_reaches_the_training(tiny, monkeypatch) -> None:
     assert seen == ["cuda"]
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"ensemble": 0}, {"workers": 1, "scheduler": "tcp://nowhere:1"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"workers": 0},
+        {"workers": 10**30},
+        {"ensemble": 0},
+        {"ensemble": 10**30},
+        {"workers": 1, "scheduler": "tcp://nowhere:1"},
+        {"scheduler": "nowhere"},
+    ],
+)
 def test_options_that_will_not_do(tiny, tmp_path, options) -> None:
     with pytest.raises(ns.InputError):
         run_all(tiny.TINY, tmp_path / "out", progress=False, **options)

@@ -341,21 +341,18 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
         train_backbone(tmp_path, tiny("train"), tiny("test"), replace(SHORT, epochs=1), progress=False)
 
 
-def test_checkpoint_that_cannot_be_written_keeps_the_one_before(tmp_path, monkeypatch):
-    train, test, save = tiny("train"), tiny("test"), torch.save
-    calls = []
+def test_checkpoint_that_cannot_be_written_keeps_the_one_before(tmp_path, room_for):
+    train, test = tiny("train"), tiny("test")
+    train_backbone(tmp_path / "one", train, test, replace(SHORT, epochs=1), progress=False)
+    size = (tmp_path / "one" / "checkpoint.pt").stat().st_size
 
-    def full_disk(state, path):
-        calls.append(path)
-        if len(calls) == 2:
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        save(state, path)
+    def fill(_):
+        with room_for(size - 1):
+            train_backbone(tmp_path, train, test, SHORT, progress=False)
 
-    monkeypatch.setattr(backbone_training.torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        train_backbone(tmp_path, train, test, SHORT, progress=False)
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+    with pytest.raises(OSError, match="while writing"):
+        train_backbone(tmp_path, train, test, SHORT, progress=False, on_epoch=fill)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "one"]
     assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"]) == 1
 
 

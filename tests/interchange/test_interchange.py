@@ -453,16 +453,17 @@ def test_the_session_of_an_nwb_file(log, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_full_disk_leaves_nothing(log, tmp_path, monkeypatch, suffix) -> None:
+def test_a_full_disk_leaves_what_was_there(log, tmp_path, room_for, suffix) -> None:
     pytest.importorskip(NEEDS.get(suffix, "numpy"))
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        WRITERS[suffix](log, tmp_path / f"new.{suffix}")
-    assert [p.name for p in tmp_path.iterdir()] == ["night.h5"]
+    path = tmp_path / f"new.{suffix}"
+    WRITERS[suffix](log, path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), len(whole) // 7):
+        with room_for(size), pytest.raises(OSError, match="while writing") as told:
+            WRITERS[suffix](log, path, overwrite=True)
+        assert told.value.filename == str(path)
+        assert path.read_bytes() == whole
+    assert sorted(tmp_path.iterdir()) == sorted([log, path])
 
 
 def test_what_is_not_installed_is_named(log, monkeypatch) -> None:

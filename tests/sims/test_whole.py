@@ -17,10 +17,9 @@ def test_a_file_appears_when_all_is_written(tmp_path: Path, before: bytes | None
     path = tmp_path / "file.bin"
     if before is not None:
         path.write_bytes(before)
-    with whole(path, ".ending") as half:
+    with whole(path) as half:
         assert half.parent == tmp_path
         assert half.name.startswith(".file.bin.")
-        assert half.suffix == ".ending"
         half.write_bytes(b"new")
         assert (path.read_bytes() if path.exists() else None) == before
     assert path.read_bytes() == b"new"
@@ -93,7 +92,7 @@ def test_a_killed_process_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 def test_only_what_killed_processes_of_this_machine_left_is_swept(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with whole(tmp_path / "file", ".gz") as mine:
+    with whole(tmp_path / "file") as mine:
         place, number, some = mine.name.split(".")[2].split("-")
         assert int(number) == os.getpid()
         left = [f".file.{place}-{gone.pid}-{some}", f".file.{place}-{gone.pid}-{some}.tar.gz"]
