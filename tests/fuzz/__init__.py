@@ -1,0 +1,9 @@
+"""What damaged, hostile and half-written files make of the package, and what kills, full disks and rivals do to its own.
+
+    python -m tests.fuzz [--inputs 100000] [--format NAME] [--only FORMAT:NUMBER]
+    python -m tests.fuzz kills | disk | starts
+
+Seeds of every format are made by the package itself (`logs.py`, `arrays.py`, `networks.py`, `descriptions.py`), changed
+(`bytewise.py`, `inside.py`), and given to what reads them in a process with limits (`worker.py`). Input n of a format is
+a function of the seed, the format and n alone. docs/reliability.md says what must come out.
+"""
