@@ -1,75 +1,125 @@
 """`python -m tests.fuzz`: options, progress, the table."""
 
 import argparse
+import json
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import optuna
+import torch
 from tqdm import tqdm
 
-from . import registry
-from .campaign import Found, make_seeds, run
+from . import disk, kills, registry, starts
+from .campaign import Found, make_seeds, run, shares
 from .worker import ALLOWED, Outcome, Seed, changed, outcome
 
 KINDS = (*ALLOWED, "accepted", "nonsense", "raw error", "many lines", "memory", "hang", "crash", "code ran")
 
 
+def environment() -> None:
+    """Say, before torch and numba are used, that processes are forked: no threads, no GPU."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    tqdm.monitor_interval = 0  # a thread
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.disable(logging.CRITICAL)
+    torch.set_num_threads(1)
+
+
+SWEEPS = {"kills": (kills.sweep, 200), "disk": (disk.sweep, 300), "starts": (starts.sweep, 1000)}
+
+
 def parser() -> argparse.ArgumentParser:
     """Return what reads the arguments."""
-    options = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Read damaged files of every format.")
-    options.add_argument("--inputs", type=int, default=2000, help="of all formats together [2000]")
-    options.add_argument("--format", action="append", choices=sorted(registry.FORMATS), help="these alone")
+    options = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    options.add_argument("what", nargs="?", choices=["inputs", *SWEEPS], default="inputs")
+    options.add_argument("--inputs", type=int, default=2000, help="damaged files, of all formats together [2000]")
+    options.add_argument("--runs", type=int, help="kills, full disks or starts [200, 300, 1000]")
+    options.add_argument("--format", action="append", metavar="NAME", help="of these formats, or scenarios, alone")
     options.add_argument("--seed", type=int, default=0, help="another seed gives other inputs [0]")
-    options.add_argument("--workers", type=int, default=1, help="processes [1]")
+    options.add_argument("--workers", type=int, default=1, help="processes that read damaged files [1]")
     options.add_argument("--only", metavar="FORMAT:NUMBER", help="this input alone; it is kept in the present folder")
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write the counts into a file")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a campaign, or one input; return 1 if anything came out that must not."""
+    """Run a campaign, a sweep, or one input; return 1 if anything came out that must not."""
     asked = parser().parse_args(arguments)
+    environment()
     here = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        folder = Path(scratch).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-")).resolve()  # no TemporaryDirectory: a forked process would remove it
+    try:
         if asked.only:
             name, _, number = asked.only.rpartition(":")
             (seed,) = make_seeds([registry.FORMATS[name]], folder)
             return _one(seed, int(number), asked.seed, folder, here)
-        seeds = make_seeds([registry.FORMATS[name] for name in asked.format or registry.FORMATS], folder)
-        began = time.monotonic()
-        with tqdm(total=asked.inputs, unit="input", disable=None) as bar:
-            found = run(
-                seeds,
-                asked.inputs,
-                folder,
-                campaign=asked.seed,
-                workers=asked.workers,
-                on_progress=bar.update,
-                on_failing=lambda seed, one: bar.write(_told(seed, one)),
-            )
+        return _inputs(asked, folder) if asked.what == "inputs" else _sweep(asked, folder)
+    finally:
         os.chdir(here)
-        print(table(found))
-        count = sum(one.counts.total() for one in found.values())
-        for line in groups(found):
-            print(line)
-        failing = sum(len(one.failing) for one in found.values())
-        print(f"{count:,} inputs in {time.monotonic() - began:.0f} s, {failing} of them with what must not come")
-        return 1 if failing else 0
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def table(found: Mapping[str, Found]) -> str:
-    """Return counts by format and outcome."""
-    kinds = [kind for kind in KINDS if any(one.counts[kind] for one in found.values())]
-    rows = [["", *kinds, "MiB"]]
-    for name, one in found.items():
-        rows.append([name, *(f"{one.counts[kind]:,}" for kind in kinds), str(one.most >> 20)])
-    total = [sum(one.counts[kind] for one in found.values()) for kind in kinds]
-    rows.append(["all", *(f"{n:,}" for n in total), str(max(one.most for one in found.values()) >> 20)])
-    return "\n".join(f"{row[0]:16}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows)
+def _inputs(asked: argparse.Namespace, folder: Path) -> int:
+    formats = [registry.FORMATS[name] for name in asked.format or registry.FORMATS]
+    seeds = make_seeds(formats, folder)
+    began = time.monotonic()
+    with tqdm(total=sum(shares(formats, asked.inputs).values()), unit="input", disable=None) as bar:
+        found = run(
+            seeds,
+            asked.inputs,
+            folder,
+            campaign=asked.seed,
+            workers=asked.workers,
+            on_progress=bar.update,
+            on_failing=lambda seed, one: bar.write(_told(seed, one)),
+        )
+    seconds = time.monotonic() - began
+    failing = sum(len(one.failing) for one in found.values())
+    count = sum(one.counts.total() for one in found.values())
+    print(table({name: one.counts + Counter({"MiB": one.most >> 20}) for name, one in found.items()}, (*KINDS, "MiB")))
+    print("\n".join(groups(found)))
+    print(f"{count:,} inputs in {seconds:.0f} s, {failing} of them with what must not come")
+    if asked.json:
+        told = {name: {"counts": one.counts, "failing": one.failing} for name, one in found.items()}
+        asked.json.write_text(json.dumps(told, indent=1))
+    return int(failing > 0)
+
+
+def _sweep(asked: argparse.Namespace, folder: Path) -> int:
+    sweep, usual = SWEEPS[asked.what]
+    runs, said = asked.runs or usual, list[str]()
+    began = time.monotonic()
+    with tqdm(total=runs, unit="run", disable=None) as bar:
+
+        def on_run(wrong: str) -> None:
+            bar.update(not (asked.what == "starts" and wrong))
+            if wrong:
+                said.append(wrong)
+                bar.write(wrong)
+
+        found = sweep(runs, asked.seed, folder, asked.format or (), on_run)
+    kinds = list(dict.fromkeys(kind for one in found.values() for kind in one))
+    print(table(found, kinds))
+    print(f"{runs:,} {asked.what} in {time.monotonic() - began:.0f} s, {len(said)} of them not as they should")
+    if asked.json:
+        asked.json.write_text(json.dumps({"counts": found, "failing": said}, indent=1))
+    return int(bool(said))
+
+
+def table(found: Mapping[str, Counter[str]], kinds: Sequence[str]) -> str:
+    """Return counts by name and kind."""
+    kinds = [kind for kind in kinds if any(one[kind] for one in found.values())]
+    rows = [["", *kinds], *([name, *(f"{one[kind]:,}" for kind in kinds)] for name, one in found.items())]
+    join = {kind: max if kind == "MiB" else sum for kind in kinds}
+    rows.append(["all", *(f"{join[kind](one[kind] for one in found.values()):,}" for kind in kinds)])
+    return "\n".join(f"{row[0]:22}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows)
 
 
 def groups(found: Mapping[str, Found]) -> list[str]:
@@ -78,7 +128,8 @@ def groups(found: Mapping[str, Found]) -> list[str]:
     for name, one in found.items():
         for failing in one.failing:
             said = failing.said.strip().splitlines()
-            what = re.sub(r"[0-9]+", "N", said[-1])[:100] if said else ""
+            last = next((line for line in reversed(said) if re.match(r"[\w.]+(Error|Exit|Exception)\b", line)), said[-1:])
+            what = re.sub(r"[0-9]+", "N", "".join(last))[:100]
             places = re.findall(r'File "\S*?((?:neurosleep|converters|sims|data)/\S+\.py)", line (\d+)', failing.said)
             place = ":".join(places[-1]) if places else ""
             alike.setdefault(f"{name}  {failing.kind}  {place}  {what}", []).append(f"{name}:{failing.number}")
@@ -86,8 +137,8 @@ def groups(found: Mapping[str, Found]) -> list[str]:
 
 
 def _told(seed: Seed, one: Outcome) -> str:
-    last = one.said.strip().splitlines()
-    return f"{seed.format.name}:{one.number}  {one.kind}  {one.change}  {last[-1][:200] if last else ''}"
+    last = (one.said.strip().splitlines() or [""])[-1]
+    return f"{seed.format.name}:{one.number}  {one.kind}  {one.change[:150]}  {last[:150]}"
 
 
 def _one(seed: Seed, number: int, campaign: int, folder: Path, here: Path) -> int:

@@ -27,7 +27,7 @@ from neurosleep.tuning.study import open_study
 from . import hdf5, texts
 from .formats import Format, sane
 
-LIBRARY = ("src-mnist", "sleep-length", "tripartite-mnist", "second-night")
+LIBRARY = ("src-mnist", "sleep-length", "tripartite-mnist", "patches")
 TINY = """
 question = "q?"
 seeds = 2
