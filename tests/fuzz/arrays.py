@@ -1,6 +1,5 @@
-"""Files of arrays: checkpoints, memories, embeddings, inputs of a conversion, digits, weights and features of layers."""
+"""Files of arrays: checkpoints, memories, embeddings, inputs of a conversion, digits, features of layers."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 
 from neurosleep.cli.conversion import read_data
 from neurosleep.data import idx
-from neurosleep.data.cifar import ColourImages
 from neurosleep.data.embeddings import load_embeddings
 from neurosleep.features import cache
 from neurosleep.features.architectures import StridedBackbone
@@ -83,15 +81,25 @@ def _remembered(folder: Path, number: int) -> Any:
     sane(all(np.isfinite(s) and s >= 0 for s in memory.calibration.scales), f"scales {memory.calibration.scales}")
     sane(memory.count > 0, f"count {memory.count}")
     sane(0 < memory.percentile <= 100, f"percentile {memory.percentile}")
-    return memory.count, memory.mean_input, memory.calibration.scales, memory.calibration.input_shape, memory.percentile, memory.scales, memory.output
+    return (
+        memory.count,
+        memory.mean_input,
+        memory.calibration.scales,
+        memory.calibration.input_shape,
+        memory.percentile,
+        memory.scales,
+        memory.output,
+    )
 
 
 def _vectors() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 4)
     return {
-        **{"train_x": rng.random((12, 6), np.float32), "train_y": labels},
-        **{"test_x": rng.random((12, 6), np.float32), "test_y": labels},
+        "train_x": rng.random((12, 6), np.float32),
+        "train_y": labels,
+        "test_x": rng.random((12, 6), np.float32),
+        "test_y": labels,
     }
 
 
@@ -185,6 +193,13 @@ FORMATS = (
     Format("inputs-npy", _inputs, _calibration("npy"), ("inputs.npy",), (oddities.npy, oddities.npy_header)),
     Format("inputs-npz", _inputs, _calibration("npz"), ("inputs.npz",), NPZ, checksum=True),
     Format("digits", _digits(""), _read_digits(""), ("images", "labels")),
-    Format("digits-gz", _digits(".gz"), _read_digits(".gz"), ("images.gz", "labels.gz"), (oddities.gzipped, oddities.gzip_bomb), checksum=True),
+    Format(
+        "digits-gz",
+        _digits(".gz"),
+        _read_digits(".gz"),
+        ("images.gz", "labels.gz"),
+        (oddities.gzipped, oddities.gzip_bomb),
+        checksum=True,
+    ),
     Format("features", _features, _cached, ("made.npy", "made.json"), checksum=True),
 )

@@ -6,7 +6,22 @@ from random import Random
 
 WORDS = (
     *(b"nan", b"-1", b"inf", b"-inf", b"1e999", b"2147483648", b"9223372036854775808", b"18446744073709551616"),
-    *(b"0", b"null", b"true", b"[]", b"{}", b'""', b"'", b'"', b"\\", b"\n", b"\r", b"\0", b"\xff\xfe", b"\xf0\x9f\x92\xa4"),
+    *(
+        b"0",
+        b"null",
+        b"true",
+        b"[]",
+        b"{}",
+        b'""',
+        b"'",
+        b'"',
+        b"\\",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"\xff\xfe",
+        b"\xf0\x9f\x92\xa4",
+    ),
     *(b"../../", b"/dev/zero", b"<script>", b"\x1f\x8b", b"PK\x03\x04", b"PK\x05\x06", b"\x89HDF", b"\x93NUMPY"),
 )
 NUMBERS = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
@@ -62,7 +77,9 @@ def _cut(content: bytes, random: Random) -> tuple[bytes, int]:
 
 def _insert(content: bytes, random: Random) -> tuple[bytes, int]:
     at = _place(content, random)
-    more = random.choice((random.choice(WORDS), random.randbytes(random.randrange(1, 64)), bytes(random.randrange(1, 5000))))
+    more = random.choice(
+        (random.choice(WORDS), random.randbytes(random.randrange(1, 64)), bytes(random.randrange(1, 5000)))
+    )
     return content[:at] + more + content[at:], at
 
 

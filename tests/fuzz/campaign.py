@@ -52,7 +52,7 @@ class _Task:
 
 
 def make_seeds(formats: Sequence[Format], folder: Path) -> list[Seed]:
-    """Make the files of each format, and read them: both in this process, so that what is slow at first is done once."""
+    """Make the files of each format, and read them: in this process, so that what is slow at first is done once."""
     torch.set_num_threads(1)
     seeds = []
     for one in formats:

@@ -128,7 +128,9 @@ def groups(found: Mapping[str, Found]) -> list[str]:
     for name, one in found.items():
         for failing in one.failing:
             said = failing.said.strip().splitlines()
-            last = next((line for line in reversed(said) if re.match(r"[\w.]+(Error|Exit|Exception)\b", line)), said[-1:])
+            last = next(
+                (line for line in reversed(said) if re.match(r"[\w.]+(Error|Exit|Exception)\b", line)), said[-1:]
+            )
             what = re.sub(r"[0-9]+", "N", "".join(last))[:100]
             places = re.findall(r'File "\S*?((?:neurosleep|converters|sims|data)/\S+\.py)", line (\d+)', failing.said)
             place = ":".join(places[-1]) if places else ""

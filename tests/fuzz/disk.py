@@ -28,7 +28,7 @@ from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.tripartite import Architecture, Learner, ReplayNetwork, Settings
 
-from . import arrays, descriptions, logs, networks
+from . import arrays, descriptions, networks
 from .forking import End, start
 
 
@@ -163,7 +163,10 @@ def _weights(folder: Path) -> None:
 
 WRITERS = (
     Writer("log", _log, ("night.h5",), read=_read_log, torn=True, fresh=True),
-    *(_exports(name, write) for name, write in (("csv", to_csv), ("h5", to_sonata), ("nwb", to_nwb), ("nir", to_nir_data))),
+    *(
+        _exports(name, write)
+        for name, write in (("csv", to_csv), ("h5", to_sonata), ("nwb", to_nwb), ("nir", to_nir_data))
+    ),
     *map(_spikes, ("sonata", "nwb", "nirdata", "csv")),
     Writer("raster", _raster, ("raster.png",), _log),
     Writer("checkpoint", _checkpoint, ("gated.npz", "constant.npz"), arrays._checkpoints, fresh=True),
@@ -171,7 +174,13 @@ WRITERS = (
     Writer("learner", _learner, ("learner.pt",)),
     Writer("layers", _weights, ("layers.npz",)),
     Writer("network", _nir, ("network.nir",)),
-    Writer("convert", _convert, ("out/network.nir", "out/report.json", "out/report.txt", "out/conversion.png"), _to_convert, fresh=True),
+    Writer(
+        "convert",
+        _convert,
+        ("out/network.nir", "out/report.json", "out/report.txt", "out/conversion.png"),
+        _to_convert,
+        fresh=True,
+    ),
     Writer("digits", _digits, ("images", "images.gz")),
     Writer("results", _results, ("out/results.nc", "out/results.csv"), descriptions._folder),
     Writer("page", _page, ("out/report.html",), descriptions._folder),
@@ -179,7 +188,9 @@ WRITERS = (
 )
 
 
-def sweep(runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None) -> dict[str, Counter[str]]:
+def sweep(
+    runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None
+) -> dict[str, Counter[str]]:
     """Fill the disk so many times, under all writers in turn; return what came of each."""
     torch.set_num_threads(1)
     chosen = [one for one in WRITERS if not names or one.name in names]
@@ -214,7 +225,9 @@ def fill(one: Writer, limit: int, prepared: Path, work: Path) -> tuple[str, str]
     before = _there(work)
     end = start(lambda: one.write(work), most_bytes=limit).end()
     wrong = _wrong(one, work, before, end)
-    return ("not so" if wrong else "written" if end.kind == "done" or (end.kind, end.code) == ("code", 0) else "refused"), wrong
+    return (
+        "not so" if wrong else "written" if end.kind == "done" or (end.kind, end.code) == ("code", 0) else "refused"
+    ), wrong
 
 
 def _there(folder: Path) -> dict[str, bytes]:
@@ -225,18 +238,29 @@ def _wrong(one: Writer, work: Path, before: dict[str, bytes], end: End) -> str:
     if not end.clean:
         return f"{end.kind} {end.code}: {end.said.strip()[-400:]}"
     after = _there(work)
-    hidden = [name for name in after if name not in before and Path(name).name.startswith((".", "tmp")) and not name.endswith(".lock")]
+    hidden = [
+        name
+        for name in after
+        if name not in before and Path(name).name.startswith((".", "tmp")) and not name.endswith(".lock")
+    ]
     if hidden:
         return f"half files: {', '.join(hidden)}"
     done = end.kind == "done" or (end.kind == "code" and end.code == 0)
     for name in one.files:
         if name in before and name not in after:
             return f"{name} is gone"
-        if not done and not one.torn and name in before and after[name] != before[name] and not one.fresh and len(one.files) == 1:
+        if (
+            not done
+            and not one.torn
+            and name in before
+            and after[name] != before[name]
+            and not one.fresh
+            and len(one.files) == 1
+        ):
             return f"{name} is another, though it was not written"
         if one.read is not None and name in after and (done or one.torn):
             try:
                 one.read(work / name)
-            except Exception as error:  # noqa: BLE001 - whatever keeps it from being read
+            except Exception as error:
                 return f"{name} cannot be read: {type(error).__name__}: {error}"
     return ""

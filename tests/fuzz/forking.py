@@ -127,6 +127,6 @@ def _called(call: Callable[[], object]) -> tuple[str, str, int]:
     except OSError as error:
         known = error.errno is not None and error.filename is not None
         return ("disk", str(error), 1) if known else ("raw error", traceback.format_exc(), 1)
-    except BaseException:  # noqa: BLE001 - it is told, whatever it is
+    except BaseException:
         return "raw error", traceback.format_exc(), 1
     return "done", "", 0

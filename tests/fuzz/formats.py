@@ -28,7 +28,7 @@ class Format:
     structures
         Changes of the inside.
     checksum
-        Whether the format has sums of all its data, so that bytes changed without their sums must not be read as others.
+        Whether the format has sums of all its data, so that bytes changed without them must not be read as others.
     weight
         Share of the inputs, beside that of other formats.
     """

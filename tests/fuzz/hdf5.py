@@ -10,9 +10,32 @@ import numpy as np
 
 TEXT = h5py.string_dtype()
 VALUES: tuple[Any, ...] = (
-    *(np.nan, np.inf, -np.inf, -1.0, 0.0, 1e-320, 1e308, -1, 0, 1, 2**31, 2**32 - 1, 2**32, np.uint64(2**63), np.uint64(2**64 - 1)),
+    *(
+        np.nan,
+        np.inf,
+        -np.inf,
+        -1.0,
+        0.0,
+        1e-320,
+        1e308,
+        -1,
+        0,
+        1,
+        2**31,
+        2**32 - 1,
+        2**32,
+        np.uint64(2**63),
+        np.uint64(2**64 - 1),
+    ),
     *("", "nan", "x" * 60_000, "\x00", "../..", "float16", "object", "[" * 5000, "{}", "[]", "null", b"\xff\xfe"),
-    *(np.array([]), np.array([1, 2]), np.array([[1, 2], [3, 4]]), np.zeros((0, 2)), np.array([-1, 5]), np.array([2**62] * 2)),
+    *(
+        np.array([]),
+        np.array([1, 2]),
+        np.array([[1, 2], [3, 4]]),
+        np.zeros((0, 2)),
+        np.array([-1, 5]),
+        np.array([2**62] * 2),
+    ),
     *(True, np.complex128(1j), h5py.Empty("f8"), np.array(["input", "input"], TEXT), np.array(["a", "b", "c"], TEXT)),
 )
 HUGE = (2**31, 2**34, 2**40, 2**62)
@@ -86,17 +109,23 @@ def _dataset(file: h5py.File, random: Random) -> str:
     old = file[name][()]
     attributes = dict(file[name].attrs)
     del file[name]
-    kind = random.choice(("changed", "changed", "changed", "value", "gone", "huge", "elsewhere", "plain", "filter", "group"))
+    kind = random.choice(
+        ("changed", "changed", "changed", "value", "gone", "huge", "elsewhere", "plain", "filter", "group")
+    )
     parent, _, leaf = name.rpartition("/")
     group = file[parent] if parent else file
     array = np.asarray(old)
     if kind == "huge":
         dtype = array.dtype if array.dtype.kind in "fiu" else np.dtype("u4")
         shape = (random.choice(HUGE), *array.shape[1:])
-        group.create_dataset(leaf, shape=shape, maxshape=(None, *array.shape[1:]), chunks=True, dtype=dtype, fillvalue=1)
+        group.create_dataset(
+            leaf, shape=shape, maxshape=(None, *array.shape[1:]), chunks=True, dtype=dtype, fillvalue=1
+        )
     elif kind == "elsewhere":
         file_name = random.choice(("other.bin", "/dev/zero", "/etc/passwd"))
-        group.create_dataset(leaf, shape=(max(array.size, 1),), dtype="u4", external=[(file_name, 0, 4 * max(array.size, 1))])
+        group.create_dataset(
+            leaf, shape=(max(array.size, 1),), dtype="u4", external=[(file_name, 0, 4 * max(array.size, 1))]
+        )
     elif kind == "group":
         group.create_group(leaf)
     elif kind == "filter" and array.ndim and array.dtype.kind in "fiu" and array.size:

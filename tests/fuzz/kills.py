@@ -1,4 +1,4 @@
-"""Kills calls at any moment, gives the same call again until it ends, and compares what is left with an undisturbed one."""
+"""Kills calls at any moment, gives the same call again until it ends, and compares what is left with one undisturbed."""
 
 import contextlib
 import io
@@ -21,7 +21,9 @@ MOST = 4
 """Kills of one run before it is let alone."""
 
 
-def sweep(runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None) -> dict[str, Counter[str]]:
+def sweep(
+    runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None
+) -> dict[str, Counter[str]]:
     """Kill so many runs of all scenarios; return what came of each."""
     chosen = [one for one in SCENARIOS if not names or one.name in names]
     warm(scratch / "warm", chosen)
@@ -86,7 +88,11 @@ def differing(expected: dict[str, Any], found: dict[str, Any]) -> str:
         return f"{', '.join(more)} is left over"
     for name, value in expected.items():
         if digest(value) != digest(found[name]):
-            inner = [key for key in value if digest(value[key]) != digest(found[name].get(key))] if isinstance(value, dict) else []
+            inner = (
+                [key for key in value if digest(value[key]) != digest(found[name].get(key))]
+                if isinstance(value, dict)
+                else []
+            )
             return f"{name} is another: {', '.join(map(str, inner[:4]))}"
     return ""
 

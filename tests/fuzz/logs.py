@@ -73,7 +73,10 @@ def _read(folder: Path, number: int) -> Any:
     path = folder / "night.h5"
     with SpikeReader(path) as reader:
         found = {
-            **{name: getattr(reader, name) for name in ("dt", "seed", "config", "complete", "n_steps", "layers", "windows")},
+            **{
+                name: getattr(reader, name)
+                for name in ("dt", "seed", "config", "complete", "n_steps", "layers", "windows")
+            },
             "populations": dict(reader.populations),
             "epochs": [(e.name, e.start, e.stop, e.seed) for e in reader.epochs],
             "samples": [(s.step, s.value) for s in _samples(reader)],
@@ -85,7 +88,9 @@ def _read(folder: Path, number: int) -> Any:
         found["rates"] = {name: spikes.reader.rates(name) for name in spikes.populations} if spikes.steps else {}
     for name, (step, node) in found["spikes"].items():
         size = found["populations"][name]
-        sane(not len(step) or (int(node.max()) < size and int(step.max()) < found["n_steps"]), f"{name}: beyond its ends")
+        sane(
+            not len(step) or (int(node.max()) < size and int(step.max()) < found["n_steps"]), f"{name}: beyond its ends"
+        )
         sane(bool((step[1:] >= step[:-1]).all()), f"{name}: steps out of order")
         sane(step.dtype == node.dtype == np.uint32, f"{name}: {step.dtype} and {node.dtype}")
     _exported(path, found, number)

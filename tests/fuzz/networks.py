@@ -87,7 +87,9 @@ def _learned(folder: Path, number: int) -> Any:
         sane(isinstance(count, int) and 0 <= count < 2**64, f"numbers {numbers}")
     sane(isinstance(numbers[4], int | float) and 0 <= numbers[4] < np.inf, f"seconds {numbers[4]}")
     sane(learner.n_old <= len(learner.seen), "more old classes than there are")
-    sane(all(0 <= c < learner.network.architecture.classes for c in learner.seen.tolist()), "classes that are not there")
+    sane(
+        all(0 <= c < learner.network.architecture.classes for c in learner.seen.tolist()), "classes that are not there"
+    )
     moments = learner.optimizer.state_dict()["state"]
     records = [record.to_dict() for record in learner.records]
     return state, moments, numbers, learner.seen, learner.totals, records, learner.looks, learner.memory.count
@@ -148,11 +150,29 @@ def _graphs(folder: Path, number: int) -> Any:
 
 
 FORMATS = (
-    Format("program", _program, _answers("network.pt2"), ("network.pt2",), (*ZIPS, ZIPS[3], ZIPS[3]), checksum=True, weight=0.5),
-    Format("torchscript", _script, _answers("network.pt"), ("network.pt",), (*ZIPS, ZIPS[3]), checksum=True, weight=0.3),
+    Format(
+        "program",
+        _program,
+        _answers("network.pt2"),
+        ("network.pt2",),
+        (*ZIPS, ZIPS[3], ZIPS[3]),
+        checksum=True,
+        weight=0.5,
+    ),
+    Format(
+        "torchscript", _script, _answers("network.pt"), ("network.pt",), (*ZIPS, ZIPS[3]), checksum=True, weight=0.3
+    ),
     Format("weights", _weights, _loaded, ("weights.pt", "checkpoint.pt"), ZIPS, checksum=True),
     Format("learner", _learner, _learned, ("learner.pt",), ZIPS, checksum=True),
     Format("training", _training, _trained, ("checkpoint.pt",), ZIPS, checksum=True, weight=0.5),
-    Format("layers", _layers, _backbone, ("layers.npz",), (*ZIPS, oddities.npz, oddities.npz_header), checksum=True, weight=0.2),
+    Format(
+        "layers",
+        _layers,
+        _backbone,
+        ("layers.npz",),
+        (*ZIPS, oddities.npz, oddities.npz_header),
+        checksum=True,
+        weight=0.2,
+    ),
     Format("nir", _nir, _graphs, ("dense.nir", "conv.nir"), hdf5.STRUCTURES),
 )

@@ -24,7 +24,9 @@ _NUMBERS = (np.nan, np.inf, -np.inf, -1, 0.5, 1e300, 2.0**31, 2.0**63, -1e-320)
 def _odd(arrays: Arrays, random: Random) -> str:
     name = random.choice(sorted(arrays))
     array = np.asarray(arrays[name])
-    kind = random.choice(("value", "value", "value", "type", "short", "long", "flat", "more", "turned", "empty", "gone", "text"))
+    kind = random.choice(
+        ("value", "value", "value", "type", "short", "long", "flat", "more", "turned", "empty", "gone", "text")
+    )
     if kind == "value" and array.size and array.dtype.kind in "fiub":
         array = array.copy()
         with np.errstate(all="ignore"):
@@ -91,8 +93,28 @@ def _header(content: bytes, random: Random) -> tuple[bytes, str]:
     if not content.startswith(b"\x93NUMPY"):
         return bytewise.change(content, random)
     size = struct.unpack("<H", content[8:10])[0]
-    shapes = ("()", "(0,)", "(-1,)", "(3,)", "(1 << 40,)", "(1099511627776,)", "(4611686018427387904, 4)", "(2,) * 9", "None")
-    types = ("'<f8'", "'|O'", "'<f4'", "'|V1000000000'", "'<U100000000'", "[('a', '<f4')]", "''", "'<M8[s]'", "__import__('os')")
+    shapes = (
+        "()",
+        "(0,)",
+        "(-1,)",
+        "(3,)",
+        "(1 << 40,)",
+        "(1099511627776,)",
+        "(4611686018427387904, 4)",
+        "(2,) * 9",
+        "None",
+    )
+    types = (
+        "'<f8'",
+        "'|O'",
+        "'<f4'",
+        "'|V1000000000'",
+        "'<U100000000'",
+        "[('a', '<f4')]",
+        "''",
+        "'<M8[s]'",
+        "__import__('os')",
+    )
     shape, dtype = random.choice(shapes), random.choice(types)
     if random.random() < 0.5:
         dtype = "'<f4'"

@@ -160,7 +160,9 @@ def _check_night(out: Path) -> str:
         total = sum(len(reader.events(name)[0]) for name in reader.layers)
     kept = json.loads((out / "record.json").read_text())
     wanted = (True, kept["steps"], 1)
-    return "" if found == wanted and total == sum(kept["spikes"].values()) else f"{found} and {total} spikes, not {kept}"
+    return (
+        "" if found == wanted and total == sum(kept["spikes"].values()) else f"{found} and {total} spikes, not {kept}"
+    )
 
 
 def _unclean(end: End) -> str:
@@ -185,7 +187,9 @@ SWEEPS: dict[str, tuple[float, Callable[[Random, Path, int], list[str]]]] = {
 }
 
 
-def sweep(runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None) -> dict[str, Counter[str]]:
+def sweep(
+    runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None
+) -> dict[str, Counter[str]]:
     """Start so many processes against each other; return what came of each kind."""
     torch.set_num_threads(1)
     found: dict[str, Counter[str]] = {}

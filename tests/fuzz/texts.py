@@ -9,7 +9,19 @@ from . import bytewise
 
 VALUES: tuple[Any, ...] = (
     *(float("nan"), float("inf"), -1, 0, 1, 0.5, 1e308, -1e-320, 2**31, 2**53, 2**63, 2**64, 10**30, True, None),
-    *("", "x", "nan", "-1", "../..", "a\x00b", "\ud800", "x" * 100_000, "a\nb", "<img src=x onerror=alert(1)>", "1e999"),
+    *(
+        "",
+        "x",
+        "nan",
+        "-1",
+        "../..",
+        "a\x00b",
+        "\ud800",
+        "x" * 100_000,
+        "a\nb",
+        "<img src=x onerror=alert(1)>",
+        "1e999",
+    ),
     *([], {}, [[]], [None], ["x"], {"": 0}, {"kind": "x"}, [1] * 10_000),
 )
 
@@ -58,8 +70,34 @@ def _places(value: Any, places: list[tuple[Any, Any]]) -> None:
 
 
 _TOML = (
-    *("nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e308", "1e-320", "2147483648", "9223372036854775808", "1" + "0" * 30),
-    *('""', '"x"', "true", "[]", "{}", "[[]]", "[nan]", "[1, 2, 3]", '["x"]', '{ kind = "x" }', '"a\\u0000b"', "1979-05-27"),
+    *(
+        "nan",
+        "inf",
+        "-inf",
+        "-1",
+        "0",
+        "1",
+        "0.5",
+        "1e308",
+        "1e-320",
+        "2147483648",
+        "9223372036854775808",
+        "1" + "0" * 30,
+    ),
+    *(
+        '""',
+        '"x"',
+        "true",
+        "[]",
+        "{}",
+        "[[]]",
+        "[nan]",
+        "[1, 2, 3]",
+        '["x"]',
+        '{ kind = "x" }',
+        '"a\\u0000b"',
+        "1979-05-27",
+    ),
     *('"../.."', "[" * 20_000, '"' + "x" * 100_000 + '"', "0x" + "f" * 40, '"""', "1e999", "9" * 5000, '"\\ud800"'),
 )
 
@@ -73,7 +111,9 @@ def of_toml(path: Path, random: Random) -> str:
     if kind == "value" and equals:
         value = f" {random.choice(_TOML)}"
     elif kind == "key":
-        key = random.choice((f"{key.strip()}x ", "x ", '"" ', f"{key.strip()}.0 ", f"a.{key.strip()} ", "x.y.z ", "[x]"))
+        key = random.choice(
+            (f"{key.strip()}x ", "x ", '"" ', f"{key.strip()}.0 ", f"a.{key.strip()} ", "x.y.z ", "[x]")
+        )
     elif kind == "part" and equals:
         parts = value.replace(",", " , ").replace("]", " ]").replace("}", " }").split(" ")
         parts[random.randrange(len(parts))] = random.choice(_TOML)

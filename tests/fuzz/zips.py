@@ -68,7 +68,10 @@ def _members(members: Members, random: Random) -> str:
     elif kind == "empty":
         members[at] = name, b""
     elif kind == "renamed":
-        members[at] = random.choice(("../x", "/x", name.upper(), f"zz/{name}", "x" * 60_000, f"{name}.npy", "")), content
+        members[at] = (
+            random.choice(("../x", "/x", name.upper(), f"zz/{name}", "x" * 60_000, f"{name}.npy", "")),
+            content,
+        )
     elif kind == "moved":
         members[:] = [("zz/" + n.partition("/")[2], c) for n, c in members] + ([members[at]] if at % 2 else [])
     elif kind == "order":
@@ -156,4 +159,4 @@ def _joined(head: int, crc: int) -> int:
     return crc if head == 0 else head ^ crc
 
 
-ZIPS = tuple(of_zip(change) for change in (_members, _inside, _inside, _code)) + (bomb,)
+ZIPS = (*(of_zip(change) for change in (_members, _inside, _inside, _code)), bomb)

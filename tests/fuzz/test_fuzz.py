@@ -1,0 +1,50 @@
+"""Two thousand damaged files of all formats; `python -m tests.fuzz --inputs 100000` reads more."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import neurosleep
+
+INPUTS = 2000
+FORMATS = (
+    *("log-finished", "log-killed", "log-samples", "checkpoint", "memory", "learner", "training", "weights", "layers"),
+    *("embeddings-npz", "embeddings-h5", "embeddings-mat", "embeddings-mat-packed", "inputs-npy", "inputs-npz"),
+    *("digits", "digits-gz", "features", "mosaic", "program", "torchscript", "nir", "toml", "settings", "arguments"),
+    *("record", "folder", "folder-log", "search"),
+)
+ALLOWED = {"same", "refused", "other"}
+
+
+def fuzz(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tests.fuzz` on the package that is tested, wherever it is installed."""
+    places = [str(Path(neurosleep.__file__).parents[1]), str(Path(__file__).parents[2])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    command = [sys.executable, "-m", "tests.fuzz", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What came of each format's inputs."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    done = fuzz(folder, "--inputs", str(INPUTS), "--json", str(folder / "found.json"))
+    assert (folder / "found.json").exists(), done.stderr[-3000:]
+    return json.loads((folder / "found.json").read_text())
+
+
+def test_every_format_is_there(found):
+    assert set(found) == set(FORMATS)
+    assert sum(sum(one["counts"].values()) for one in found.values()) == pytest.approx(INPUTS, abs=len(FORMATS))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files_are_read_as_they_were_or_refused(found, name):
+    counts = found[name]["counts"]
+    assert found[name]["failing"] == []
+    assert counts["refused"] > 0
+    assert set(counts) <= ALLOWED
