@@ -1,4 +1,4 @@
-"""Kills calls at any moment, gives the same call again until it ends, and compares what is left with one undisturbed."""
+"""Kills calls at any moment, gives the same call again until it ends, and compares what it leaves with what it should."""
 
 import contextlib
 import io
