@@ -1,4 +1,4 @@
-"""Kills calls at any moment, gives the same call again until it ends, and compares what it leaves with what it should."""
+"""Kills calls at any moment, gives the same call again until it ends, and compares what is left with what should be."""
 
 import contextlib
 import io
