@@ -43,7 +43,6 @@ class _Task:
 
     seed: Seed
     numbers: Sequence[int]
-    again: bool = False  # whether the first of them has hung already
     pid: int = 0
     pipe: int = -1
     said: bytes = b""
@@ -63,7 +62,7 @@ def make_seeds(formats: Sequence[Format], folder: Path) -> list[Seed]:
         shutil.copytree(place, work)
         os.chdir(work)
         try:
-            found = digest(one.read(work, 0))
+            (found,) = {digest(one.read(work, number)) for number in one.first}
         except NeurosleepError:
             found = ""  # what is not read at all, is not read damaged
         os.chdir(folder)
@@ -114,7 +113,7 @@ def run(
                     selector.unregister(key.fileobj)
                     free.append(work)
                     if task.done < len(task.numbers):
-                        tasks.appendleft(_Task(task.seed, task.numbers[task.done :], again=task.again))
+                        tasks.appendleft(_Task(task.seed, task.numbers[task.done :]))
     finally:
         for key in selector.get_map().values():
             os.kill(key.data[0].pid, signal.SIGKILL)
@@ -144,7 +143,7 @@ def _outcomes(task: _Task) -> Iterator[Outcome]:
     *lines, task.said = (task.said + more).split(b"\n")
     for line in lines:
         if line.startswith(b"["):
-            task.done, task.again = task.done + 1, False
+            task.done += 1
             yield Outcome(*json.loads(line))
         else:
             task.begun = int(line)
@@ -154,10 +153,7 @@ def _outcomes(task: _Task) -> Iterator[Outcome]:
     status = os.waitpid(task.pid, 0)[1]
     task.pid = 0
     if task.done < len(task.numbers):
-        hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
-        if hung and not task.again:
-            task.again = True  # on a machine that is busy elsewhere, once does not count
-            return
-        task.done, task.again = task.done + 1, False
+        hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF)
+        task.done += 1
         ended = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
         yield Outcome(task.begun, "hang" if hung else "crash", "", ended)

@@ -1,8 +1,5 @@
 """Texts, and folders of texts: experiments, settings, arguments, records, searches; and the folder of an experiment."""
 
-import contextlib
-import io
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +9,6 @@ import numpy as np
 import optuna
 import PIL.Image
 
-from neurosleep.cli import main
 from neurosleep.data import cifar
 from neurosleep.experiments import load
 from neurosleep.experiments.experiment import Experiment
@@ -21,11 +17,12 @@ from neurosleep.experiments.loading import from_toml
 from neurosleep.experiments.page.report import write_report
 from neurosleep.experiments.results import Results
 from neurosleep.experiments.running import run
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, NeurosleepError
 from neurosleep.tuning.study import open_study
 
 from . import hdf5, texts
-from .formats import Format, sane
+from .commands import command
+from .formats import Format, NonsenseError, sane
 
 LIBRARY = ("src-mnist", "sleep-length", "tripartite-mnist", "patches")
 TINY = """
@@ -82,20 +79,8 @@ def _arguments(folder: Path) -> None:
 
 
 def _commanded(folder: Path, number: int) -> Any:
-    """Give words to the command line: exit codes 0 and 2, and one line on stderr."""
     words = (folder / "arguments.txt").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        sys.argv = ["neurosleep", "run", *words, "--show"]
-        try:
-            main()
-            code: Any = 0
-        except SystemExit as end:
-            code = end.code or 0
-    if code == 2:
-        raise InputError(err.getvalue().rstrip("\n"))
-    sane(code == 0, f"exit code {code}: {err.getvalue()[:200]}")
-    return out.getvalue()
+    return command("run", *words, "--show")
 
 
 def _experiment() -> Experiment:
@@ -120,15 +105,20 @@ def _opened(folder: Path, number: int) -> Any:
         "told": repr(results),
     }
     damaged = dict(results.damaged)
-    if number % 64 == 1 and results.records:
-        write_report(results)
+    if number % 32 == 1 and results.records:
+        try:
+            write_report(results)
+        except NeurosleepError as error:
+            raise NonsenseError(f"no page: {error}") from error
         sane((out / "report.html").stat().st_size > 1000, "a page without anything on it")
-    elif number % 64 == 33:
+    elif number % 32 == 17:
         sane(run(results.experiment, out, workers=1, progress=False).complete, "not finished by the same call")
     elif number % 4 == 0:
         results.save()
     if damaged:
         raise InputError(next(iter(damaged.values())))
+    with results.spikes("asleep") as reader:
+        found["spikes"] = [reader.events(name) for name in reader.layers]
     return found
 
 
@@ -164,15 +154,18 @@ FORMATS = (
     Format("toml", _toml, _described, tuple(f"{n}.toml" for n in (*LIBRARY, "tiny")), (texts.of_toml,) * 3, weight=0.7),
     Format("settings", _settings, _set, ("settings.txt",), (texts.of_toml,)),
     Format("arguments", _arguments, _commanded, ("arguments.txt",), (texts.of_toml,)),
-    Format("record", _folder, _opened, tuple(f"{name}.json" for name in _RUNS), (texts.of_json,)),
+    Format("record", _folder, _opened, tuple(f"{name}.json" for name in _RUNS), (texts.of_json,), first=(0, 1, 17)),
     Format(
         "folder",
         _folder,
         _opened,
         ("out/experiment.toml", "out/runs/asleep/condition.toml", "out/runs/awake/seed-1.error.txt", "out/results.csv"),
         weight=0.3,
+        first=(0, 1, 17),
     ),
-    Format("folder-log", _folder, _opened, ("out/runs/asleep/seed-0.h5",), hdf5.STRUCTURES, weight=0.3),
+    Format(
+        "folder-log", _folder, _opened, ("out/runs/asleep/seed-0.h5",), hdf5.STRUCTURES, weight=0.3, first=(0, 1, 17)
+    ),
     Format("search", _journal, _searched, ("journal.log",), weight=0.5),
     Format("mosaic", _mosaic, _tiles, ("cat.jpg",)),
 )

@@ -31,6 +31,8 @@ class Format:
         Whether the format has sums of all its data, so that bytes changed without them must not be read as others.
     weight
         Share of the inputs, beside that of other formats.
+    first
+        Numbers at which reading does all that it ever does: what is slow at first is then done before it is timed.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Format:
     structures: tuple[Structure, ...] = ()
     checksum: bool = False
     weight: float = 1.0
+    first: tuple[int, ...] = (0,)
 
 
 class NonsenseError(Exception):

@@ -136,6 +136,6 @@ def _exported(path: Path, found: dict[str, Any], number: int) -> None:
 
 
 FORMATS = tuple(
-    Format(f"log-{name}", make, _read, ("night.h5",), STRUCTURES, weight=2.0)
+    Format(f"log-{name}", make, _read, ("night.h5",), STRUCTURES, weight=2.0, first=(0, 1, 2, 9))
     for name, make in (("finished", _finished), ("killed", _killed), ("samples", _with_samples))
 )
