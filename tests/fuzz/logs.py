@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurosleep.analysis import rate_over_night, sparseness_over_night
 from neurosleep.interchange import open_spikes, to_csv, to_nir_data, to_nwb, to_sonata
 from neurosleep.sims.drive import MeanRate
 from neurosleep.sims.ensemble import simulate
@@ -19,6 +20,7 @@ from neurosleep.sims.plasticity import GatedHebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 
+from .commands import command
 from .formats import Format, sane
 from .hdf5 import STRUCTURES
 
@@ -93,7 +95,7 @@ def _read(folder: Path, number: int) -> Any:
         )
         sane(bool((step[1:] >= step[:-1]).all()), f"{name}: steps out of order")
         sane(step.dtype == node.dtype == np.uint32, f"{name}: {step.dtype} and {node.dtype}")
-    _exported(path, found, number)
+    _used(path, found, number)
     return found
 
 
@@ -108,34 +110,43 @@ def _samples(reader: SpikeReader) -> Iterator[_Sample]:
             yield _Sample(*reader.membranes(layer))
         if layer in reader.layers and reader.weights_every:
             yield from (_Sample(*one) for one in reader.weights(layer))
-    # what is not a number was never written: a night that diverges is stopped
 
 
-def _exported(path: Path, found: dict[str, Any], number: int) -> None:
-    """Export to one of the formats, and hold what it says against what was read."""
-    if number % 32 == 1:
+def _used(path: Path, found: dict[str, Any], number: int) -> None:
+    """Use the log in one of the ways that there are, and hold what comes out against what was read."""
+    total = sum(len(step) for step, _ in found["spikes"].values())
+    use = number % 16
+    if use == 1 and number % 32 == 1:
         to_nwb(path, "out.nwb", overwrite=True)
         with h5py.File("out.nwb") as file:
             times = file["units/spike_times"][()] if "units/spike_times" in file else np.zeros(0)
-        sane(len(times) == sum(len(step) for step, _ in found["spikes"].values()), "NWB has other spikes")
-        sane(bool(np.isfinite(times).all()), "NWB has times that are no numbers")
-    elif number % 4 == 0:
+        sane(len(times) == total and bool(np.isfinite(times).all()), "NWB has other spikes")
+    elif use == 3:
+        with SpikeLog.resume(path, found["n_steps"]):
+            pass
+        with SpikeReader(path) as reader:
+            sane(reader.complete and sum(map(reader.counts, reader.layers)) == total, "gone on, it has other spikes")
+    elif use == 5:
+        print(rate_over_night(path), sparseness_over_night(path))
+    elif use in (7, 15):
+        command("spikes", str(path), *(("--to", "csv", "--out", "out.csv") if use == 15 else ()))
+    elif use in (9, 13):
+        to_nir_data(path, "out.nir", overwrite=True)
+    elif use in (2, 6, 10):
+        to_csv(path, "out.csv", overwrite=True)
+        with Path("out.csv").open(newline="") as file:
+            rows = list(csv.reader(file))[1:]
+        sane(len(rows) == total, "CSV has other spikes")
+    elif use % 4 == 0:
         to_sonata(path, "out.h5", overwrite=True)
         with h5py.File("out.h5") as file:
             for name, (step, node) in found["spikes"].items():
                 group = file["spikes"][name]
                 sane(bool((group["node_ids"][()] == node).all()), f"SONATA has other neurons of {name}")
                 sane(bool(np.allclose(group["timestamps"][()], step * 1000 * found["dt"])), "SONATA has other times")
-    elif number % 4 == 2:
-        to_csv(path, "out.csv", overwrite=True)
-        with Path("out.csv").open(newline="") as file:
-            rows = list(csv.reader(file))[1:]
-        sane(len(rows) == sum(len(step) for step, _ in found["spikes"].values()), "CSV has other spikes")
-    elif number % 8 == 1:
-        to_nir_data(path, "out.nir", overwrite=True)
 
 
 FORMATS = tuple(
-    Format(f"log-{name}", make, _read, ("night.h5",), STRUCTURES, weight=2.0, first=(0, 1, 2, 9))
+    Format(f"log-{name}", make, _read, ("night.h5",), STRUCTURES, weight=2.0, first=(0, 1, 2, 3, 5, 7, 9, 15))
     for name, make in (("finished", _finished), ("killed", _killed), ("samples", _with_samples))
 )
