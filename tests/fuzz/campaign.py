@@ -58,16 +58,20 @@ def make_seeds(formats: Sequence[Format], folder: Path) -> list[Seed]:
         place = folder / "seeds" / one.name
         place.mkdir(parents=True)
         one.make(place)
-        work = folder / "first" / one.name
-        shutil.copytree(place, work)
-        os.chdir(work)
-        try:
-            (found,) = {digest(one.read(work, number)) for number in one.first}
-        except NeurosleepError:
-            found = ""  # what is not read at all, is not read damaged
+        (found,) = {_first(one, number, place, folder / "first" / f"{one.name}-{number}") for number in one.first}
         os.chdir(folder)
         seeds.append(Seed(one, place, found))
     return seeds
+
+
+def _first(one: Format, number: int, place: Path, work: Path) -> str:
+    """Return the digest of what is read when nothing is changed; "" of what is not read at all."""
+    shutil.copytree(place, work)
+    os.chdir(work)
+    try:
+        return digest(one.read(work, number))
+    except NeurosleepError:
+        return ""
 
 
 def shares(formats: Sequence[Format], inputs: int) -> dict[str, int]:

@@ -127,7 +127,7 @@ def _used(path: Path, found: dict[str, Any], number: int) -> None:
         with SpikeReader(path) as reader:
             sane(reader.complete and sum(map(reader.counts, reader.layers)) == total, "gone on, it has other spikes")
     elif use == 5:
-        print(rate_over_night(path), sparseness_over_night(path))
+        sane(bool(str(rate_over_night(path)) and str(sparseness_over_night(path))), "nothing to say")
     elif use in (7, 15):
         command("spikes", str(path), *(("--to", "csv", "--out", "out.csv") if use == 15 else ()))
     elif use in (9, 13):
