@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,13 @@ def test_damaged_files_are_read_as_they_were_or_refused(found, name):
     assert found[name]["failing"] == []
     assert counts["refused"] > 0
     assert set(counts) <= ALLOWED
+
+
+def test_the_page_names_tests_and_formats_that_there_are():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "reliability.md").read_text("utf-8")
+    named = set(re.findall(r"tests/\w+/\w+\.py", page))
+    assert named
+    assert {name for name in named if not (root / name).exists()} == set()
+    listed = set(re.findall(r"[\w-]+", " ".join(re.findall(r"fuzz \(([^)]*)\)", page))))
+    assert {name for name in listed if "-" in name} <= set(FORMATS)
