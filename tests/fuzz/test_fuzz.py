@@ -1,15 +1,10 @@
 """Two thousand damaged files of all formats; `python -m tests.fuzz --inputs 100000` reads more."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-import neurosleep
 
 INPUTS = 2000
 FORMATS = (
@@ -21,16 +16,8 @@ FORMATS = (
 ALLOWED = {"same", "refused", "other"}
 
 
-def fuzz(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m tests.fuzz` on the package that is tested, wherever it is installed."""
-    places = [str(Path(neurosleep.__file__).parents[1]), str(Path(__file__).parents[2])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-m", "tests.fuzz", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(fuzz, tmp_path_factory):
     """What came of each format's inputs."""
     folder = tmp_path_factory.mktemp("fuzz")
     done = fuzz(folder, "--inputs", str(INPUTS), "--json", str(folder / "found.json"))

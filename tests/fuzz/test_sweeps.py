@@ -3,11 +3,10 @@
 import json
 
 import pytest
-from test_fuzz import fuzz
 
 
 @pytest.mark.parametrize(("what", "runs"), [("kills", 12), ("disk", 66), ("starts", 60)])
-def test_a_few(tmp_path, what, runs):
+def test_a_few(fuzz, tmp_path, what, runs):
     done = fuzz(tmp_path, what, "--runs", str(runs), "--json", str(tmp_path / "found.json"))
     assert (tmp_path / "found.json").exists(), done.stderr[-3000:]
     found = json.loads((tmp_path / "found.json").read_text())
