@@ -130,7 +130,15 @@ def _embeddings(kind: str) -> Format:
         "mat-packed": (oddities.mat(True), oddities.mat(True), oddities.mat_bomb),
     }[kind]
     name = f"vectors.{kind.partition('-')[0]}"
-    return Format(f"embeddings-{kind}", make, read, (name,), structures, checksum=kind == "npz" or packed)
+    return Format(
+        f"embeddings-{kind}",
+        make,
+        read,
+        (name,),
+        structures,
+        checksum=kind == "npz" or packed,
+        weight=0.3 if packed else 1,
+    )
 
 
 def _inputs(folder: Path) -> None:

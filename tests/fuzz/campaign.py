@@ -15,6 +15,7 @@ import torch
 from neurosleep.sims.errors import NeurosleepError
 
 from .digest import digest
+from .forking import frozen
 from .formats import Format
 from .worker import ALLOWED, Outcome, Seed, serve
 
@@ -53,11 +54,15 @@ class _Task:
 def make_seeds(formats: Sequence[Format], folder: Path) -> list[Seed]:
     """Make the files of each format, and read them: in this process, so that what is slow at first is done once."""
     torch.set_num_threads(1)
-    seeds = []
+    seeds, made = [], dict[object, Path]()
     for one in formats:
         place = folder / "seeds" / one.name
-        place.mkdir(parents=True)
-        one.make(place)
+        if one.make in made:
+            shutil.copytree(made[one.make], place)
+        else:
+            place.mkdir(parents=True)
+            one.make(place)
+        made.setdefault(one.make, place)
         (found,) = {_first(one, number, place, folder / "first" / f"{one.name}-{number}") for number in one.first}
         os.chdir(folder)
         seeds.append(Seed(one, place, found))
@@ -91,6 +96,7 @@ def run(
     on_failing: Callable[[Seed, Outcome], None] = lambda seed, one: None,
 ) -> dict[str, Found]:
     """Read so many inputs of all formats together; return what came of each format's."""
+    frozen()
     share = shares([seed.format for seed in seeds], inputs)
     tasks = deque(
         _Task(seed, range(first, min(first + CHUNK, share[seed.format.name])))

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ def environment() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
+    sys.stdout.reconfigure(line_buffering=True)
 
 
 SWEEPS = {"kills": (kills.sweep, 200), "disk": (disk.sweep, 300), "starts": (starts.sweep, 1000)}
@@ -98,8 +100,8 @@ def _sweep(asked: argparse.Namespace, folder: Path) -> int:
     began = time.monotonic()
     with tqdm(total=runs, unit="run", disable=None) as bar:
 
-        def on_run(wrong: str) -> None:
-            bar.update(not (asked.what == "starts" and wrong))
+        def on_run(wrong: str, done: int = 1) -> None:
+            bar.update(done)
             if wrong:
                 said.append(wrong)
                 bar.write(wrong)

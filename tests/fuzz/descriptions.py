@@ -105,13 +105,13 @@ def _opened(folder: Path, number: int) -> Any:
         "told": repr(results),
     }
     damaged = dict(results.damaged)
-    if number % 32 == 1 and results.records:
+    if number % 64 == 1 and results.records:
         try:
             write_report(results)
         except NeurosleepError as error:
             raise NonsenseError(f"no page: {error}") from error
         sane((out / "report.html").stat().st_size > 1000, "a page without anything on it")
-    elif number % 32 == 17:
+    elif number % 64 == 17:
         sane(run(results.experiment, out, workers=1, progress=False).complete, "not finished by the same call")
     elif number % 4 == 0:
         results.save()
@@ -154,18 +154,23 @@ FORMATS = (
     Format("toml", _toml, _described, tuple(f"{n}.toml" for n in (*LIBRARY, "tiny")), (texts.of_toml,) * 3, weight=0.7),
     Format("settings", _settings, _set, ("settings.txt",), (texts.of_toml,)),
     Format("arguments", _arguments, _commanded, ("arguments.txt",), (texts.of_toml,)),
-    Format("record", _folder, _opened, tuple(f"{name}.json" for name in _RUNS), (texts.of_json,), first=(0, 1, 17)),
+    Format(
+        "record",
+        _folder,
+        _opened,
+        tuple(f"{name}.json" for name in _RUNS),
+        (texts.of_json,),
+        weight=0.4,
+        first=(0, 1, 17),
+    ),
     Format(
         "folder",
         _folder,
         _opened,
         ("out/experiment.toml", "out/runs/asleep/condition.toml", "out/runs/awake/seed-1.error.txt", "out/results.csv"),
-        weight=0.3,
-        first=(0, 1, 17),
+        weight=0.2,
     ),
-    Format(
-        "folder-log", _folder, _opened, ("out/runs/asleep/seed-0.h5",), hdf5.STRUCTURES, weight=0.3, first=(0, 1, 17)
-    ),
+    Format("folder-log", _folder, _opened, ("out/runs/asleep/seed-0.h5",), hdf5.STRUCTURES, weight=0.2),
     Format("search", _journal, _searched, ("journal.log",), weight=0.5),
     Format("mosaic", _mosaic, _tiles, ("cat.jpg",)),
 )

@@ -29,7 +29,7 @@ from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.tripartite import Architecture, Learner, ReplayNetwork, Settings
 
 from . import arrays, descriptions, networks
-from .forking import End, start
+from .forking import End, frozen, start
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,7 @@ def sweep(
     torch.set_num_threads(1)
     chosen = [one for one in WRITERS if not names or one.name in names]
     sizes = {one.name: _prepare(one, scratch / one.name) for one in chosen}
+    frozen()
     found: dict[str, Counter[str]] = {one.name: Counter() for one in chosen}
     for number in range(runs):
         one = chosen[number % len(chosen)]

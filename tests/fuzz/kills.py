@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from .digest import digest
-from .forking import End, start
+from .forking import End, frozen, start
 from .scenarios import SCENARIOS, Scenario, left
 
 MOST = 4
@@ -27,6 +27,7 @@ def sweep(
     """Kill so many runs of all scenarios; return what came of each."""
     chosen = [one for one in SCENARIOS if not names or one.name in names]
     warm(scratch / "warm", chosen)
+    frozen()
     whole = {one.name: _undisturbed(one, scratch) for one in chosen}
     turns = [one for one in chosen for _ in range(one.share)]
     found: dict[str, Counter[str]] = {one.name: Counter() for one in chosen}

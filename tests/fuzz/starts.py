@@ -18,9 +18,9 @@ from neurosleep.sims.errors import NeurosleepError
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 
-from . import descriptions, scenarios
-from .digest import digest
-from .forking import End, start
+from . import descriptions, kills, scenarios
+from .forking import End, frozen, start
+from .scenarios import SCENARIOS
 
 EVENTS = 500
 POLLS = (0.0, 0.001, 0.002, 0.01)
@@ -192,6 +192,8 @@ def sweep(
 ) -> dict[str, Counter[str]]:
     """Start so many processes against each other; return what came of each kind."""
     torch.set_num_threads(1)
+    kills.warm(scratch / "warm", [one for one in SCENARIOS if one.name in ("night", "command")])
+    frozen()
     found: dict[str, Counter[str]] = {}
     for name in names or SWEEPS:
         share, doing = SWEEPS[name]
@@ -200,11 +202,9 @@ def sweep(
         folder.mkdir(parents=True)
         wrong = doing(Random(f"{seed}/{name}"), folder, starts)  # noqa: S311
         found[name] = Counter({"starts": starts, "not so": len(wrong)})
-        for said in wrong:
-            if on_run is not None:
-                on_run(f"{name}: {said}")
+        for said in wrong if on_run is not None else ():
+            on_run(f"{name}: {said}", 0)
+        if on_run is not None:
+            on_run("", starts)
         shutil.rmtree(folder, ignore_errors=True)
     return found
-
-
-__all__ = ["SWEEPS", "digest", "sweep"]
