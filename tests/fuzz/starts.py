@@ -186,13 +186,15 @@ SWEEPS: dict[str, tuple[float, Callable[[Random, Path, int], list[str]]]] = {
     "nights": (0.05, _runs(scenarios.night, _check_night)),
 }
 
+WARM = {"runs": "experiment", "commands": "command", "nights": "night"}
+"""What is done once before, see `kills.warm`."""
+
 
 def sweep(
     runs: int, seed: int, scratch: Path, names: Sequence[str] = (), on_run: Any = None
 ) -> dict[str, Counter[str]]:
     """Start so many processes against each other; return what came of each kind."""
     torch.set_num_threads(1)
-    kills.warm(scratch / "warm", [one for one in SCENARIOS if one.name in ("night", "command")])
     frozen()
     found: dict[str, Counter[str]] = {}
     for name in names or SWEEPS:
@@ -200,6 +202,9 @@ def sweep(
         starts = max(1, round(runs * (share if not names else 1 / len(names))))
         folder = scratch / name
         folder.mkdir(parents=True)
+        if name in WARM:  # only now: a small process is forked sooner
+            kills.warm(scratch / f"{name}-warm", [one for one in SCENARIOS if one.name == WARM[name]])
+            frozen()
         wrong = doing(Random(f"{seed}/{name}"), folder, starts)  # noqa: S311
         found[name] = Counter({"starts": starts, "not so": len(wrong)})
         for said in wrong if on_run is not None else ():
