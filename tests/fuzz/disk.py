@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 from collections import Counter
@@ -121,6 +122,14 @@ def _nir(folder: Path) -> None:
     write_nir(folder / "network.nir", graph, accept_changes=True, overwrite=True)
 
 
+def _console(folder: Path) -> None:
+    """A console that takes nothing."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.argv = ["neurosleep", "spikes", str(folder / "night.h5")]
+    main()
+
+
 def _convert(folder: Path) -> None:
     words = ["--calibration", str(folder / "x.npy"), "--steps", "20", "--max-loss", "100", "--out", str(folder / "out")]
     shutil.rmtree(folder / "out", ignore_errors=True)
@@ -169,6 +178,7 @@ WRITERS = (
     ),
     *map(_spikes, ("sonata", "nwb", "nirdata", "csv")),
     Writer("raster", _raster, ("raster.png",), _log),
+    Writer("console", _console, (), _log),
     Writer("checkpoint", _checkpoint, ("gated.npz", "constant.npz"), arrays._checkpoints, fresh=True),
     Writer("memory", _memory, ("memory.npz",)),
     Writer("learner", _learner, ("learner.pt",)),
@@ -214,6 +224,8 @@ def _prepare(one: Writer, folder: Path) -> int:
     for name in ("ready", "written"):
         (folder / name).mkdir(parents=True)
         one.ready(folder / name)
+    if not one.files:
+        return 0
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         one.write(folder / "written")  # in this process, so that what is slow at first is done before others are forked
     return max((folder / "written" / name).stat().st_size for name in one.files)

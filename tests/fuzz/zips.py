@@ -132,7 +132,7 @@ def bomb(path: Path, random: Random) -> str:
                 archive.writestr(zipfile.ZipInfo(name), content)
                 continue
             info = zipfile.ZipInfo(name)
-            info.CRC = _joined(zlib.crc32(head), crc)
+            info.CRC = crc  # behind a head it is wrong: who unpacks first, and checks then, is found out all the same
             info.compress_type, info.compress_size, info.file_size = zipfile.ZIP_DEFLATED, len(packed), said
             info.header_offset = archive.fp.tell()
             archive.fp.write(info.FileHeader(False) + packed)
@@ -152,11 +152,6 @@ def zeros() -> tuple[bytes, int]:
     for _ in range(BOMB >> 24):
         crc = zlib.crc32(bytes(1 << 24), crc)
     return block * (BOMB >> 24) + zlib.compressobj(9, zlib.DEFLATED, -15).flush(), crc
-
-
-def _joined(head: int, crc: int) -> int:
-    """Return the CRC of a head and of what has this CRC; of a head that is not empty, a wrong one is as good."""
-    return crc if head == 0 else head ^ crc
 
 
 ZIPS = (*(of_zip(change) for change in (_members, _inside, _inside, _code)), bomb)
