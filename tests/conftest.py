@@ -51,6 +51,7 @@ LONG = (
     "experiments/test_cluster.py",
     "experiments/test_nights_resumed.py",
     "experiments/test_running.py",
+    "fuzz/test_sweeps.py",
     "golden/test_whole_runs.py",
     "integrations/",
     "sims/test_spikelog_crash.py",

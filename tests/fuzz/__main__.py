@@ -1,0 +1,7 @@
+"""The command line, see the package."""
+
+import sys
+
+from .command import main
+
+sys.exit(main())
