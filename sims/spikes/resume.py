@@ -1,6 +1,7 @@
 """Takes a spike log up again where a simulation was checkpointed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +83,7 @@ class Expected(NamedTuple):
 
     def is_finished(self, path: Path, steps: int) -> bool:
         """Whether a log is complete after so many steps, and closed; raise `InputError` if it is of something else."""
-        with SpikeReader(path) as reader:
+        with closing(WriterLock(path)), SpikeReader(path) as reader:
             self.check(reader)
             return reader.complete and reader.n_steps == steps and not is_marked(path)
 
