@@ -84,6 +84,11 @@ class Given:
         """Length of a step of the condition's spontaneous replay, in seconds."""
         return next(stage.dt for stage in self.condition.night if isinstance(stage, SpontaneousReplay))
 
+    @property
+    def identity(self) -> str:
+        """Digest of the run."""
+        return identity_of(self.experiment, self.run, self.data)
+
     def slept(self, steps: int) -> None:
         """Tell of steps of spontaneous replay."""
         self.on_progress(steps / STEPS_PER_INPUT)
@@ -94,7 +99,9 @@ class Given:
         if self.log is None:
             yield None
             return
-        with SpikeLog(self.log, self.populations, dt=self.dt, seed=self.run.seed, overwrite=True) as log:
+        with SpikeLog(
+            self.log, self.populations, dt=self.dt, seed=self.run.seed, overwrite=True, identity=self.identity
+        ) as log:
             yield log
 
 
@@ -207,7 +214,7 @@ def _under_way(given: Given, new: Learner) -> Iterator[tuple[Learner, Path | Non
         with given.new_log() as log:
             yield new, None, log
         return
-    with Unfinished(given.unfinished, given.run, identity_of(given.experiment, given.run, given.data)) as unfinished:
+    with Unfinished(given.unfinished, given.run, given.identity) as unfinished:
         learner = unfinished.learner(new)
         if given.log is None:
             yield learner, unfinished.learner_file, None

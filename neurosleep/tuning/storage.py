@@ -10,15 +10,10 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
 
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.lock import Lock
 
 if sys.platform == "win32":
     JournalLock = JournalFileOpenLock
-
-    @contextmanager
-    def alone(url: str) -> Iterator[None]:
-        """Two searches in one journal at the same time are not noticed on Windows."""
-        yield
-
 else:
     import fcntl
 
@@ -41,26 +36,23 @@ else:
             if self._file is not None:
                 self._file.close()
 
-    @contextmanager
-    def alone(url: str) -> Iterator[None]:
-        """Keep a second search out of the same journal, since it would take the trials of the first for abandoned.
 
-        Raises
-        ------
-        InputError
-            If there is another search at work.
-        """
-        if "://" in url:
-            yield
-            return
-        if not Path(url).absolute().parent.is_dir():
-            raise InputError(f"--storage {url} cannot be opened: there is no folder {Path(url).parent}")
-        with Path(f"{url}.running").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(f"another search is at work in {url}: wait for it, or give another --out") from error
-            yield
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Keep a second search out of the same journal, since it would take the trials of the first for abandoned.
+
+    Raises
+    ------
+    InputError
+        If there is another search at work.
+    """
+    if "://" in url:
+        yield
+        return
+    if not Path(url).absolute().parent.is_dir():
+        raise InputError(f"--storage {url} cannot be opened: there is no folder {Path(url).parent}")
+    with Lock(Path(f"{url}.running"), f"another search is at work in {url}: wait for it, or give another --out"):
+        yield
 
 
 def storage_of(url: str) -> optuna.storages.BaseStorage:

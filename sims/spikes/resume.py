@@ -1,13 +1,16 @@
 """Takes a spike log up again where a simulation was checkpointed."""
 
+import errno
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
 from .content import Content
-from .file import IDENTITY, VERSION, open_to_read
-from .lock import WriterLock, is_marked, unmark
+from .file import DATASETS, IDENTITY, VERSION, open_to_read
+from .lock import WriterLock, is_marked, patiently, unmark
 from .reader import SpikeReader
 from .store import SpikeStore
 
@@ -82,7 +85,7 @@ class Expected(NamedTuple):
 
     def is_finished(self, path: Path, steps: int) -> bool:
         """Whether a log is complete after so many steps, and closed; raise `InputError` if it is of something else."""
-        with SpikeReader(path) as reader:
+        with closing(WriterLock(path)), SpikeReader(path) as reader:
             self.check(reader)
             return reader.complete and reader.n_steps == steps and not is_marked(path)
 
@@ -106,23 +109,41 @@ def reopen(path: Path, steps: int, expected: Expected | None = None) -> tuple[Sp
         lock.claim(path)
         if is_marked(path):
             unmark(path)
+        with ExitStack() as turn:
+            store = patiently(partial(_in_turn, path, lock, turn))
+            _cut(store, lock, kept)
     except BaseException:
         lock.close()
         raise
+    return store, content, kept
+
+
+def _in_turn(path: Path, lock: WriterLock, turn: ExitStack) -> SpikeStore:
+    """Open a file while nobody in this process has a dataset open, or opens one until `turn` ends."""
+    with ExitStack() as mine:
+        mine.enter_context(DATASETS)
+        try:
+            store = SpikeStore(path, lock)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if "already open" in str(error):  # by a reader in this process, which came first
+                raise BlockingIOError(errno.EAGAIN, str(error), str(path)) from error
+            raise InputError(f"{path} cannot be written, close whatever reads or writes it: {error}") from error
+        turn.push(mine.pop_all())
+    return store
+
+
+def _cut(store: SpikeStore, lock: WriterLock, kept: Kept) -> None:
     try:
-        store = SpikeStore(path, lock)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written, close whatever reads or writes it: {error}") from error
-    try:
-        lock.claim(path)  # readers may have come while HDF5 opened it
+        lock.claim(store.path)  # readers may have come while HDF5 opened it
         store.cut(kept.events, kept.membranes, kept.weights, kept.epochs, kept.steps)
-        lock.hold(path)
+        lock.hold(store.path)
     except BaseException as error:
         failure = store.give_up(error)
         if failure is error:
             raise
         raise failure from error
-    return store, content, kept
 
 
 def _read(path: Path, steps: int, expected: Expected | None) -> tuple[Content, Kept]:

@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..whole import whole
 from .column import Series
 from .content import Content, Piece
 from .file import EPOCH_DTYPE, Compression, Sampled, empty_file, open_to_write
-from .lock import WriterLock, patiently
+from .lock import WriterLock
 
 _OPEN_FILES_STAY = os.name == "nt"  # where they are; a new file is opened after it has its name
 
@@ -45,7 +44,7 @@ class SpikeStore:
     Raises
     ------
     OSError
-        If the file cannot be opened, or others have it open all the time.
+        If the file cannot be opened; BlockingIOError, if others have it open just now.
     """
 
     @classmethod
@@ -83,11 +82,7 @@ class SpikeStore:
     def __init__(self, path: Path, lock: WriterLock) -> None:
         self.path = path
         self._lock = lock
-        try:
-            self._file: h5py.File | None = _open(path, lock)
-        except BaseException:
-            lock.close()
-            raise
+        self._file: h5py.File | None = _open(path, lock)
         self._record: NDArray[np.void] = self._file["progress"][...]
         self._events = [Series(group, "node_id") for group in self._file["spikes"].values()]
         self._samples: dict[Sampled, dict[str, Series]] = {
@@ -202,7 +197,7 @@ class SpikeStore:
 
 def _open(path: Path, lock: WriterLock) -> h5py.File:
     lock.release()  # HDF5 wants it for a moment
-    file = patiently(partial(open_to_write, path))
+    file = open_to_write(path)
     try:
         lock.hold(path)
     except OSError:

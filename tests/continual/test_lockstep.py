@@ -147,8 +147,9 @@ def test_a_learning_that_fails_does_not_sink_the_others(tmp_path: Path) -> None:
     for threads in (1, 4):
         for run in all_runs:
             run.slept.clear(), run.epochs.clear()
-            if run.log is not None:
-                run.log.unlink(missing_ok=True)
+            if run.spikes is not None:
+                run.spikes.close()  # of the learning that failed
+                run.log.unlink()
         outcomes = dict(learn_together([run.learn for run in all_runs], threads=threads))
         assert all_runs[0].left(outcomes[0]) == alone_values
         assert isinstance(outcomes[1], ns.InputError)

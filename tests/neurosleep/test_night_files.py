@@ -16,6 +16,7 @@ from neurosleep.sims import checkpoint
 from neurosleep.sims.checkpoint import Resumable, digest
 from neurosleep.sims.drive import UniformNoise
 from neurosleep.sims.ensemble import Member
+from neurosleep.sims.lock import beside
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.spikes.lock import checksum, is_marked
 
@@ -128,6 +129,8 @@ def test_killed_just_before_the_log_was_closed(whole: tuple[list[torch.Tensor], 
     assert is_marked(log)
     assert_ended_as(whole, call(tmp_path), tmp_path)
     assert not is_marked(log)
+    beside(log).touch()  # killed just after it
+    assert_ended_as(whole, call(tmp_path), tmp_path)
 
 
 def test_a_night_without_steps_can_be_called_again(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import multiprocessing as mp
 import re
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -376,7 +375,6 @@ def test_trials_that_lag_behind_are_ended(tmp_path: Path) -> None:
     assert not trial(0.9, 0.5, 0.1).should_prune()  # nobody was there before
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="not noticed on Windows")
 def test_one_search_at_a_time(tmp_path: Path) -> None:
     url = tmp_path / "journal.log"
     with alone(str(url)), pytest.raises(InputError, match="another search is at work"):
