@@ -236,6 +236,8 @@ HEADERS = {
     "samples before": (epochs("weights", 2, 1), "the numbers of weights must grow"),
     "samples before, more": (epochs("membranes", 0, 3), "the numbers of membranes must grow"),
     "epoch no UTF-8": (epochs("name", b"\xff", b"rem"), "the name of an epoch must be UTF-8"),
+    "epoch without a name": (epochs("name", b"", b"rem"), "the name of an epoch must be text"),
+    "epoch with a zero byte": (epochs("name", b"a\0b", b"rem"), "the name of an epoch must be text"),
     "epochs other": (column(np.zeros(3), "epochs"), "epochs must be of the type"),
     "node_id signed": (
         column(np.int32(8 * [0]), "spikes/input/node_id"),
@@ -363,6 +365,23 @@ def test_a_small_file_does_not_fill_the_memory(tmp_path):
             reader.raster("input")
 
 
+def test_a_heap_of_texts_that_has_no_end_is_refused_at_once(path):
+    damage = bytearray(path.read_bytes())
+    heap = damage.index(b"GCOL")
+    free = damage.rindex(b"\0\0\0\0\0\0\0\0", heap, heap + 4096)
+    objects = heap + 16
+    while (index := int.from_bytes(damage[objects : objects + 2], "little")) and objects < free:
+        objects += 16 + -(-int.from_bytes(damage[objects + 8 : objects + 16], "little") // 8) * 8
+    assert index == 0
+    damage[objects + 8 : objects + 16] = bytes(8)
+    path.write_bytes(damage)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the tests, as HDF5 would not let Python do it
+    signal.alarm(60)
+    with pytest.raises(InputError, match=r"night\.h5 is damaged: OSError, .*heap"):
+        SpikeReader(path)
+    signal.alarm(0)
+
+
 def test_a_closed_reader_says_so(good):
     reader = SpikeReader(good)
     reader.close()
@@ -384,8 +403,8 @@ def many_chunks(path):
 def test_a_copy_cut_anywhere_is_read_or_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("neurosleep.sims.spikes.file.CHUNK_BYTES", 16)  # a chunk for each snapshot
     alive, cut, outcomes = many_chunks(tmp_path / "a.h5"), tmp_path / "cut.h5", set()
-    monkeypatch.setattr("neurosleep.sims.spikes.unfinished._PAUSE", 0.0)
-    ends = [len(alive), *range(len(alive) - 1, 0, -max(1, len(alive) // 40))]
+    monkeypatch.setattr("neurosleep.sims.spikes.look._PAUSE", 0.0)
+    ends = [len(alive), *range(len(alive) - 1, 0, -max(1, len(alive) // 16))]
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("HDF5 hangs"))
     for end in ends:
         cut.write_bytes(alive[:end])
