@@ -96,6 +96,8 @@ class ExperimentFolder:
             )
         if not self.toml.exists():
             raise InputError(f"{self.path} does not hold an experiment: there is no experiment.toml in it")
+        if not self.toml.is_file():
+            raise InputError(f"{self.toml} cannot be read: it is not a file")
         return load(self.toml)
 
     def _of(self, condition: str) -> Path:
@@ -212,7 +214,7 @@ def _read(file: Path) -> dict[str, Any] | None:
     """Return a table that was written, None if it is damaged."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -1,6 +1,7 @@
 """Experiments by name or from a file, with values changed."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,10 @@ from neurosleep.sims.errors import InputError
 
 AnyExperiment = Experiment | StudyExperiment
 
+_LARGEST = 1 << 24  # bytes of a description; those that ship have some thousand
+_KEY = re.compile(r"""(?:\.[ \t]*+(?:[\w-]|"[^"\n]*+"|'[^'\n]*+')++[ \t]*+)++""")  # all of one but its first part
+_MOST_PARTS = 100  # of a key: many take tomllib minutes
+
 
 def parse(text: str, source: str) -> dict[str, Any]:
     """Return the description of a TOML text, with what it is ``like`` in it; `source` is what errors call it.
@@ -22,11 +27,13 @@ def parse(text: str, source: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is not TOML, or like an experiment that there is not.
+        If it is not TOML, nested too deeply, or like an experiment that there is not.
     """
+    if any(key[0].count(".") >= _MOST_PARTS for key in _KEY.finditer(text)):
+        raise InputError(f"{source} cannot be read as TOML: a key has more than {_MOST_PARTS} parts")
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{source} cannot be read as TOML: {error}") from error
     try:
         values = with_like(values, library.description)
@@ -46,6 +53,8 @@ def describe(source: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(source).suffix and not isinstance(source, os.PathLike):
         return parse(library.text(source), source)
     try:
+        if (size := Path(source).stat().st_size) > _LARGEST:
+            raise InputError(f"{source} is no description of an experiment: it has {size:,} bytes")
         text = Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{source} cannot be read: {error}") from error
