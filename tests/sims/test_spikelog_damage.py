@@ -3,6 +3,7 @@
 import shutil
 import signal
 import time
+import zlib
 
 import h5py
 import numpy as np
@@ -348,9 +349,30 @@ def test_what_hdf5_says_is_told_in_one_line(tmp_path):
     with path.open("r+b") as raw:
         raw.seek(chunk.byte_offset)
         raw.write(chunk.size * b"\xff")
-    with SpikeReader(path) as reader, pytest.raises(InputError, match=r"a\.h5 is damaged: OSError, .*filter") as error:
+    with (
+        SpikeReader(path) as reader,
+        pytest.raises(InputError, match=r"a\.h5 is damaged: .*cannot be unpacked") as error,
+    ):
         reader.events("input")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "mask", "told"),
+    [
+        (16 * b"\1", 3, "a chunk has 16 bytes, not 262144"),
+        (zlib.compress(16 * b"\0"), 0, "a chunk has 16 bytes, not 262144"),
+        (zlib.compress(300_000 * b"\0"), 0, "a chunk has more than 262144 bytes"),
+        (zlib.compress(262_144 * b"\0")[:-2], 0, "ends before its checksum"),
+        (zlib.compress(262_144 * b"\0"), 1, "a chunk has the filter mask 1"),
+    ],
+)
+def test_a_chunk_of_another_size_is_no_part_of_the_memory(path, chunk, mask, told):
+    """HDF5 gives whatever lies in memory after a chunk that is too short."""
+    with h5py.File(path, "r+") as file:
+        file["spikes/input/node_id"].id.write_direct_chunk((0,), chunk, filter_mask=mask)
+    with SpikeReader(path) as reader, pytest.raises(InputError, match=f"night.h5 is damaged: .*{told}"):
+        reader.events("input")
 
 
 def test_a_small_file_does_not_fill_the_memory(tmp_path):
