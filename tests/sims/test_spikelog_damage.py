@@ -360,12 +360,13 @@ def test_what_hdf5_says_is_told_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("chunk", "mask", "told"),
     [
-        (16 * b"\1", 3, "a chunk has 16 bytes, not 262144"),
-        (zlib.compress(16 * b"\0"), 0, "a chunk has 16 bytes, not 262144"),
+        (4 * bytes(range(256)), 3, "a chunk has 1024 bytes, not 262144"),
+        (zlib.compress(4 * bytes(range(256))), 0, "a chunk has 1024 bytes, not 262144"),
         (zlib.compress(300_000 * b"\0"), 0, "a chunk has more than 262144 bytes"),
         (zlib.compress(262_144 * b"\0")[:-2], 0, "ends before its checksum"),
         (zlib.compress(262_144 * b"\0"), 1, "a chunk has the filter mask 1"),
     ],
+    ids=["raw", "short", "long", "cut", "mask"],
 )
 def test_a_chunk_of_another_size_is_no_part_of_the_memory(path, chunk, mask, told):
     """HDF5 gives whatever lies in memory after a chunk that is too short."""
