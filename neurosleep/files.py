@@ -4,6 +4,7 @@ import importlib
 import io
 import os
 import platform
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from neurosleep.sims.whole import whole
 
 DEEPEST = 32
 """So many lists and tables may be in each other."""
+_KEY = re.compile(r"""(?:\.[ \t]*+(?:[\w-]|"[^"\n]*+"|'[^'\n]*+')++[ \t]*+)++""")  # all of one but its first part
+_MOST_PARTS = 100  # of a key: many take tomllib minutes
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,6 +56,8 @@ def toml_values(text: str, source: str) -> dict[str, Any]:
     InputError
         If it is not TOML, or holds what nothing here can mean; see `check_plain`.
     """
+    if any(key[0].count(".") >= _MOST_PARTS for key in _KEY.finditer(text)):
+        raise InputError(f"{source} cannot be read as TOML: a key has more than {_MOST_PARTS} parts")
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

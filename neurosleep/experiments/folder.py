@@ -113,6 +113,8 @@ class ExperimentFolder:
             )
         if not self.toml.exists():
             raise InputError(f"{self.path} does not hold an experiment: there is no experiment.toml in it")
+        if not self.toml.is_file():
+            raise InputError(f"{self.toml} cannot be read: it is not a file")
         return load(self.toml)
 
     def _of(self, condition: str) -> Path:

@@ -12,8 +12,11 @@ from neurosleep.experiments.settings import with_settings
 from neurosleep.experiments.study import StudyExperiment, whole_study
 from neurosleep.files import read_text, toml_values
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.places import to_read
 
 AnyExperiment = Experiment | StudyExperiment
+
+_LARGEST = 1 << 24  # bytes of a description; those that ship have some thousand
 
 
 def parse(text: str, source: str) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def parse(text: str, source: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is not TOML, or like an experiment that there is not.
+        If it is not TOML, nested too deeply, or like an experiment that there is not.
     """
     values = toml_values(text, source)
     try:
@@ -42,7 +45,10 @@ def describe(source: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not Path(source).suffix and not isinstance(source, os.PathLike):
         return parse(library.text(source), source)
-    return parse(read_text(source), str(source))
+    path = to_read(source)
+    if path.is_file() and (size := path.stat().st_size) > _LARGEST:
+        raise InputError(f"{source} is no description of an experiment: it has {size:,} bytes")
+    return parse(read_text(path), str(source))
 
 
 def build(values: Mapping[str, Any], source: str = "the experiment") -> AnyExperiment:

@@ -182,9 +182,12 @@ def _fields(dtype: np.dtype[np.void], kinds: tuple[Sampled, ...]) -> np.dtype[np
 
 def _named(path: Path, name: bytes) -> str:
     try:
-        return name.decode()
+        text = name.decode()
     except UnicodeDecodeError as error:
         raise damaged(path, f"the name of an epoch must be UTF-8, got {name!r}") from error
+    if not text or "\0" in text:
+        raise damaged(path, f"the name of an epoch must be text, got {text!r}")
+    return text
 
 
 def _check_layers(file: h5py.File, path: Path, header: Header) -> None:

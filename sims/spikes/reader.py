@@ -15,9 +15,8 @@ from .content import MAX_STEPS, Content, Windows
 from .file import Sampled, open_to_read
 from .header import Epoch as Epoch
 from .header import read_header
-from .lock import is_marked
+from .look import look
 from .table import SpikeTable
-from .unfinished import look
 
 _BLOCK = 1 << 20  # events read at a time
 _ROOM = 1 << 29  # bytes of an array that is asked for by numbers alone
@@ -82,7 +81,7 @@ class SpikeReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if self.path.is_file() and os.access(self.path, os.R_OK) and is_marked(self.path):
+        if self.path.is_file() and os.access(self.path, os.R_OK):
             look(self.path)
         self._file = open_to_read(self.path)
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .chunks import Chunks
 from .damage import damaged, readable
 from .file import DATASETS
 
@@ -146,9 +147,10 @@ class SpikeTable:
         return self._read(self._columns[0], first, last)
 
     def _read(self, column: str, first: int, last: int) -> NDArray[Any]:
-        with readable(self._path), DATASETS:
-            rows: NDArray[Any] = self._opened(column)[first:last]
-        return rows
+        with readable(self._path):
+            with DATASETS:
+                rows = Chunks(self._opened(column), first, last)
+            return rows.unpacked()
 
     def _opened(self, column: str) -> h5py.Dataset:
         """Return a dataset, opened anew; let it go before you release `DATASETS`."""

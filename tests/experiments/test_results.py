@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -234,6 +235,33 @@ def test_a_file_that_is_no_record(copied, content) -> None:
     file.unlink()
     file.mkdir() if content is None else file.write_bytes(content)
     assert str(file) in Results.open(copied).damaged["src/1", 2]
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a = " + 20_000 * b"[", "cannot be read as TOML: maximum recursion depth"),
+        (b"a" + 20_000 * b".a" + b" = 1", "a key has more than 100 parts"),
+        (b"a = {b" + 20_000 * b" . 'b.b' " + b" = 1}", "a key has more than 100 parts"),
+        (b"[ab" + 20_000 * b'."ab"' + b"]", "a key has more than 100 parts"),
+        (b"." * 2**20 + 2**20 * b"a", "cannot be read as TOML: Invalid"),
+        (b"\xff", "cannot be read: 'utf-8'"),
+        (b"#" * 2**24 + b"#", "has 16,777,217 bytes"),
+        (Path.mkdir, "it is not a file"),
+        pytest.param(fifo, "it is not a file", marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")),
+    ],
+)
+def test_a_description_that_is_none_is_refused_at_once(copied, content, told) -> None:
+    file = copied / "experiment.toml"
+    file.unlink()
+    content(file) if callable(content) else file.write_bytes(content)
+    with pytest.raises(ns.InputError, match=r"experiment\.toml") as error:
+        Results.open(copied)
+    assert told in str(error.value)
 
 
 def test_what_was_not_a_number_is_nan(copied) -> None:

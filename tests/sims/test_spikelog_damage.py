@@ -3,6 +3,7 @@
 import shutil
 import signal
 import time
+import zlib
 
 import h5py
 import numpy as np
@@ -236,6 +237,8 @@ HEADERS = {
     "samples before": (epochs("weights", 2, 1), "the numbers of weights must grow"),
     "samples before, more": (epochs("membranes", 0, 3), "the numbers of membranes must grow"),
     "epoch no UTF-8": (epochs("name", b"\xff", b"rem"), "the name of an epoch must be UTF-8"),
+    "epoch without a name": (epochs("name", b"", b"rem"), "the name of an epoch must be text"),
+    "epoch with a zero byte": (epochs("name", b"a\0b", b"rem"), "the name of an epoch must be text"),
     "epochs other": (column(np.zeros(3), "epochs"), "epochs must be of the type"),
     "node_id signed": (
         column(np.int32(8 * [0]), "spikes/input/node_id"),
@@ -346,9 +349,31 @@ def test_what_hdf5_says_is_told_in_one_line(tmp_path):
     with path.open("r+b") as raw:
         raw.seek(chunk.byte_offset)
         raw.write(chunk.size * b"\xff")
-    with SpikeReader(path) as reader, pytest.raises(InputError, match=r"a\.h5 is damaged: OSError, .*filter") as error:
+    with (
+        SpikeReader(path) as reader,
+        pytest.raises(InputError, match=r"a\.h5 is damaged: .*cannot be unpacked") as error,
+    ):
         reader.events("input")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "mask", "told"),
+    [
+        (4 * bytes(range(256)), 3, "a chunk has 1024 bytes, not 262144"),
+        (zlib.compress(4 * bytes(range(256))), 0, "a chunk has 1024 bytes, not 262144"),
+        (zlib.compress(300_000 * b"\0"), 0, "a chunk has more than 262144 bytes"),
+        (zlib.compress(262_144 * b"\0")[:-2], 0, "ends before its checksum"),
+        (zlib.compress(262_144 * b"\0"), 1, "a chunk has the filter mask 1"),
+    ],
+    ids=["raw", "short", "long", "cut", "mask"],
+)
+def test_a_chunk_of_another_size_is_no_part_of_the_memory(path, chunk, mask, told):
+    """HDF5 gives whatever lies in memory after a chunk that is too short."""
+    with h5py.File(path, "r+") as file:
+        file["spikes/input/node_id"].id.write_direct_chunk((0,), chunk, filter_mask=mask)
+    with SpikeReader(path) as reader, pytest.raises(InputError, match=f"night.h5 is damaged: .*{told}"):
+        reader.events("input")
 
 
 def test_a_small_file_does_not_fill_the_memory(tmp_path):
@@ -361,6 +386,23 @@ def test_a_small_file_does_not_fill_the_memory(tmp_path):
         assert reader.raster("input", 7, 8).nonzero() == (0, 2**26 - 1)
         with pytest.raises(InputError, match=r"a raster of 4,294,967,295 steps .* ask for fewer steps at a time"):
             reader.raster("input")
+
+
+def test_a_heap_of_texts_that_has_no_end_is_refused_at_once(path):
+    damage = bytearray(path.read_bytes())
+    heap = damage.index(b"GCOL")
+    free = damage.rindex(b"\0\0\0\0\0\0\0\0", heap, heap + 4096)
+    objects = heap + 16
+    while (index := int.from_bytes(damage[objects : objects + 2], "little")) and objects < free:
+        objects += 16 + -(-int.from_bytes(damage[objects + 8 : objects + 16], "little") // 8) * 8
+    assert index == 0
+    damage[objects + 8 : objects + 16] = bytes(8)
+    path.write_bytes(damage)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the tests, as HDF5 would not let Python do it
+    signal.alarm(60)
+    with pytest.raises(InputError, match=r"night\.h5 is damaged: OSError, .*heap"):
+        SpikeReader(path)
+    signal.alarm(0)
 
 
 def test_a_closed_reader_says_so(good):
@@ -384,8 +426,8 @@ def many_chunks(path):
 def test_a_copy_cut_anywhere_is_read_or_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("neurosleep.sims.spikes.file.CHUNK_BYTES", 16)  # a chunk for each snapshot
     alive, cut, outcomes = many_chunks(tmp_path / "a.h5"), tmp_path / "cut.h5", set()
-    monkeypatch.setattr("neurosleep.sims.spikes.unfinished._PAUSE", 0.0)
-    ends = [len(alive), *range(len(alive) - 1, 0, -max(1, len(alive) // 40))]
+    monkeypatch.setattr("neurosleep.sims.spikes.look._PAUSE", 0.0)
+    ends = [len(alive), *range(len(alive) - 1, 0, -max(1, len(alive) // 16))]
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("HDF5 hangs"))
     for end in ends:
         cut.write_bytes(alive[:end])
