@@ -1,5 +1,7 @@
 """Files of arrays: checkpoints, memories, embeddings, inputs of a conversion, digits, features of layers."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +40,22 @@ RULES = {"gated": GatedHebbian(0.003, 0.0003), "constant": Hebbian(0.003, 0.0003
 
 
 def _checkpoints(folder: Path) -> None:
+    first = checkpoint.FIRST_PIECE
     for name, rule in RULES.items():
-        stopped = folder / f"{name}.npz"
+        pieces = iter(range(STEPS // 100))
 
-        def stop(step: int) -> None:
-            if step > STEPS // 2:
+        def stop(_: int, pieces: Iterator[int] = pieces) -> None:
+            if next(pieces) == 2:
                 raise InterruptedError
 
-        checkpoint.FIRST_PIECE, before = 100, checkpoint.FIRST_PIECE
+        checkpoint.FIRST_PIECE = 100
         try:
-            checkpoint.simulate_resumable(_member(rule), STEPS, stopped, seconds=0, chunk=100, on_progress=stop)
-        except InterruptedError:
-            pass
+            with contextlib.suppress(InterruptedError):
+                path = folder / f"{name}.npz"
+                checkpoint.simulate_resumable(_member(rule), STEPS, path, seconds=0, chunk=100, on_progress=stop)
         finally:
-            checkpoint.FIRST_PIECE = before
+            checkpoint.FIRST_PIECE = first
+        assert checkpoint.load(path, network()).state.step == STEPS // 2
 
 
 def _go_on(folder: Path, number: int) -> Any:

@@ -120,7 +120,8 @@ def run(
                     if one.kind not in ALLOWED:
                         on_failing(task.seed, one)
                 if task.pid == 0:
-                    selector.unregister(key.fileobj)
+                    selector.unregister(task.pipe)  # before it is closed here: other processes hold it, too
+                    os.close(task.pipe)
                     free.append(work)
                     if task.done < len(task.numbers):
                         tasks.appendleft(_Task(task.seed, task.numbers[task.done :]))
@@ -159,7 +160,6 @@ def _outcomes(task: _Task) -> Iterator[Outcome]:
             task.begun = int(line)
     if more:
         return
-    os.close(task.pipe)
     status = os.waitpid(task.pid, 0)[1]
     task.pid = 0
     if task.done < len(task.numbers):

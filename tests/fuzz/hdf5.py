@@ -43,13 +43,8 @@ HUGE = (2**31, 2**34, 2**40, 2**62)
 
 def _opened(change: Callable[[h5py.File, Random], str]) -> Callable[[Path, Random], str]:
     def structure(path: Path, random: Random) -> str:
-        try:
-            with h5py.File(path, "r+") as file:
-                return change(file, random)
-        except OSError:  # of a writer that was killed: a mark in it says that it is being written
-            content = path.read_bytes()
-            path.write_bytes(content[:11] + bytes([content[11] & ~5]) + content[12:])
-            return ""
+        with h5py.File(path, "r+") as file:
+            return change(file, random)
 
     return structure
 

@@ -147,6 +147,10 @@ def _used(path: Path, found: dict[str, Any], number: int) -> None:
 
 
 FORMATS = tuple(
-    Format(f"log-{name}", make, _read, ("night.h5",), STRUCTURES, weight=1.5, first=(0, 1, 2, 3, 5, 7, 9, 15))
-    for name, make in (("finished", _finished), ("killed", _killed), ("samples", _with_samples))
+    Format(f"log-{name}", make, _read, ("night.h5",), inside, weight=1.5, first=(0, 1, 2, 3, 5, 7, 9, 15))
+    for name, make, inside in (
+        ("finished", _finished, STRUCTURES),
+        ("killed", _killed, ()),  # HDF5 does not open it to be changed
+        ("samples", _with_samples, STRUCTURES),
+    )
 )

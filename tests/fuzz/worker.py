@@ -54,8 +54,11 @@ def changed(seed: Seed, number: int, campaign: int, work: Path) -> tuple[str, bo
     path = work / random.choice(seed.format.targets)
     if seed.format.structures and random.random() < 0.4:
         structure = random.choice(seed.format.structures)
-        if told := structure(path, random):
-            return f"{path.name}: {told}", False, path
+        try:
+            if told := structure(path, random):
+                return f"{path.name}: {told}", False, path
+        except Exception:
+            shutil.copy(seed.folder / path.relative_to(work), path)
     content, told = bytewise.change(path.read_bytes(), random)
     path.write_bytes(content)
     return f"{path.name}: {told}", True, path
