@@ -26,7 +26,6 @@ from neurosleep.features.architectures import Convolutions, save_weights, untrai
 from neurosleep.features.recipes import BackboneTraining, Precision
 from neurosleep.files import write_tensors, write_text
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.whole import whole
 from neurosleep.training import DivergenceError
 
 __all__ = ["BackboneTraining", "accuracy", "augmented", "classifier", "train_backbone"]
@@ -150,8 +149,7 @@ def train_backbone(
         if on_epoch is not None:
             on_epoch(measures)
     weights = folder / WEIGHTS
-    with whole(weights) as half:
-        save_weights(half, backbone)
+    save_weights(weights, backbone)
     report = json.dumps({"options": key, "history": history}, indent=1)
     write_text(folder / REPORT, report + "\n")
     return weights
