@@ -147,7 +147,7 @@ def permuted_digits(seed: int = 0, per_class: int = 30, per_class_test: int = 29
     per_class, per_class_test
         Training and test vectors of each class, as many as CUB-200 has on average; at most 1000 and 200.
     n_features
-        Length of the vectors.
+        Length of the vectors, at most a million.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def permuted_digits(seed: int = 0, per_class: int = 30, per_class_test: int = 29
         "seed": (seed, 0, None),
         "per_class": (per_class, 1, 1000),
         "per_class_test": (per_class_test, 1, 200),
-        "n_features": (n_features, 1, None),
+        "n_features": (n_features, 1, 1_000_000),
     }
     for name, (value, least, most) in limits.items():
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

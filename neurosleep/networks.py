@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.fields import plain
 
 
 class ClassicDropout(nn.Module):
@@ -61,6 +62,7 @@ def relu_network(
     generator
         Source of the initial weights; the global one if None.
     """
+    sizes = tuple(plain(n, int, f"sizes[{i}]") for i, n in enumerate(sizes))
     if len(sizes) < 2 or any(n < 1 for n in sizes):
         raise InputError(f"sizes must be at least two positive numbers of neurons, got {tuple(sizes)}")
     if not init > 0:

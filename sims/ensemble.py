@@ -18,6 +18,7 @@ from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
+from .fields import plain
 from .network import SpikingNetwork
 from .plasticity import PlasticityRule, check_rule
 from .random import check_seed
@@ -172,6 +173,7 @@ def simulate_ensemble(
     """
     if backend not in get_args(Backend):
         raise BackendError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")
+    steps, chunk = plain(steps, int, "steps"), plain(chunk, int, "chunk")
     if steps < 0 or chunk < 1:
         raise InputError(f"steps must be at least 0 and chunk at least 1, got {steps} and {chunk}")
     if threads is not None and threads < 1:

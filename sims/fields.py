@@ -113,7 +113,8 @@ def plain(value: Any, kind: type, what: str) -> Any:
     accepted: Any = (int, float) if kind is float else kind
     if not isinstance(own, accepted) or truth != (kind is bool) or (isinstance(own, float) and math.isnan(own)):
         raise InputError(f"{what} must be {_named(kind)}, got {value!r}")
-    if kind is int and not -MOST <= own <= (2**64 if "seed" in what else MOST):
+    most = 2**64 if kind is float or "seed" in what else MOST
+    if isinstance(own, int) and not -most <= own <= most:
         raise InputError(
             f"{what} is far too large a whole number, of {len(bin(own)) - 2} binary digits: give a smaller one"
         )

@@ -10,6 +10,7 @@ import click
 from neurosleep.cli.arguments import PROCESSES, Number, Place, Whole
 from neurosleep.cli.ending import fail
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.places import to_write
 
 
 @click.command(
@@ -132,11 +133,13 @@ def tune(
         seed,
     )
     search.check()
+    place = out or Path("tune") / Path(experiment).stem
+    url = storage or str(place / "journal.log")
+    if "://" not in url:
+        to_write(url)
     whole = search.experiment({})
     prepare(replace(whole, conditions={condition: whole.conditions[condition]}), data_dir)
-    place = out or Path("tune") / Path(experiment).stem
     place.mkdir(parents=True, exist_ok=True)
-    url = storage or str(place / "journal.log")
     stopped = False
     try:
         done = run_search(

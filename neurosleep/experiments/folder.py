@@ -27,7 +27,7 @@ from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.lock import Lock
 from neurosleep.sims.places import to_read, to_write
-from neurosleep.sims.whole import sweep
+from neurosleep.sims.whole import sweep, whole
 
 CONDITION = "condition.toml"
 FILES = ("experiment.toml", ".lock", "results.nc", "results.csv", "report.html")
@@ -142,9 +142,8 @@ class ExperimentFolder:
         if network.exists():
             network.replace(self.run_file(run).with_suffix(".pt"))
         if log is not None:
-            half = self.spikes(run).with_name(f".{self.spikes(run).name}")
-            shutil.move(log, half)  # from another disk, perhaps: then it is a copy, which takes time
-            half.replace(self.spikes(run))
+            with whole(self.spikes(run)) as half:
+                shutil.move(log, half)  # from another disk, perhaps: then it is a copy, which takes time
         write_json(self.run_file(run), record)
         self._error_file(run).unlink(missing_ok=True)
         shutil.rmtree(self.unfinished(run), ignore_errors=True)

@@ -1,5 +1,6 @@
 """What a worker is given to do: some runs of an experiment, and what comes back."""
 
+import errno
 import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -13,13 +14,20 @@ from neurosleep.experiments.perform import perform
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.pool import Lost, Progress
 
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the system says of a disk that is full, and of a quota that is used up."""
+
 
 @dataclass(frozen=True)
 class Failure:
-    """In place of a record: why a run failed, in short and as the whole story."""
+    """In place of a record: why a run failed, in short and as the whole story.
+
+    `full` if it was for a full disk: then no run can go on.
+    """
 
     error: str
     story: str
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,8 @@ class Job:
 def _told(outcome: Record | Exception) -> Record | Failure:
     """Return what can cross between processes, as not every exception can."""
     if isinstance(outcome, Exception):
-        return Failure(f"{type(outcome).__name__}: {outcome}", "".join(traceback.format_exception(outcome)))
+        full = isinstance(outcome, OSError) and outcome.errno in FULL
+        return Failure(f"{type(outcome).__name__}: {outcome}", "".join(traceback.format_exception(outcome)), full)
     return outcome
 
 

@@ -191,6 +191,10 @@ def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How)
                         if not isinstance(result, Failure) and result["data"] != data:
                             changed = f"InputError: {run} learned other data than there was when this began"
                             result = Failure(changed, changed)
+                        if isinstance(result, Failure) and result.full:
+                            raise InputError(
+                                f"{run} stopped, the disk is full ({result.error}): make room and start again"
+                            )
                         if isinstance(result, Failure):
                             folder.write_error(run, result.story)
                             failed[run] = result.error

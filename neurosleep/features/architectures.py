@@ -28,6 +28,7 @@ from torch import nn
 from neurosleep.data.idx import DataError
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.packed import open_file, read_npz
+from neurosleep.sims.whole import whole
 
 Layers = Literal["vgg-cifar100", "conv-cifar10"]
 MEAN, DEVIATION = 127.5, 63.75  # of grey levels, before the first layer of "vgg-cifar100"
@@ -150,8 +151,8 @@ def untrained(layers: Layers, images: str) -> Convolutions:
 
 
 def save_weights(path: str | os.PathLike[str], backbone: Convolutions) -> None:
-    """Write the weights of layers to a ``.npz`` file."""
-    with Path(path).open("wb") as file:
+    """Write the weights of layers to a ``.npz`` file, whole or not at all."""
+    with whole(path) as half, half.open("wb") as file:
         np.savez(file, **{name: value.contiguous().numpy() for name, value in backbone.state_dict().items()})
 
 

@@ -28,7 +28,6 @@ from neurosleep.features.recipes import BackboneTraining, Precision
 from neurosleep.files import write_tensors, write_text
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.packed import cause
-from neurosleep.sims.whole import whole
 from neurosleep.training import DivergenceError
 
 __all__ = ["BackboneTraining", "accuracy", "augmented", "classifier", "train_backbone"]
@@ -152,8 +151,7 @@ def train_backbone(
         if on_epoch is not None:
             on_epoch(measures)
     weights = folder / WEIGHTS
-    with whole(weights) as half:
-        save_weights(half, backbone)
+    save_weights(weights, backbone)
     report = json.dumps({"options": key, "history": history}, indent=1)
     write_text(folder / REPORT, report + "\n")
     return weights

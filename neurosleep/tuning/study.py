@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Semaphore
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import plain
 from neurosleep.tuning.objective import Objective
 from neurosleep.tuning.space import Dimension, current
-from neurosleep.tuning.storage import alone, storage_of
+from neurosleep.tuning.storage import alone, storage_of, told
 
 STUDY = "neurosleep"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -179,7 +180,7 @@ def run_search(
             raise InputError(f"{what} must be from 1 to {most}, got {number}")
     search.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with alone(url):
+    with alone(url), told(url):
         study = open_study(search, url)
         before = study.user_attrs.get("search")
         if before is None:
@@ -195,11 +196,12 @@ def run_search(
         with bar:
             while (done := finished(study)) < trials and time.monotonic() < last:
                 try:
-                    _work(search, study, url, trials - done, workers, data_dir, last, bar)
+                    failures = _work(search, study, url, trials - done, workers, data_dir, last, bar)
                 finally:
                     _end_running(study)
                 if finished(study) == done and time.monotonic() < last:
-                    raise InputError("the search cannot go on: its worker processes ended without finishing a trial")
+                    why = failures[0] if failures else "its worker processes ended without finishing a trial"
+                    raise InputError(f"the search cannot go on: {why}")
         return study.get_trials(deepcopy=False)
 
 
@@ -239,16 +241,16 @@ def _work(
     data_dir: str | None,
     last: float,
     bar: "tqdm[Any]",
-) -> None:
-    """Let worker processes do the missing trials, and show how far they are.
+) -> list[str]:
+    """Let worker processes do the missing trials, and show how far they are; return why workers ended before that.
 
     Each trial takes a ticket. That of a worker that was killed is lost: the caller looks how many trials there are.
     """
     context = mp.get_context("spawn")
     lifeline, end = context.Pipe(duplex=False)
-    tickets = context.Semaphore(missing)
+    tickets, failures = context.Semaphore(missing), context.SimpleQueue()
     processes = [
-        context.Process(target=_worker, args=(search, url, tickets, number, data_dir, lifeline), daemon=True)
+        context.Process(target=_worker, args=(search, url, tickets, failures, number, data_dir, lifeline), daemon=True)
         for number in range(min(workers, missing))
     ]
     with lifeline, end:
@@ -265,6 +267,10 @@ def _work(
                     process.terminate()
                     process.join()
     _show(study, bar)
+    found = []
+    while not failures.empty():
+        found.append(failures.get())
+    return found
 
 
 def _show(study: optuna.Study, bar: "tqdm[Any]") -> None:
@@ -275,20 +281,27 @@ def _show(study: optuna.Study, bar: "tqdm[Any]") -> None:
 
 
 def _worker(
-    search: Search, url: str, tickets: Semaphore, number: int, data_dir: str | None, lifeline: Connection
+    search: Search,
+    url: str,
+    tickets: Semaphore,
+    failures: "SimpleQueue[str]",
+    number: int,
+    data_dir: str | None,
+    lifeline: Connection,
 ) -> None:
     """Do one trial for every ticket; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = open_study(search, url, number)
-    objective = Objective(search.condition, data_dir, search.seeds)
     try:
-        while tickets.acquire(block=False):
-            study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=1)
-    except InputError as error:
-        print(f"neurosleep: {error}", file=sys.stderr)
+        with told(url):
+            study = open_study(search, url, number)
+            objective = Objective(search.condition, data_dir, search.seeds)
+            while tickets.acquire(block=False):
+                study.optimize(lambda trial: evaluate(search, objective, trial), n_trials=1)
+    except (InputError, OSError, MemoryError) as error:
+        failures.put(str(error) or "there is not enough memory")
         sys.exit(1)
 
 

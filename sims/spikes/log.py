@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from ..fields import check_text
 from ..places import to_write
 from .content import MAX_STEPS, Content, checked_dt
 from .file import IDENTITY, MAX_NAME_BYTES, Compression, Sampled
@@ -270,7 +271,7 @@ class SpikeLog:
         writer = self._opened()
         if self._epoch_start is not None:
             raise InputError(f"epoch {name!r} cannot begin before the one before it ended; call end_epoch() first")
-        if not 0 < len(name.encode()) <= MAX_NAME_BYTES or "\0" in name:
+        if not 0 < len(check_text(name, "the name of an epoch").encode()) <= MAX_NAME_BYTES:
             raise InputError(f"the name of an epoch must have 1 to {MAX_NAME_BYTES} bytes in UTF-8, got {name!r}")
         _check_seed(seed)
         writer.put(partial(self._store.begin_epoch, name, seed))

@@ -86,6 +86,7 @@ def test_every_path_and_number_is_checked() -> None:
         ["features", "cifar10", "--data-dir", "pipe"],
         ["backbone", "--learning-rate", "nan"],
         ["bench", "--out", "pipe"],
+        ["bench", "--widths", "9" * 5000],
     ],
     ids=lambda words: " ".join(words)[:40].encode("ascii", "replace").decode().replace("\0", "0"),
 )

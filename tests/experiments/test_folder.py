@@ -1,5 +1,6 @@
 """The folder of an experiment: what may be a link in it, and what must be a file."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 import neurosleep as ns
 from neurosleep.experiments.folder import ExperimentFolder
+from neurosleep.experiments.running import run_all
 
 HERE = Path(__file__).parent
 
@@ -48,3 +50,14 @@ def test_folders_may_be_links(tiny, tmp_path) -> None:
     (tmp_path / "out" / "experiment.toml").write_text(tiny.to_toml(), encoding="utf-8")
     ExperimentFolder(tmp_path / "far" / "link").open(tiny)
     assert len(list((tmp_path / "runs").iterdir())) == len(tiny.conditions)
+
+
+def test_a_full_disk_ends_all_runs_with_one_line(tiny, tmp_path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device while writing spikes", "seed-0.h5")
+
+    monkeypatch.setattr("neurosleep.experiments.perform.learn_awake", full)
+    with pytest.raises(ns.InputError, match=r"the disk is full .*make room and start again"):
+        run_all(tiny, tmp_path / "out", workers=1, progress=False)
+    assert list((tmp_path / "out").rglob("*.error.txt")) == []
+    assert list((tmp_path / "out").glob(".scratch-*")) == []

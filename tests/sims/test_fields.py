@@ -46,6 +46,13 @@ def test_other_forms_of_the_same_values_are_the_same() -> None:
         (lambda: Trainer(learning_rate=True), "learning_rate must be a number, got True"),
         (lambda: DataStream(images_per_task=2.5), "images_per_task must be None or a whole number|a whole number"),
         (lambda: Condition(method=3), "method must be a text, got 3"),
+        (lambda: Trainer(epochs=10**30), "epochs is far too large a whole number, of 100 binary digits"),
+        (lambda: ns.MeanRate(10**30), "max_rate is far too large"),
+        (lambda: DataStream("a\0b"), "dataset has a zero byte"),
+        (lambda: Condition(method="a\ud800"), "method has a zero byte or half a letter"),
+        (lambda: Experiment("a\0?", {"a": Condition()}), "question has a zero byte"),
+        (lambda: Experiment("Q?", {"a": Condition()}, seeds=10**30), "100,000 seeds at most"),
+        (lambda: Experiment("Q?", {"a": Condition()}, seeds=range(10**30)), "100,000 seeds at most"),
     ],
 )
 def test_values_of_another_kind_are_refused_by_name(make, said: str) -> None:
