@@ -215,3 +215,14 @@ class ImageKeepingMemory(Memory):
             self.count, self.mean_input = before
             raise
         self._kept = kept
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Raise `InputError`: what this memory is made of are the images themselves."""
+        raise InputError(
+            f"{path}: a memory that keeps images is not saved; keep them, and let a fresh one observe them"
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Raise `InputError`: there is no such file."""
+        raise InputError(f"{path}: no memory that keeps images was ever saved; let a fresh one observe them")

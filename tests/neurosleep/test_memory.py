@@ -213,3 +213,13 @@ def test_a_memory_of_features_keeps_what_it_scales_by(tmp_path: Path) -> None:
     assert isinstance(loaded, FeatureMemory)
     loaded.observe(network(), X)
     assert loaded.largest == memory.largest
+
+
+def test_a_memory_that_keeps_images_is_no_file(tmp_path: Path) -> None:
+    memory = ImageKeepingMemory()
+    memory.observe(network(), X)
+    with pytest.raises(InputError, match="is not saved; keep them"):
+        memory.save(tmp_path / "m.npz")
+    with pytest.raises(InputError, match="ever saved"):
+        ImageKeepingMemory.load(tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
