@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import neurosleep
+from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 
 POPULATIONS = {"input": 300, "hidden1": 50, "output": 10}
@@ -153,6 +154,43 @@ for n in sorted({*range(1, 200, 5), *range(200, total, max(total // 60, 1)), *ra
     assert steps.count(0) > 5
     assert len(set(steps)) > 15
     assert max(steps) == 25 * SPAN
+
+
+def test_no_reader_makes_a_writer_fail(tmp_path):
+    """Another process reads the file all the time, from before it is there."""
+    script = """
+import time
+from neurosleep.sims.errors import InputError
+from neurosleep.sims.spikes.reader import SpikeReader
+print("reading", flush=True)
+times = 0
+while times < 10**9:
+    try:
+        with SpikeReader(sys.argv[1]) as reader:
+            assert reader.n_steps % crash.SPAN == 0
+            assert all(len(reader.events(name)[0]) >= reader.n_steps // crash.SPAN for name in reader.layers)
+            times += 1
+    except InputError as error:
+        assert "there is no spike log" in str(error), error
+    time.sleep(0.0005)
+    print(times, flush=True)
+"""
+    path, one = tmp_path / "spikes.h5", np.arange(SPAN, dtype=np.uint32)
+    events = [(one, one % 10)] * len(POPULATIONS)
+    with start(script, path) as process:
+        process.stdout.readline()
+        for _ in range(40):
+            with SpikeLog(path, POPULATIONS, dt=0.001, overwrite=True, flush_seconds=0) as log:
+                log.begin_epoch("night")
+                log.append(list(events), SPAN)
+                log.append([(step + np.uint32(SPAN), ids) for step, ids in events], 2 * SPAN)
+            with SpikeLog.resume(path, SPAN) as log:
+                log.append([(step + np.uint32(SPAN), ids) for step, ids in events], 2 * SPAN)
+        process.kill()
+        output, errors = process.communicate()
+    assert errors == ""
+    assert int(output.splitlines()[-1]) > 20
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("compression", ["gzip", None])
