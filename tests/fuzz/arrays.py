@@ -1,6 +1,8 @@
 """Files of arrays: checkpoints, memories, embeddings, inputs of a conversion, digits, features of layers."""
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,17 +177,9 @@ def _read_digits(ending: str) -> Any:
     return read
 
 
-class _Small(StridedBackbone):
-    filters = (3, 2, 2)
-    n_features = 2
-
-
 def _features(folder: Path) -> None:
     np.save(folder / "made.npy", np.random.default_rng(0).random((10, 1024), np.float32))
     content = (folder / "made.npy").read_bytes()
-    import hashlib
-    import json
-
     said = {"sha256": hashlib.sha256(content).hexdigest(), "maximum": 1.0}
     (folder / "made.json").write_text(json.dumps(said))
 

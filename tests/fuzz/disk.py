@@ -27,6 +27,7 @@ from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole import whole
 from neurosleep.tripartite import Architecture, Learner, ReplayNetwork, Settings
 
 from . import arrays, descriptions, networks
@@ -164,8 +165,6 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _weights(folder: Path) -> None:
-    from neurosleep.sims.whole import whole
-
     with whole(folder / "layers.npz") as half:
         save_weights(half, untrained("vgg-cifar100", "cifar10"))
 
