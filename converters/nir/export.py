@@ -15,8 +15,8 @@ import h5py
 
 from ...sims.awake.graph import SpikingGraph
 from ...sims.errors import InputError
-from ...sims.hdf5 import NewFile, whole_hdf5
 from ...sims.network import SpikingNetwork
+from ...sims.whole_hdf5 import NewFile, whole_hdf5
 from ..errors import ConversionError
 from ..graph.from_chain import as_spiking_graph
 from .lowering import as_run_by, export_report, require_nir

@@ -19,8 +19,8 @@ from neurosleep.experiments.record import Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import write_text
 from neurosleep.sims.errors import InputError, unknown
-from neurosleep.sims.hdf5 import whole_hdf5
 from neurosleep.sims.spikes.reader import SpikeReader
+from neurosleep.sims.whole_hdf5 import whole_hdf5
 from neurosleep.statistics import Alternative, Test, of_mean
 
 

@@ -15,7 +15,7 @@ from neurosleep.files import need
 from neurosleep.interchange.source import Log, Spikes, open_spikes
 from neurosleep.interchange.writing import writing_hdf5
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.hdf5 import OLDEST
+from neurosleep.sims.whole_hdf5 import OLDEST
 
 
 def to_nwb(

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurosleep.interchange.source import Log, open_spikes
 from neurosleep.interchange.writing import writing_hdf5
-from neurosleep.sims.hdf5 import OLDEST
+from neurosleep.sims.whole_hdf5 import OLDEST
 
 _SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 

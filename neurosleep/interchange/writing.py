@@ -6,8 +6,8 @@ from pathlib import Path
 
 from neurosleep.interchange.source import Spikes
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.hdf5 import NewFile, whole_hdf5
 from neurosleep.sims.whole import whole
+from neurosleep.sims.whole_hdf5 import NewFile, whole_hdf5
 
 
 def writing(path: str | os.PathLike[str], spikes: Spikes, overwrite: bool) -> AbstractContextManager[Path]:

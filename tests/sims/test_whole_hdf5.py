@@ -10,7 +10,7 @@ import pytest
 
 import neurosleep
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.hdf5 import OLDEST, whole_hdf5
+from neurosleep.sims.whole_hdf5 import OLDEST, whole_hdf5
 
 SIZES = {"a": 1000, "none": 0, "same as a": 1000, "one": 1}
 
@@ -83,7 +83,7 @@ def test_after_full_disks_the_interpreter_ends_as_usual(tmp_path: Path) -> None:
 import resource, sys
 sys.path[:0] = {[str(Path(__file__).parent), str(Path(neurosleep.__file__).parents[1])]!r}
 from pathlib import Path
-from test_hdf5 import write
+from test_whole_hdf5 import write
 for size in range(0, 30_000, 500):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))
     try:
