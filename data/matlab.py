@@ -81,26 +81,31 @@ def _format_5(path: Path, file: BinaryIO, first: bytes, size: int) -> Iterator[t
         at += 8 + count
         content = bytearray()
         if kind == _COMPRESSED:
-            content = _unpacked(path, file, count, total, size)
+            content = _unpacked(path, file.read(count), order, total, size)
             kind, count = struct.unpack(f"{order}2I", content[:8])
-            if count != len(content) - 8:
-                raise InputError("a variable has not the size that it declares")
         if kind == _MATRIX:
             yield _matrix(memoryview(content)[8:] if content else memoryview(file.read(count)), order)
         total += len(content)
 
 
-def _unpacked(path: Path, file: BinaryIO, count: int, total: int, size: int) -> bytearray:
-    """Return what a packed variable unpacks to, its checksum held."""
-    unpacker, content = zlib.decompressobj(), bytearray()
-    packed = file.read(count)
+def _unpacked(path: Path, packed: bytes, order: str, total: int, size: int) -> bytearray:
+    """Return what a packed variable unpacks to, its checksum held; it declares its own size in its first bytes."""
+    unpacker = zlib.decompressobj()
+    first = unpacker.decompress(packed, 8)
+    declared = 8 + int(struct.unpack(f"{order}2I", first)[1])
+    check_size(path, total + declared, size)
+    content, at = bytearray(declared), len(first)
+    content[:at] = first
     while not unpacker.eof:
-        part = unpacker.decompress(packed, _CHUNK)
-        packed = unpacker.unconsumed_tail
-        if not part and not packed and not unpacker.eof:
+        part = unpacker.decompress(unpacker.unconsumed_tail, _CHUNK)
+        if not part and not unpacker.unconsumed_tail and not unpacker.eof:
             raise InputError("it is cut")
-        content += part
-        check_size(path, total + len(content), size)
+        if at + len(part) > declared:
+            break
+        content[at : at + len(part)] = part
+        at += len(part)
+    if at != declared or not unpacker.eof:
+        raise InputError("a variable has not the size that it declares")
     return content
 
 

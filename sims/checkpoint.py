@@ -121,13 +121,7 @@ class Resumable:
     def _begun(self) -> Checkpoint:
         network, state = self._member.network, self._member.state
         if self.path.exists():
-            saved = load(self.path, network, self._steps, check_streams(self._member.streams))
-            if saved.night != self.identity:
-                raise InputError(
-                    f"{self.path} is the checkpoint of another night: network, drive, rule, seed, length or streams "
-                    "differ; give the same ones again, or another path"
-                )
-            return saved
+            return load(self.path, network, self._steps, check_streams(self._member.streams), night=self.identity)
         begin = state or SimulationState.asleep(network, check_streams(self._member.streams))
         return Checkpoint(self.identity, network, begin, [np.zeros(n, dtype=np.int64) for n in network.sizes])
 
@@ -238,19 +232,31 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load(
-    path: str | os.PathLike[str], network: SpikingNetwork, steps: int | None = None, streams: int | None = None
+    path: str | os.PathLike[str],
+    network: SpikingNetwork,
+    steps: int | None = None,
+    streams: int | None = None,
+    night: str | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint of a night of this network, of so many steps and streams where these are given.
+    """Read a checkpoint of a night of this network, of so many steps and streams and of this digest, if given.
 
     Raises
     ------
     InputError
-        If `path` is not a checkpoint, does not fit the network, or stands where no such night can.
+        If `path` is not a checkpoint, is one of another night, does not fit the network, or stands where no such night
+        can.
     """
     try:
-        return _checkpoint(read_npz(path), network, steps, streams)
+        content = read_npz(path)
+        other = night is not None and str(checked(content, "night", "U")) != night
+        if not other:
+            return _checkpoint(content, network, steps, streams)
     except (InputError, KeyError) as error:
         raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
+    raise InputError(
+        f"{path} is the checkpoint of another night: network, drive, rule, seed, length or streams differ; give the "
+        "same ones again, or another path"
+    )
 
 
 def _checkpoint(

@@ -98,6 +98,6 @@ def test_variables_that_end_before_they_begin() -> None:
 def test_a_packed_variable_has_the_size_that_it_declares() -> None:
     content = matlab("5", True, x=np.ones((3, 2)))
     inner = zlib.decompress(content[136:])
-    lie = zlib.compress(inner[:4] + struct.pack("<I", 2**31) + inner[8:])
+    lie = zlib.compress(inner[:4] + struct.pack("<I", len(inner)) + inner[8:])
     with pytest.raises(ValueError, match="not the size that it declares"):
         read(content[:132] + struct.pack("<I", len(lie)) + lie)
