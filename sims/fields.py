@@ -115,9 +115,8 @@ def plain(value: Any, kind: type, what: str) -> Any:
         raise InputError(f"{what} must be {_named(kind)}, got {value!r}")
     most = 2**64 if kind is float or "seed" in what else MOST
     if isinstance(own, int) and not -most <= own <= most:
-        raise InputError(
-            f"{what} is far too large a whole number, of {len(bin(own)) - 2} binary digits: give a smaller one"
-        )
+        limit = f"2**{most.bit_length() - 1}"
+        raise InputError(f"{what} must be at most {limit}, got a whole number of {own.bit_length()} binary digits")
     return own
 
 

@@ -118,6 +118,21 @@ def told(url: str) -> Iterator[None]:
         raise InputError(f"--storage {url} cannot be read or written: {cause}") from error
 
 
+@contextmanager
+def undamaged(url: str) -> Iterator[None]:
+    """Raise `InputError` for what Optuna raises of a storage that is damaged, while nothing else is done."""
+    try:
+        with told(url):
+            yield
+    except InputError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"--storage {url} is damaged ({type(error).__name__}: {line}); take another copy, or give another --out"
+        ) from error
+
+
 def storage_of(url: str) -> optuna.storages.BaseStorage:
     """Return a storage: of any Optuna URL, or, for a path, a journal that several processes can write to.
 

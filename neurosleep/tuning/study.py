@@ -29,7 +29,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import plain
 from neurosleep.tuning.objective import Objective
 from neurosleep.tuning.space import Dimension, current
-from neurosleep.tuning.storage import alone, storage_of, told
+from neurosleep.tuning.storage import alone, storage_of, told, undamaged
 
 STUDY = "neurosleep"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -145,16 +145,24 @@ class LaggingPruner(optuna.pruners.BasePruner):
 
 
 def open_study(search: Search, url: str, worker: int = 0) -> optuna.Study:
-    """Return the study of a search, for one of its workers."""
-    study = optuna.create_study(
-        study_name=STUDY,
-        storage=storage_of(url),
-        direction="maximize",
-        pruner=LaggingPruner(),
-        load_if_exists=True,
-    )
+    """Return the study of a search, for one of its workers.
+
+    Raises
+    ------
+    InputError
+        If the storage cannot be opened, or is damaged.
+    """
+    with undamaged(url):
+        study = optuna.create_study(
+            study_name=STUDY,
+            storage=storage_of(url),
+            direction="maximize",
+            pruner=LaggingPruner(),
+            load_if_exists=True,
+        )
+        there = len(study.get_trials(deepcopy=False))
     # Samplers that draw the same numbers would do the same trials, in two workers as after a stop.
-    drawn = np.random.SeedSequence([search.seed, worker, len(study.get_trials(deepcopy=False))])
+    drawn = np.random.SeedSequence([search.seed, worker, there])
     own_seed = int(drawn.generate_state(1)[0])
     if search.sampler == "nsga2":
         study.sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=own_seed)

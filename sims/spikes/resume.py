@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..packed import cause
 from .content import Content
 from .file import DATASETS, IDENTITY, VERSION, open_to_read
 from .lock import WriterLock, is_marked, patiently, unmark
@@ -143,6 +144,9 @@ def _cut(store: SpikeStore, lock: WriterLock, kept: Kept) -> None:
         failure = store.give_up(error)
         if failure is error:
             raise
+        told = (isinstance(error, OSError) and error.errno) or "errno" in str(error)  # what the system said
+        if isinstance(error, OSError | RuntimeError) and not told:
+            raise InputError(f"{store.path} is damaged ({cause(error)}): read what can be read of it") from error
         raise failure from error
 
 
