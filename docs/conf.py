@@ -29,7 +29,10 @@ default_role = "py:obj"
 nitpick_ignore_regex = [
     ("py:obj", ".*"),  # parameters in backticks are code, and link to nothing
     ("py:class", r"(numpy|torch|collections|os|pathlib|datetime|snntorch|distributed)\..*"),
-    ("py:class", r"Client|T|Stage|Simulate|Layer|.*\.(T|Stage|Simulate|LayerReport|SnnTorchNetwork|SleepingChain)"),
+    (
+        "py:class",
+        r"Client|T|Stage|Simulate|Layer|.*\.(T|Stage|Simulate|LayerReport|SnnTorchNetwork|SleepingChain|Resumable|Expected)",
+    ),
     ("py:mod", ".*"),
 ]
 exclude_patterns = ["_build", "**/_*"]

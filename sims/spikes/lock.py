@@ -13,7 +13,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
@@ -116,6 +116,28 @@ class WriterLock:
                 raise
             except OSError:  # a file system without locks
                 return
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Keep everybody from claiming a file while it is read by other means than HDF5's, which locks it itself.
+
+    Raises
+    ------
+    InputError
+        If somebody has claimed it, and keeps it for long.
+    OSError
+        If the file cannot be opened.
+    """
+    with path.open("rb", buffering=0) as file:
+        if sys.platform != "win32":
+            try:
+                patiently(partial(fcntl.flock, file, fcntl.LOCK_SH | fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise InputError(f"{path} is kept by whoever goes on with it; try again") from error
+            except OSError:  # a file system without locks
+                pass
+        yield
 
 
 def patiently(attempt: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ import h5py
 from ..errors import InputError
 from .damage import readable
 from .header import read_header
-from .lock import as_closed, is_marked
+from .lock import as_closed, is_marked, shared
 
 _TRIES, _PAUSE = 5, 0.02  # seconds: a live writer may be at work
 _HEAP = b"GCOL\x01\0\0\0"  # begin of a global heap collection of version 1, in the HDF5 file format
@@ -33,16 +33,17 @@ def look(path: Path) -> None:
     InputError
         If it is no HDF5 file, damaged, or no spike log.
     """
-    marked = is_marked(path)
-    for left in reversed(range(_TRIES if marked else 1)):
-        try:
-            _read(path, marked)
-        except InputError:
-            if not left:
-                raise
-            time.sleep(_PAUSE)
-        else:
-            return
+    for left in reversed(range(_TRIES)):
+        with shared(path):
+            marked = is_marked(path)
+            try:
+                _read(path, marked)
+            except InputError:
+                if not left or not (marked or is_marked(path)):  # a new one may have taken its place
+                    raise
+            else:
+                return
+        time.sleep(_PAUSE)
 
 
 def _read(path: Path, marked: bool) -> None:
