@@ -51,6 +51,7 @@ LONG = (
     "experiments/test_cluster.py",
     "experiments/test_nights_resumed.py",
     "experiments/test_running.py",
+    "features/test_features.py",
     "fuzz/test_sweeps.py",
     "golden/test_whole_runs.py",
     "integrations/",
@@ -59,9 +60,19 @@ LONG = (
     "tuning/",
 )
 """What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, races of simulated
-threads, processes that are stopped and killed. These have the marker `long`."""
+threads, training of convolutional layers, processes that are stopped and killed. These have the marker `long`."""
 
-FIRST = ("golden/test_nights.py", "features/", "converters/", "data/", "figures/", "continual/", "property/", "docs/")
+FIRST = (
+    "golden/test_nights.py",
+    "fuzz/",
+    "features/",
+    "converters/",
+    "data/",
+    "figures/",
+    "continual/",
+    "property/",
+    "docs/",
+)
 """First the tests that compile most kernels, and, for the other process, those that compile none; then those that take
 long, so that in the end no process is left alone with them."""
 
