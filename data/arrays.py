@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..sims.errors import InputError
-from ..sims.hdf5 import check_dataset
+from ..sims.hdf5 import WatchedFile, check_dataset
 from ..sims.packed import DAMAGE, Packed, cause, open_file
 from .idx import DataError
 from .matlab import read_matlab
@@ -63,11 +64,12 @@ def _hdf5(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     import h5py
 
     found = {}
-    with h5py.File(path, "r") as file:
+    with WatchedFile(path) as raw, h5py.File(raw, "r") as file:
         for name in _named(path, names, file):
             if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
                 raise InputError(f"{name} is no dataset of this file")
             dataset = file[name]
             check_dataset(path, name, dataset)
-            found[name] = dataset[()].T if "MATLAB_class" in dataset.attrs else dataset[()]
+            values = np.asarray(dataset[()])
+            found[name] = values.T if "MATLAB_class" in dataset.attrs else values
     return found

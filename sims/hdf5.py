@@ -4,8 +4,10 @@ A dataset of a few bytes may declare any size, and links may lead out of the fil
 a stricter reader of their own (`neurosleep.sims.spikes`).
 """
 
+import io
 import math
 import os
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from .packed import DEFLATED, allowed, check_size, open_file
 
 _MEMBERS = 10_000
 _DEPTH = 50
+_HEAP = b"GCOL\x01\0\0\0"  # begin of a global heap collection of version 1, in the HDF5 file format
+_HEAP_HEADER, _OBJECT_HEADER = 16, 16  # bytes
+_LARGEST_HEAP = 1 << 26  # bytes
 _ROWS = 1000  # of texts, whose length is known when they are read
 
 
@@ -78,7 +83,7 @@ def check_tree(path: str | os.PathLike[str], top: str) -> None:
     open_file(path).close()
     size = Path(path).stat().st_size
     total = seen = 0
-    with h5py.File(path, "r") as file:
+    with WatchedFile(path) as raw, h5py.File(raw, "r") as file:
         left: list[tuple[str, int, Any]] = [("", 0, file)]
         while left:
             where, depth, group = left.pop()
@@ -94,3 +99,56 @@ def check_tree(path: str | os.PathLike[str], top: str) -> None:
                 elif isinstance(item, h5py.Dataset):
                     total += check_dataset(path, f"{where}/{name}", item)
                     check_size(path, total, size)
+
+
+class WatchedFile(io.FileIO):
+    """A file for HDF5 to read, whose damaged heaps of texts are no heaps, and which may have another header.
+
+    Such a heap has no checksum, and can hold an object of no length, which HDF5 never gets past.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], header: bytes = b"") -> None:
+        super().__init__(path, "rb")
+        self._header = header
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read into a buffer, as HDF5 asks for it."""
+        begin = self.tell()
+        size = super().readinto(buffer)
+        if not size:
+            return size
+        view = memoryview(buffer).cast("B")
+        if begin < len(self._header):
+            part = self._header[begin : begin + size]
+            view[: len(part)] = part
+        first = max(0, begin - len(_HEAP) + 1)
+        around = self._bytes(first, begin + size + len(_HEAP) - 1 - first)
+        at = around.find(_HEAP)
+        while at >= 0:
+            if not self._is_heap(first + at):
+                low, high = max(first + at, begin) - begin, min(first + at + len(_HEAP), begin + size) - begin
+                view[low:high] = bytes(high - low)
+            at = around.find(_HEAP, at + 1)
+        return size
+
+    def _is_heap(self, at: int) -> bool:
+        """Tell whether a heap comes to its end, object by object, as HDF5 goes through it."""
+        size = int.from_bytes(self._bytes(at, _HEAP_HEADER)[8:], "little")
+        if size > _LARGEST_HEAP:
+            return False
+        heap = self._bytes(at, size)
+        place: int = _HEAP_HEADER
+        while place + _OBJECT_HEADER <= len(heap) == size:
+            index, length = struct.unpack_from("<H6xQ", heap, place)
+            place += length if index == 0 else _OBJECT_HEADER + -(-length // 8) * 8
+            if length == 0 and index == 0:
+                return False
+        return len(heap) == size and place <= size
+
+    def _bytes(self, begin: int, size: int) -> bytes:
+        """Return what the file itself holds somewhere, and stay where we are."""
+        place = self.tell()
+        self.seek(begin)
+        found = self.read(size)
+        self.seek(place)
+        return found

@@ -11,7 +11,7 @@ import torch
 
 from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.errors import InputError
-from ...sims.hdf5 import check_tree
+from ...sims.hdf5 import WatchedFile, check_tree
 from ...sims.operators import Floats, Operator, Scale, Shape
 from ...sims.packed import DAMAGE, cause
 from ..errors import ConversionError
@@ -69,7 +69,8 @@ def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> S
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
     ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
-    noted: list[Target] = [name for name in PROFILES if name == ours.get("target")]
+    said = ours.get("target")
+    noted: list[Target] = [name for name in PROFILES if isinstance(said, str) and name == said]
     reading = target or [*noted, "generic"][0]
     profile = profile_of(reading)
     noted_dt = ours.get("dt")
@@ -86,11 +87,13 @@ def _read(nir: Any, path: str | Path) -> Any:
     try:
         check_tree(path, "node")
         try:
-            return nir.read(path)
+            with WatchedFile(path) as file:
+                return nir.read(file)
         except ValueError:
             if "type_check" not in inspect.signature(nir.read).parameters:
                 raise
-            return nir.read(path, type_check=False)  # which is wrong for some kernels; shapes are checked here
+            with WatchedFile(path) as file:
+                return nir.read(file, type_check=False)  # which is wrong for some kernels; shapes are checked here
     except FileNotFoundError as error:
         raise InputError(f"no file {path}") from error
     except (*DAMAGE, AssertionError) as error:
@@ -219,7 +222,13 @@ class _Reader:
         """Find out what shape a node sends, and what it does."""
         node, kind = self.nodes[name], type(self.nodes[name]).__name__
         if name == self.input:
-            self.shapes[name] = tuple(int(n) for n in np.ravel(node.input_type["input"]))
+            shape = node.input_type.get("input") if isinstance(node.input_type, Mapping) else None
+            sizes = np.ravel(() if isinstance(shape, Mapping) else np.asarray(shape))
+            if not sizes.size or sizes.dtype.kind not in "iuf" or not (np.isfinite(sizes) & (sizes >= 1)).all():
+                raise ConversionError(
+                    f"node {name!r} ({kind}) of the NIR graph does not say of what shape its input is"
+                )
+            self.shapes[name] = tuple(int(n) for n in sizes)
             return
         if not self.before[name]:
             raise ConversionError(f"node {name!r} ({kind}) of the NIR graph gets no input")

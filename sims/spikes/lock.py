@@ -172,6 +172,7 @@ def is_marked(path: Path) -> bool:
         and header[:8] == _SIGNATURE
         and header[_VERSION] == 3
         and bool(header[_FLAGS])
+        and header[-4:] == checksum(header[:-4]).to_bytes(4, "little")
         and path.stat().st_size >= int.from_bytes(header[_END_OF_FILE], "little")
     )
 

@@ -259,6 +259,27 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         from_nir(3)
 
 
+def no_shape(file: h5py.File) -> None:
+    del file["node/nodes/input/shape"]
+    file["node/nodes/input"].create_group("shape")
+
+
+def no_target(file: h5py.File) -> None:
+    del file["node/metadata/neurosleep/target"]
+    file["node/metadata/neurosleep/target"] = np.zeros(0)
+
+
+@pytest.mark.parametrize(("change", "told"), [(no_shape, "not a NIR file|of what shape"), (no_target, "pass target=")])
+def test_notes_and_shapes_that_are_none(tmp_path: Path, change: Callable[[h5py.File], None], told: str) -> None:
+    path = tmp_path / "net.nir"
+    write_nir(path, _graph(), target="norse")
+    with h5py.File(path, "r+") as file:
+        change(file)
+        del file["node/metadata/neurosleep/dt"]
+    with pytest.raises((InputError, ConversionError), match=told):
+        from_nir(path)
+
+
 def test_without_nir_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nir", None)
     with pytest.raises(InputError, match=r"pip install 'neurosleep\[nir\]'"):

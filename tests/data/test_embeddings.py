@@ -240,3 +240,15 @@ def test_stand_in_refuses_what_it_cannot_make(arguments):
 def test_data_needs_no_torch():
     code = "import sys, neurosleep.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("value", [b"a text", 3.0])
+def test_a_single_value_is_no_labels(tmp_path, value):
+    path = tmp_path / "vectors.h5"
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}_x"], file[f"{split}_y"] = np.ones((2, 3)), [0, 1]
+        del file["test_y"]
+        file["test_y"] = value
+    with pytest.raises(DataError, match="test_y"):
+        load_embeddings(path)

@@ -105,7 +105,7 @@ def start(call: Callable[[], object], *, most_bytes: int | None = None) -> Start
 
 
 def _child(call: Callable[[], object], errors: int, most_bytes: int | None) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(errors, 2)
@@ -113,7 +113,12 @@ def _child(call: Callable[[], object], errors: int, most_bytes: int | None) -> N
     if most_bytes is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    kind, error, code = _called(call)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        kind, error, code = _called(call)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:  # just before or just after
+        kind, error, code = "stopped", "", 130
     gc.collect()
     atexit._run_exitfuncs()
     sys.stderr.flush()

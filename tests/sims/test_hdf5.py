@@ -1,5 +1,6 @@
 """HDF5 files from others: what they declare is checked before it is read."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,21 @@ def test_a_chunk_may_not_unpack_to_more_than_it_has(tmp_path: Path, monkeypatch:
         assert check_dataset(path, "good", file["good"]) == 800
         with pytest.raises(InputError, match="a chunk of bomb unpacks to more than its 800 bytes"):
             check_dataset(path, "bomb", file["bomb"])
+
+
+def test_a_heap_of_texts_that_has_no_end_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group("node")["x"] = ["some", "texts"]
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    size = struct.unpack_from("<Q", content, heap + 8)[0]
+    place = heap + 16
+    while (index := struct.unpack_from("<H", content, place)[0]) != 0:
+        place += 16 + -(-struct.unpack_from("<Q", content, place + 8)[0] // 8) * 8
+        assert index < 3
+    assert place < heap + size
+    content[place + 8 : place + 16] = bytes(8)  # a free object of no length
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="heap"):
+        check_tree(path, "node")
