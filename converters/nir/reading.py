@@ -70,7 +70,8 @@ def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> S
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
     ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
     said = ours.get("target")
-    noted: list[Target] = [name for name in PROFILES if isinstance(said, str) and name == said]
+    ours = {**ours, "target": said if isinstance(said, str) else None}
+    noted: list[Target] = [name for name in PROFILES if name == ours["target"]]
     reading = target or [*noted, "generic"][0]
     profile = profile_of(reading)
     noted_dt = ours.get("dt")
