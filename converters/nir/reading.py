@@ -68,9 +68,9 @@ def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> S
     """Return a NIR graph as a spiking graph."""
     if not isinstance(graph, nir.NIRGraph):
         raise InputError(f"expected a nir.NIRGraph or the path of a NIR file, got {type(graph).__name__}")
-    ours = (graph.metadata or {}).get("neurosleep", {}) if isinstance(graph.metadata, Mapping) else {}
-    said = ours.get("target")
-    ours = {**ours, "target": said if isinstance(said, str) else None}
+    notes = graph.metadata.get("neurosleep") if isinstance(graph.metadata, Mapping) else None
+    ours = dict(notes) if isinstance(notes, Mapping) else {}
+    ours["target"] = said if isinstance(said := ours.get("target"), str) else None
     noted: list[Target] = [name for name in PROFILES if name == ours["target"]]
     reading = target or [*noted, "generic"][0]
     profile = profile_of(reading)

@@ -269,13 +269,21 @@ def no_target(file: h5py.File) -> None:
     file["node/metadata/neurosleep/target"] = np.zeros(0)
 
 
-@pytest.mark.parametrize(("change", "told"), [(no_shape, "not a NIR file|of what shape"), (no_target, "pass target=")])
+def no_notes(file: h5py.File) -> None:
+    del file["node/metadata/neurosleep"]
+    file["node/metadata/neurosleep"] = 3.0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [(no_notes, "pass target="), (no_shape, "not a NIR file|of what shape"), (no_target, "pass target=")],
+)
 def test_notes_and_shapes_that_are_none(tmp_path: Path, change: Callable[[h5py.File], None], told: str) -> None:
     path = tmp_path / "net.nir"
     write_nir(path, _graph(), target="norse")
     with h5py.File(path, "r+") as file:
-        change(file)
         del file["node/metadata/neurosleep/dt"]
+        change(file)
     with pytest.raises((InputError, ConversionError), match=told):
         from_nir(path)
 
