@@ -62,6 +62,10 @@ def from_nir(source: Any, *, target: Target | None = None, dt: float | None = No
         return _spiking(nir, graph, target, dt)
     except InputError as error:
         raise type(error)(f"{source}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # of values in the file
+        raise InputError(
+            f"{source} has values that no NIR graph has ({type(error).__name__}: {cause(error)}); write it again"
+        ) from error
 
 
 def _spiking(nir: Any, graph: Any, target: Target | None, dt: float | None) -> SpikingGraph:

@@ -269,6 +269,12 @@ def no_target(file: h5py.File) -> None:
     file["node/metadata/neurosleep/target"] = np.zeros(0)
 
 
+def no_threshold(file: h5py.File) -> None:
+    name = next(name for name in file["node/nodes"] if "v_threshold" in file[f"node/nodes/{name}"])
+    del file[f"node/nodes/{name}/v_threshold"]
+    file[f"node/nodes/{name}/v_threshold"] = "high"
+
+
 def no_notes(file: h5py.File) -> None:
     del file["node/metadata/neurosleep"]
     file["node/metadata/neurosleep"] = 3.0
@@ -276,7 +282,12 @@ def no_notes(file: h5py.File) -> None:
 
 @pytest.mark.parametrize(
     ("change", "told"),
-    [(no_notes, "pass target="), (no_shape, "not a NIR file|of what shape"), (no_target, "pass target=")],
+    [
+        (no_threshold, "net.nir"),
+        (no_notes, "pass target="),
+        (no_shape, "not a NIR file|of what shape"),
+        (no_target, "pass target="),
+    ],
 )
 def test_notes_and_shapes_that_are_none(tmp_path: Path, change: Callable[[h5py.File], None], told: str) -> None:
     path = tmp_path / "net.nir"
