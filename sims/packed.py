@@ -10,6 +10,7 @@ import math
 import os
 import stat
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -277,6 +278,8 @@ class _Header(NamedTuple):
         return math.prod(self.shape)
 
     def shaped(self, flat: NDArray[Any]) -> NDArray[Any]:
+        if self.dtype.kind == "U" and flat.nbytes and flat.view(self.dtype.byteorder + "u4").max() > sys.maxunicode:
+            raise InputError("it has a text with letters that there are not; take another copy of it")
         return np.require(flat.reshape(self.shape, order="F" if self.fortran else "C"), requirements=["A", "W"])
 
 

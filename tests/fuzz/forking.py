@@ -93,19 +93,22 @@ def frozen() -> None:
 def start(call: Callable[[], object], *, most_bytes: int | None = None) -> Started:
     """Begin a call in a process of its own; files may grow up to `most_bytes`."""
     read, write = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the process is ready for it
     pid = os.fork()
     if pid == 0:
         try:
             os.close(read)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             _child(call, write, most_bytes)
         finally:
             os._exit(99)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(write)
     return Started(pid, read)
 
 
 def _child(call: Callable[[], object], errors: int, most_bytes: int | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(errors, 2)

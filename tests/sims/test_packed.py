@@ -195,3 +195,14 @@ def test_arrays_are_held_against_what_they_should_be(value: np.ndarray, say: tup
 
 def test_zlib_is_where_the_ratio_comes_from() -> None:
     assert 1000 < 10**7 / len(zlib.compress(bytes(10**7), 9)) < DEFLATED
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_texts_have_letters_that_there_are(tmp_path: Path, order: str) -> None:
+    text = np.array("all").astype(f"{order}U3")
+    np.savez(tmp_path / "good.npz", text=text)
+    assert str(read_npz(tmp_path / "good.npz")["text"]) == "all"
+    text.reshape(1).view(f"{order}u4")[1] = 0x110000
+    np.savez(tmp_path / "bad.npz", text=text)
+    with pytest.raises(InputError, match="letters that there are not"):
+        read_npz(tmp_path / "bad.npz")
