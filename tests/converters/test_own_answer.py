@@ -65,6 +65,13 @@ def test_what_tracing_does_not_see_is_refused(make, inputs, change: str) -> None
     assert memory.count == len(inputs)
 
 
+def test_one_number_for_all_inputs_is_no_answer() -> None:
+    model = dense()
+    model.register_forward_hook(lambda m, args, out: out.sum())
+    with pytest.raises(ConversionError, match=r"must return one tensor \(n, ...\) for n inputs, got \(\)"):
+        calibrate(model, TABLE)
+
+
 def test_hooks_that_only_look_are_welcome() -> None:
     seen: list[torch.Size] = []
     nights = []
