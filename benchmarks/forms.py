@@ -6,12 +6,12 @@ from unittest import mock
 
 import numpy as np
 
-from ..sims.drive import RecordedSpikes
+from ..sims.drives.drive import RecordedSpikes
 from ..sims.engines import compiled_base
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
 from ..sims.network import SpikingLayer, SpikingNetwork
-from ..sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from ..sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 from ..sims.state import SimulationState
 
 SHARES = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.95)

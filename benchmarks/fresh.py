@@ -14,10 +14,10 @@ begin = time.perf_counter()
 
 import numpy as np  # noqa: E402  (imports are what is timed)
 
-from ..sims.drive import UniformNoise  # noqa: E402
+from ..sims.drives.drive import UniformNoise  # noqa: E402
 from ..sims.ensemble import simulate  # noqa: E402
 from ..sims.network import SpikingLayer, SpikingNetwork  # noqa: E402
-from ..sims.plasticity import GatedHebbian  # noqa: E402
+from ..sims.rules.hebbian import GatedHebbian  # noqa: E402
 
 imported = time.perf_counter()
 

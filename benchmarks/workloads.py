@@ -19,14 +19,14 @@ from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
 
 from ..converters import write_back
-from ..sims.drive import Drive, RecordedSpikes
+from ..sims.drives.drive import Drive, RecordedSpikes
 from ..sims.engines.reference import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
 from ..sims.ensemble import simulate
 from ..sims.errors import InputError
 from ..sims.network import SpikingLayer, SpikingNetwork
 from ..sims.operators import Floats
-from ..sims.plasticity import GatedHebbian
+from ..sims.rules.hebbian import GatedHebbian
 from ..sims.state import SimulationState
 
 RULE = GatedHebbian(0.032064, 0.003344)

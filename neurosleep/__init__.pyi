@@ -8,19 +8,19 @@ from .night import SleepRecord as SleepRecord
 from .night import SpontaneousReplay as SpontaneousReplay
 from .night import sleep as sleep
 from .sims.awake.present import present as present
-from .sims.downscaling import GradedDownscaling as GradedDownscaling
-from .sims.downscaling import MagnitudePruning as MagnitudePruning
-from .sims.drive import MaskedMeanRate as MaskedMeanRate
-from .sims.drive import MeanRate as MeanRate
-from .sims.drive import RecordedSpikes as RecordedSpikes
-from .sims.drive import UniformNoise as UniformNoise
+from .sims.drives.drive import MaskedMeanRate as MaskedMeanRate
+from .sims.drives.drive import MeanRate as MeanRate
+from .sims.drives.drive import RecordedSpikes as RecordedSpikes
+from .sims.drives.drive import UniformNoise as UniformNoise
 from .sims.ensemble import simulate as simulate
 from .sims.ensemble import simulate_ensemble as simulate_ensemble
 from .sims.errors import BackendError as BackendError
 from .sims.errors import InputError as InputError
 from .sims.errors import NeurosleepError as NeurosleepError
-from .sims.plasticity import GatedHebbian as GatedHebbian
-from .sims.plasticity import Hebbian as Hebbian
+from .sims.homeostasis.downscaling import GradedDownscaling as GradedDownscaling
+from .sims.homeostasis.downscaling import MagnitudePruning as MagnitudePruning
+from .sims.rules.hebbian import GatedHebbian as GatedHebbian
+from .sims.rules.hebbian import Hebbian as Hebbian
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
 

@@ -17,10 +17,10 @@ from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
-from neurosleep.sims.downscaling import DownscalingRule
-from neurosleep.sims.drive import Drive
+from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import check_ranges, settle
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.network import Sharing, check_sharing
-from neurosleep.sims.plasticity import PlasticityRule
+from neurosleep.sims.rules.hebbian import PlasticityRule
 from neurosleep.sims.silencing import Silencing
 
 

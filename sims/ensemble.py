@@ -10,8 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .downscaling import DownscalingRule, check_downscaling
-from .drive import Drive
+from .drives.drive import Drive
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course, sleep
 from .engines.geometry import needs_sharing
@@ -19,9 +18,10 @@ from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .fields import plain
+from .homeostasis.downscaling import DownscalingRule, check_downscaling
 from .network import SpikingNetwork
-from .plasticity import PlasticityRule, check_rule
 from .random import check_seed
+from .rules.hebbian import PlasticityRule, check_rule
 from .state import SimulationState, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]

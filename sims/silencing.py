@@ -9,14 +9,14 @@ on receiving.
 
 Plasticity changes only weights into neurons that fire: those into a silenced neuron stay as they are (but for
 downscaling), and those from it are weights from a presynaptic neuron that is silent. Silenced input neurons have no
-membranes; the drive leaves them out (`neurosleep.sims.drive.Silenced`).
+membranes; the drive leaves them out (`neurosleep.sims.drives.drive.Silenced`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .drive import Drive, Silenced
+from .drives.drive import Drive, Silenced
 from .errors import InputError, nearest
 from .network import SpikingNetwork
 from .state import SimulationState

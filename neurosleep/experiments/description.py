@@ -17,10 +17,10 @@ from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError, unknown
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from neurosleep.figures.panels import TASK_COLORS
-from neurosleep.sims.downscaling import MagnitudePruning
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.tripartite import metrics
 from neurosleep.tripartite.rows import EDGES, LayerWeights, RunTrace
 from neurosleep.tripartite.stages import REM, Interleaved, Stage, Training

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from neurosleep.continual.labelled import checked_inputs, checked_labels
 from neurosleep.night import SpontaneousReplay, sleep
-from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite.generator import Generator

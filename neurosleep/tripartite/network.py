@@ -10,9 +10,9 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 
 
 @dataclass(frozen=True)

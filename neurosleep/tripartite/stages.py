@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.downscaling import DownscalingRule
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 
 Targets = Literal["soft", "hard", "drawn"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from ..downscaling import DownscalingRule, MagnitudePruning
 from ..engines.contract import Sleeper
+from ..homeostasis.downscaling import DownscalingRule, MagnitudePruning
 from ..operators import Floats
 from . import downscaling, layout, memory, night
 

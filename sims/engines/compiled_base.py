@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..downscaling import DownscalingRule
+from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, minibatch
 from ..network import SpikingNetwork
 from ..operators import Floats
-from ..plasticity import PlasticityRule
+from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, Unpaid, membrane_shapes
 from .contract import Events, Sleeper
 

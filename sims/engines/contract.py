@@ -6,11 +6,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..downscaling import DownscalingRule
-from ..drive import InputSchedule
+from ..drives.drive import InputSchedule
+from ..homeostasis.downscaling import DownscalingRule
 from ..network import SpikingNetwork
 from ..operators import Floats
-from ..plasticity import PlasticityRule
+from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState
 
 MAX_STEPS = 2**32

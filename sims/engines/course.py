@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..downscaling import DownscalingRule
+from ..homeostasis.downscaling import DownscalingRule
 from .contract import Engine, Events
 from .sinks import EventSink
 

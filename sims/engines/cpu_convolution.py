@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..downscaling import DownscalingRule
+from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import convolution
 from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats

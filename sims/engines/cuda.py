@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cuda_kernels.gpu import require_gpu
-from ..downscaling import DownscalingRule
 from ..errors import BackendError, InputError
+from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
-from ..plasticity import PlasticityRule
+from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, Unpaid
 from .contract import Events, Sleeper
 

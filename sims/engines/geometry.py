@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..network import Sharing, SpikingLayer
 from ..operators import Floats, Shape
-from ..plasticity import PlasticityRule
+from ..rules.hebbian import PlasticityRule
 
 Spikes = NDArray[np.bool_]
 

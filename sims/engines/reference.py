@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..downscaling import DownscalingRule
-from ..drive import InputSchedule
+from ..drives.drive import InputSchedule
+from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
-from ..plasticity import PlasticityRule
 from ..random import INPUT_STREAM, random_words, window_position
+from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, membrane_shapes
 from .contract import MAX_STEPS, Events, Sleeper
 from .geometry import convolve, geometry, inputs_seen, learn_shared

@@ -14,8 +14,8 @@ ROOT = Path(neurosleep.__file__).parent.parent
 NIGHT = """
 import sys
 import numpy as np
-from neurosleep.sims.drive import MeanRate
-from neurosleep.sims.downscaling import MagnitudePruning
+from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

@@ -17,12 +17,12 @@ from neurosleep.converters.snntorch.reading import from_snntorch, sleeping_chain
 from neurosleep.converters.snntorch.writing import State, fire, fire_above, to_snntorch
 from neurosleep.sims.awake.graph import Population, Projection, Reset, SpikingGraph, Tie
 from neurosleep.sims.awake.present import present
-from neurosleep.sims.drive import RecordedSpikes
+from neurosleep.sims.drives.drive import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Flatten, MaxPool, Scale
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.snn import SpikingClassifier
 
 Real = type[np.float32] | type[np.float64]

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import UniformNoise
+from neurosleep.sims.drives.drive import UniformNoise
 from neurosleep.sims.ensemble import Member, simulate_ensemble
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 

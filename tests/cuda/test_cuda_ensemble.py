@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines import cuda
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.sims.state import SimulationState
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")

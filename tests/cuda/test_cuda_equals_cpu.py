@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines import cuda
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.kernels.gate import gate32, gate64
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 

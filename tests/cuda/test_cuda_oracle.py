@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from neurosleep.sims.drive import RecordedSpikes
+from neurosleep.sims.drives.drive import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from neurosleep.sims.downscaling import MagnitudePruning
-from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes
+from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate_ensemble
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":

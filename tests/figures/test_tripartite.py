@@ -8,7 +8,7 @@ from matplotlib import pyplot
 
 from neurosleep.figures import tripartite as figures
 from neurosleep.figures import tripartite_panels as panels
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.tripartite import NREM, REM, Interleaved, metrics
 from neurosleep.tripartite.rows import EDGES, LayerWeights, RunTrace, TaskAccuracies
 

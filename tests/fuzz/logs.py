@@ -13,10 +13,10 @@ import numpy as np
 
 from neurosleep.analysis import rate_over_night, sparseness_over_night
 from neurosleep.interchange import open_spikes, to_csv, to_nir_data, to_nwb, to_sonata
-from neurosleep.sims.drive import MeanRate
+from neurosleep.sims.drives.drive import MeanRate
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 

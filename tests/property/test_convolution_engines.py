@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.downscaling import GradedDownscaling
-from neurosleep.sims.drive import UniformNoise
+from neurosleep.sims.drives.drive import UniformNoise
 from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool, Floats, Shape
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 STEPS = 60
 DRIVE = UniformNoise(150.0)

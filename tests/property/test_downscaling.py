@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.kernels.selection import kth_smallest_magnitude
 
 Array = NDArray[np.floating]

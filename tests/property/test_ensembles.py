@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 
 STEPS = 90
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drive import MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines import compiled_base, cpu
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 STEPS = 150
 rules = st.sampled_from([Hebbian(0.002, 0.0007), GatedHebbian(0.002, 0.0007), GatedHebbian(0.01, 0.001, 0.004)])

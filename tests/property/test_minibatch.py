@@ -12,8 +12,7 @@ import neurosleep as ns
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint as checkpoints
 from neurosleep.sims.checkpoint import simulate_resumable
-from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines import cpu_streams as minibatch
 from neurosleep.sims.engines.contract import Engine, Sleeper
@@ -23,9 +22,10 @@ from neurosleep.sims.engines.reference import input_spikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.random import INPUT_STREAM, random_words
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.state import SimulationState
 
 STEPS = 120

@@ -15,14 +15,14 @@ from neurosleep.memory import Memory
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.checkpoint import load, simulate_resumable
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
-from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate
 from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import AveragePool
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurosleep.sims.drive import UniformNoise
+from neurosleep.sims.drives.drive import UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian, PlasticityRule
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neurosleep.sims.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.kernels.selection import kth_smallest_magnitude, prune_smallest, scale_down
 
 Array = NDArray[np.floating]

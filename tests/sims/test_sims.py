@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurosleep.sims.downscaling import MagnitudePruning
-from neurosleep.sims.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork, population_sizes
-from neurosleep.sims.plasticity import GatedHebbian, Hebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.sims.state import SimulationState
 
 BACKENDS = pytest.mark.parametrize("backend", ["cpu", "reference"])

@@ -14,10 +14,10 @@ import torch
 
 from neurosleep.data.idx import DataError
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.downscaling import MagnitudePruning
-from neurosleep.sims.drive import MeanRate
+from neurosleep.sims.drives.drive import MeanRate
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.plasticity import Hebbian
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
+from neurosleep.sims.rules.hebbian import Hebbian
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, Settings, losses
 from neurosleep.tripartite.step import replay_losses

@@ -15,10 +15,10 @@ import torch
 from neurosleep.continual import class_incremental
 from neurosleep.data.idx import DataError
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.downscaling import MagnitudePruning
-from neurosleep.sims.drive import MeanRate
+from neurosleep.sims.drives.drive import MeanRate
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.training import DivergenceError
 from neurosleep.tripartite import NREM, REM, Architecture, Interleaved, Learner, Night, ReplayNetwork, Settings
 from neurosleep.tripartite.looking import Looks, accuracies, learn_and_look

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from neurosleep.memory import FeatureMemory
-from neurosleep.sims.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.tripartite import Architecture, ReplayNetwork
 
 SMALL = Architecture(features=12, hidden=(10, 8), latents=3, classes=4)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.tripartite.rows import EDGES, RunTrace, count_positive, put, weight_row
 
 STEPS = 5

@@ -2,8 +2,8 @@
 
 import pytest
 
-from neurosleep.sims.downscaling import MagnitudePruning
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.tripartite import NREM, REM, Interleaved, Night, StageRecord
 
 

@@ -28,11 +28,11 @@ from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
-from neurosleep.sims.drive import MeanRate
+from neurosleep.sims.drives.drive import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.network import population_sizes
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer, predict
 from neurosleep.trial_night import try_night

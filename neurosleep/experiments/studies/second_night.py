@@ -24,12 +24,12 @@ from neurosleep.experiments.studies.base import OnProgress, Study
 from neurosleep.experiments.studies.second_night_rows import second_night_rows
 from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
-from neurosleep.sims.drive import MaskedMeanRate, UniformNoise
+from neurosleep.sims.drives.drive import MaskedMeanRate, UniformNoise
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.network import SpikingNetwork
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.training import Trainer

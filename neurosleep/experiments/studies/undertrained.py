@@ -19,10 +19,10 @@ from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
-from neurosleep.sims.drive import MaskedMeanRate
+from neurosleep.sims.drives.drive import MaskedMeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
-from neurosleep.sims.plasticity import GatedHebbian
+from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.training import Trainer, predict
 from neurosleep.trial_night import try_night
 

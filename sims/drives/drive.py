@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError
-from .fields import settle
-from .random import firing_thresholds
+from ..errors import InputError
+from ..fields import settle
+from ..random import firing_thresholds
 
 
 class InputSchedule(NamedTuple):

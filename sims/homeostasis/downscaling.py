@@ -11,8 +11,8 @@ from typing import ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BackendError, InputError, redefined
-from .fields import settle
+from ..errors import BackendError, InputError, redefined
+from ..fields import settle
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class MagnitudePruning:
 
     def apply_in_place(self, weights: NDArray[np.floating]) -> None:
         """Prune one layer's weights, C-contiguous float32 or float64: bit for bit what `apply` returns."""
-        from .kernels.selection import prune_smallest  # only now, since it is compiled
+        from ..kernels.selection import prune_smallest  # only now, since it is compiled
 
         prune_smallest(weights, self._count(weights))
 
@@ -138,7 +138,7 @@ class GradedDownscaling:
         What `apply` returns, up to the last bits: libraries round powers differently, and that may change a result by
         two roundings of the weight before (``2 * eps * |w|``). In float32 such weights are very rare.
         """
-        from .kernels.selection import kth_smallest_magnitude, scale_down  # only now, since they are compiled
+        from ..kernels.selection import kth_smallest_magnitude, scale_down  # only now, since they are compiled
 
         rank = self._rank(weights)
         half_size = kth_smallest_magnitude(weights, rank) if rank > 0 else 0.0

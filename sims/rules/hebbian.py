@@ -18,8 +18,8 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BackendError, InputError, redefined
-from .fields import settle
+from ..errors import BackendError, InputError, redefined
+from ..fields import settle
 
 Weights = NDArray[np.floating]
 

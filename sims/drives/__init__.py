@@ -1,0 +1,1 @@
+"""What makes neurons fire during sleep: the drives."""
