@@ -22,7 +22,7 @@ from .homeostasis.downscaling import DownscalingRule, check_downscaling
 from .network import SpikingNetwork
 from .random import check_seed
 from .rules.hebbian import PlasticityRule, check_rule
-from .state import SimulationState, membrane_shapes
+from .state import SimulationState, kept_arrays, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -277,6 +277,19 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
+    wanted, kept = kept_arrays(network, streams), dict(state.kept)
+    excitability = kept.pop("excitability", None)
+    if excitability is not None:
+        wanted["excitability"] = np.dtype(np.float64), [(n,) for n in network.sizes[1:]]
+        kept["excitability"] = excitability
+    for name in {**wanted, **kept}:
+        kind, asked = wanted.get(name, (None, None))
+        have = [array.shape for array in kept.get(name, ())]
+        if have != (asked or []) or any(array.dtype != kind for array in kept.get(name, ())):
+            raise InputError(
+                f"the state has {name} of shapes {have}, but neurons and projections of the network need {asked}: go "
+                "on with the network that it is of, or begin with SimulationState.asleep(network, streams)"
+            )
 
 
 def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
