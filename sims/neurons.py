@@ -14,6 +14,10 @@ from .random import NOISE_STREAM, random_words
 
 MAX_REFRACTORY = 1_000_000
 """Steps that a neuron may be refractory at most."""
+ALMOST_0 = 2.0**-100
+"""A membrane nearer to 0 than this is 0: numbers that leak on to the end of their range are slow."""
+ADAPTED = 2.0**-40
+"""An adaptation below this many thresholds is 0."""
 HALVES_MEAN = 4 * 65535 // 2
 HALVES_DEVIATION = math.sqrt((2**32 - 1) / 3)
 """Mean and standard deviation of the sum of four whole numbers from 0 to 65535."""

@@ -18,9 +18,9 @@ INPUT_STREAM = 0
 """Stream of the input spikes."""
 WINDOW_STREAM = 1
 """Stream of the window positions of a masked drive."""
-NOISE_STREAM = 2**16
+NOISE_STREAM = 2**18
 """Stream of the threshold noise of population 0; that of population p is so many further."""
-WEIGHT_STREAM = 2**17
+WEIGHT_STREAM = 2**19
 """Stream of weights that are drawn."""
 
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)

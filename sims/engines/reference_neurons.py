@@ -4,16 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import SpikingNetwork
-from ..neurons import HALVES_DEVIATION, threshold_noise
+from ..neurons import ADAPTED, ALMOST_0, HALVES_DEVIATION, threshold_noise
 from ..operators import Floats
 from ..state import SimulationState
 from .contract import MAX_STEPS
 
 Spikes = NDArray[np.bool_]
-ALMOST_0 = 2.0**-100
-"""A membrane nearer to 0 than this is 0: numbers that leak on to the end of their range are slow."""
-ADAPTED = 2.0**-40
-"""An adaptation below this many thresholds is 0."""
 
 
 class ReferenceNeurons:
