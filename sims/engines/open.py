@@ -5,6 +5,7 @@ plain nights (`cpu.py`, `cpu_streams.py`) touch only what fires. It is chosen wh
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import open as kernel
 from ..kernels.open_layout import Cells, Connections, Kicked, OpenNight, Room, Traces
-from ..network import SpikingNetwork
+from ..network import SpikingLayer, SpikingNetwork
 from ..neurons import HALVES_DEVIATION
 from ..operators import Floats
+from ..projections import Projection
 from ..rules.compiling import Program, program
 from ..state import SimulationState, kept_arrays
 from .compiled_base import CompiledEngine, joined, offsets
@@ -34,6 +36,7 @@ class OpenEngine(CompiledEngine):
         super().__init__(sleeper._replace(plasticity=None))
         network, state = sleeper.network, sleeper.state
         self._program = program(sleeper.plasticity, [True] * len(network.layers), network.dtype)
+        self._sleeper = sleeper
         self._connections = connections(network, self._program)
         self._cells = cells(network, state.excitability is not None)
         self._kept = kept_arrays(network, self._streams)
@@ -44,10 +47,14 @@ class OpenEngine(CompiledEngine):
     def _wake(self, state: SimulationState) -> OpenNight:
         """Return the arrays of a night that goes on from this state."""
         network, copies = self._network, self._streams
-        sizes, weights = network.sizes, [*(x.weights for x in network.layers), *(x.weights for x in network.projections)]
+        sizes, weights = (
+            network.sizes,
+            [*(x.weights for x in network.layers), *(x.weights for x in network.projections)],
+        )
         units, real = sum(sizes), network.dtype
         membranes = self._units(state.membrane_potentials(network), real)
         plain = self._begin(state, joined(weights, real), membranes, copies)
+        plain.membrane_step[:] = state.step
         excitability = np.zeros(units) if state.excitability is None else self._units(state.excitability)[0]
         depth = max(1, *network.remembered)
         night = OpenNight(
@@ -69,7 +76,7 @@ class OpenEngine(CompiledEngine):
                     night.n_past[slot, copy, population] = ids.size
         return night
 
-    def _units(self, arrays: Sequence[NDArray[np.generic]], dtype: "np.dtype[np.generic] | type" = np.float64) -> NDArray:
+    def _units(self, arrays: Sequence[NDArray[Any]], dtype: Any = np.float64) -> NDArray[Any]:
         """Return arrays of layers as (copies, units); zeros where there are none, as for the input."""
         units = np.zeros((self._streams, sum(self._network.sizes)), dtype=dtype)
         for layer, array in enumerate(arrays):
@@ -77,7 +84,7 @@ class OpenEngine(CompiledEngine):
         return units
 
     def _advance(self, until: int) -> int:
-        kicked = no_kicks(self._network)
+        kicked, until = kicks(self._sleeper, self._step, until)
         reached: int = kernel.advance(
             self._step,
             until,
@@ -96,6 +103,7 @@ class OpenEngine(CompiledEngine):
             self._room,
             self._events,
         )
+        self._night.membrane_step[:] = reached
         return reached
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
@@ -105,13 +113,12 @@ class OpenEngine(CompiledEngine):
                 rule.apply_in_place(weights)
 
     def _stored(self) -> list[Floats]:
-        whole = [*self._network.layers, *self._network.projections]
+        whole: list[SpikingLayer | Projection] = [*self._network.layers, *self._network.projections]
         parts = np.split(self._night.weights, self._connections.weight[1:-1])
         return [part.reshape(each.weights.shape) for part, each in zip(parts, whole, strict=True)]
 
     def _state(self) -> SimulationState:
-        night, step = self._night, self._step
-        state = SimulationState(step, self._membranes(), [step] * len(self._network.layers))
+        night, state = self._night, super()._state()
         for name, units in (("waiting", night.waiting), ("adaptation", night.adaptation)):
             if name in self._kept:
                 shapes = self._kept[name][1]
@@ -138,16 +145,17 @@ class OpenEngine(CompiledEngine):
 def connections(network: SpikingNetwork, rules: Program) -> Connections:
     """Return the layers and projections of a network as numbers."""
     layers, projections, names = network.layers, network.projections, list(network.populations)
+    whole: list[SpikingLayer | Projection] = [*layers, *projections]
     targets = [*range(1, len(names)), *(names.index(projection.target) for projection in projections)]
-    shapes = [x.weights.shape for x in (*layers, *projections)]
+    shapes = [x.weights.shape for x in whole]
     learning = rules.plastic[np.array(targets) - 1]
     return Connections(
         source=np.array([*range(len(layers)), *(names.index(projection.source) for projection in projections)]),
         target=np.array(targets),
         delay=np.array([0] * len(layers) + [projection.delay for projection in projections]),
-        gain=np.array([x.gain for x in (*layers, *projections)], dtype=network.dtype),
+        gain=np.array([x.gain for x in whole], dtype=network.dtype),
         weight=offsets(n * m for n, m in shapes),
-        plastic=learning & np.array([x.plastic for x in (*layers, *projections)]),
+        plastic=learning & np.array([x.plastic for x in whole]),
         pre=offsets(n for n, _ in shapes),
         post=offsets(n for _, n in shapes),
     )
@@ -170,6 +178,8 @@ def cells(network: SpikingNetwork, excited: bool) -> Cells:
 
 
 def traces(each: Connections, copies: int) -> tuple[Traces, Traces]:
+    """Return the traces of presynaptic and of postsynaptic neurons."""
+
     def none(neurons: int) -> Traces:
         return Traces(
             np.zeros((0, copies, neurons)),
@@ -202,8 +212,18 @@ def room(network: SpikingNetwork, copies: int, rules: Program) -> Room:
     )
 
 
-def no_kicks(network: SpikingNetwork) -> Kicked:
-    """Return the kicks of a night without any."""
+def kicks(sleeper: Sleeper, first: int, last: int) -> tuple[Kicked, int]:
+    """Return the kicks of the steps from `first` on, and the step up to which they reach."""
+    network = sleeper.network
     n = len(network.sizes)
-    none = np.zeros(n, dtype=np.int64)
-    return Kicked(np.zeros(n, dtype=network.dtype), none, none, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+    amount, at, stride = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    begins, offset, ids = [np.zeros(1, dtype=np.int64)], 1, [np.zeros(0, dtype=np.int32)]
+    spans = {p: kick.spans.span(first, last) for p, kick in sleeper.kicks.items()}
+    for population, (events, _) in spans.items():
+        amount[population] = sleeper.kicks[population].amount * network.layers[population - 1].threshold
+        at[population], stride[population] = offset - events.begin, events.stride
+        begins.append(events.offsets + sum(part.size for part in ids))
+        offset += events.offsets.size
+        ids.append(events.ids)
+    kicked = Kicked(amount.astype(network.dtype), at, stride, np.concatenate(begins), np.concatenate(ids))
+    return kicked, min([last, *(reached for _, reached in spans.values())])

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drives.drive import InputSchedule
+from ..drives.schedule import InputSchedule
+from ..drives.spans import Spans as InputSpans
 from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
 from ..projections import Projection
@@ -35,7 +36,7 @@ class ReferenceEngine:
     def __init__(self, sleeper: Sleeper) -> None:
         network, state = sleeper.network, sleeper.state
         self._network = network
-        self._schedule = sleeper.schedule
+        self._schedule, self._kicks = sleeper.schedule, sleeper.kicks
         self._plasticity = sleeper.plasticity
         self._seed = sleeper.seed
         self._streams = sleeper.streams
@@ -104,7 +105,11 @@ class ReferenceEngine:
         if lateral := self._network.layer_neurons[index].lateral:
             fired = self._recent[index + 1][0, copy]
             impulse -= real(lateral * layer.threshold * (np.count_nonzero(fired) / fired.size))
-        return self._neurons[index].step(copy, self._step, impulse)
+        kick = self._kicks.get(index + 1)
+        kicks = None
+        if kick is not None:
+            kicks = kick.spans.spikes(self._step, copy) * real(kick.amount * layer.threshold)
+        return self._neurons[index].step(copy, self._step, impulse, kicks)
 
     def _earlier(self, projection: Projection) -> Spikes:
         """Return the spikes that arrive by a projection in this step, (streams, n_source)."""
@@ -166,8 +171,10 @@ def learn(weights: Floats, pre: Spikes, post: Spikes, rule: PlasticityRule) -> N
     weights[:, fired] = into_fired + change * rule.factor(into_fired)
 
 
-def input_spikes(schedule: InputSchedule, seed: int, step: int, copy: int = 0) -> Spikes:
+def input_spikes(schedule: InputSchedule | InputSpans, seed: int, step: int, copy: int = 0) -> Spikes:
     """Which input neurons of a copy fire in one step, (n_inputs,) bool; recorded spikes are the same in all copies."""
+    if isinstance(schedule, InputSpans):
+        return schedule.spikes(step, copy)
     n = schedule.thresholds.size
     if schedule.recorded:
         spikes = np.zeros(n, dtype=np.bool_)

@@ -35,10 +35,10 @@ class ReferenceNeurons:
         self._adaptation = None if state.adaptation is None else state.adaptation[index].reshape(-1, n)
         self._excitability = None if state.excitability is None else state.excitability[index]
 
-    def step(self, copy: int, step: int, impulse: Floats, kicks: NDArray[np.float64] | None = None) -> Spikes:
+    def step(self, copy: int, step: int, impulse: Floats, kicks: Floats | None = None) -> Spikes:
         """Bring one copy up to this step; return which neurons fire, (n,).
 
-        `impulse` is what came in, (n,), inhibition taken; `kicks` are thresholds that are added to membranes, (n,).
+        `impulse` is what came in, (n,), inhibition taken; `kicks` are added to membranes, (n,).
         """
         layer, neurons, v = self._layer, self._neurons, self.membranes[copy]
         real = v.dtype.type
@@ -47,7 +47,7 @@ class ReferenceNeurons:
             charged += np.repeat(layer.bias, v.size // layer.bias.size)
         charged[np.abs(charged) < ALMOST_0] = 0
         if kicks is not None:
-            charged += (kicks * layer.threshold).astype(v.dtype)
+            charged += kicks
         thresholds = self._thresholds(copy, step)
         post: Spikes = charged >= thresholds
         if self._waiting is not None and neurons.refractory:

@@ -34,7 +34,7 @@ def _draw(step, seed, schedule, night):
     """Draw the input spikes of all copies."""
     for m in range(night.spikes.shape[0]):
         drawn = _Drawing(night.spikes[m], night.n_spikes[m], night.counts, night.firing, night.blocks, night.words)
-        draw_input(step if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
+        draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
 @compiled()
@@ -108,9 +108,7 @@ def advance(
             for c in range(connections.gain.size):
                 if connections.plastic[c] and connections.target[c] == layer + 1:
                     amount = modulator[step - first]
-                    learn(
-                        c, step, tag, numbers, amount, layers, connections, pre_traces, post_traces, night, room
-                    )
+                    learn(c, step, tag, numbers, amount, layers, connections, pre_traces, post_traces, night, room)
         _remember(step, layers, night)
         _write_down(step, layers, night, events)
     return last

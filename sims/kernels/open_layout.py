@@ -66,6 +66,7 @@ class OpenNight(NamedTuple):
 
     weights: Real
     membrane: Real  # (M, units), the input's part unused, as in the next two
+    membrane_step: NDArray[np.int64]  # (L,) steps done, the same of all layers
     waiting: NDArray[np.int32]  # (M, units) refractory steps left
     adaptation: NDArray[np.float64]  # (M, units)
     excitability: NDArray[np.float64]  # (units,)

@@ -8,7 +8,6 @@ vector registers, and put back. The two rules of the papers change a weight by c
 
 from typing import Any
 
-import numpy as np
 from numba.extending import overload
 
 from ..compiled import compiled
@@ -150,7 +149,11 @@ def _counted(tag, p, weights, room):
 @compiled()
 def learn(connection, step, tag, numbers, modulator, layers, connections, pre_traces, post_traces, night, room):
     """Change the weights of one connection for one step."""
-    source, target, delay = connections.source[connection], connections.target[connection], connections.delay[connection]
+    source, target, delay = (
+        connections.source[connection],
+        connections.target[connection],
+        connections.delay[connection],
+    )
     n_pre_fired = _mark(source, delay, step, layers, night, room.pre, 1)
     n_post_fired = _mark(target, 0, step, layers, night, room.post, 1)
     p = parameters(tag, numbers, target - 1)

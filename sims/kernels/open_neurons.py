@@ -6,7 +6,8 @@ Every neuron in every step; the loops run in vector registers.
 import numpy as np
 
 from ..compiled import compiled
-from ..neurons import ADAPTED, ALMOST_0, HALVES_MEAN, NOISE_STREAM
+from ..neurons import ADAPTED, ALMOST_0, HALVES_MEAN
+from ..random import NOISE_STREAM
 from .drawing import philox
 from .integration import add_rows
 
