@@ -73,9 +73,10 @@ class CompiledEngine(ABC):
 
     def _debts(self, state: SimulationState) -> tuple[Floats, NDArray[np.int32]]:
         """Return the weights to begin with, one behind the other, and what their columns owe, (units,)."""
-        stored, owed = Unpaid.begin(self._network, state, float(self._rule.dec) if self._rule.separable else None)
+        constant = isinstance(self._rule, layout.Constant)
+        stored, owed = Unpaid.begin(self._network, state, float(self._rule.dec) if constant else None)
         units = np.concatenate([np.zeros(self._network.sizes[0], dtype=np.int32), *owed])
-        if self._rule.separable:
+        if constant:
             self._owed = units
         return joined(stored, self._network.dtype), units
 
@@ -107,7 +108,7 @@ class CompiledEngine(ABC):
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights; those in use, where nothing is put off."""
         unpaid = self._unpaid()
-        if unpaid is not None:
+        if unpaid is not None and isinstance(self._rule, layout.Constant):
             return unpaid.paid(float(self._rule.dec))
         self._write_out()
         return self._stored()
@@ -183,14 +184,11 @@ def layer_numbers(network: SpikingNetwork) -> layout.Layers:
     )
 
 
-def rule_numbers(plasticity: PlasticityRule | None, real: np.dtype[Any]) -> layout.Rule:
+def rule_numbers(plasticity: PlasticityRule | None, real: np.dtype[Any]) -> layout.Kind:
     """Return the rule in the precision of the weights."""
-    inc, dec, width = (0.0, 0.0, 0.0) if plasticity is None else plasticity.parameters()
-    return layout.Rule(
-        gated=width > 0,
-        separable=plasticity is not None and width == 0,
-        inc=real.type(inc),
-        dec=real.type(dec),
-        slope=real.type(-1 / width if width else 0.0),
-        dense=DENSE_GATED if width > 0 else DENSE_CONSTANT,
-    )
+    if plasticity is None:
+        return layout.Frozen(dense=2.0)
+    inc, dec, width = plasticity.parameters()
+    if width == 0:
+        return layout.Constant(DENSE_CONSTANT, real.type(inc), real.type(dec))
+    return layout.Gated(DENSE_GATED, real.type(inc), real.type(dec), real.type(-1 / width))

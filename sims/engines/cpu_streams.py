@@ -78,5 +78,5 @@ class MinibatchEngine(CompiledEngine):
         return reached
 
     def _write_out(self) -> None:
-        if self._rule.separable:
-            minibatch.pay_all(self._layers, self._rule, self._night)
+        if self._owed is not None:
+            minibatch.settle(self._layers, self._rule, self._night)

@@ -25,15 +25,30 @@ class Layers(NamedTuple):
     bias: Real  # (units,)
 
 
-class Rule(NamedTuple):
-    """A plasticity rule; its numbers have the precision of the weights."""
+class Frozen(NamedTuple):
+    """No rule: weights stay as they are. Kinds of rules are types, so that only what a night uses is compiled."""
 
-    gated: bool
-    separable: bool  # the constant rule; neither: weights stay as they are
+    dense: float
+
+
+class Constant(NamedTuple):
+    """The constant rule; numbers of rules have the precision of the weights."""
+
+    dense: float  # share of a layer that must fire for the dense form; above 1 never, below 0 always
+    inc: np.floating
+    dec: np.floating
+
+
+class Gated(NamedTuple):
+    """The gated rule."""
+
+    dense: float
     inc: np.floating
     dec: np.floating
     slope: np.floating  # -1 / gate_width
-    dense: float  # share of a layer that must fire for the dense form; above 1 never, below 0 always
+
+
+Kind = Frozen | Constant | Gated
 
 
 class Night(NamedTuple):
@@ -51,15 +66,19 @@ class Night(NamedTuple):
     words: NDArray[np.uint32]  # (4, input blocks + 1) scratch: their random words
 
 
-class Backlog(NamedTuple):
-    """Changes of the weights that are not written yet: of the gated rule by row, of the constant rule by column.
+class Debts(NamedTuple):
+    """Changes of the weights that are not written yet, of the constant rule by column."""
 
-    Gated rule. Layer l lists the neurons that fired, in order, in ``fired[l * room:][:n_fired[l]]``. A presynaptic
+    owed: NDArray[np.int32]  # (units,) spikes of each neuron whose depression is not yet taken from its column
+
+
+class Backlog(NamedTuple):
+    """Changes of the weights that are not written yet, of all other rules by row.
+
+    Layer l lists the neurons that fired, in order, in ``fired[l * room:][:n_fired[l]]``. A presynaptic
     row i has all changes up to ``seen[i]`` (an index into that list). It fired itself in the step whose entries are
     ``seen[i]:own[i]``: they potentiate; those after it depress. ``stretch`` holds where stretches without a neuron
     twice begin, so that a stretch can be worked on in any order; row i goes on in stretch ``at[i]``.
-
-    Constant rule. ``owed[j]`` times neuron j has fired without its depression having been taken from its column.
     """
 
     room: int  # entries of a layer's list
@@ -72,7 +91,6 @@ class Backlog(NamedTuple):
     seen: NDArray[np.int32]  # (units,)
     own: NDArray[np.int32]  # (units,)
     at: NDArray[np.int32]  # (units,)
-    owed: NDArray[np.int32]  # (units,)
     values: Real  # scratch: weights being changed
     tasks: NDArray[np.uint64]  # (3, tasks) scratch: begin of the row, begin and end of the part of the list
     late: NDArray[np.int32]  # (widest population + 1,) scratch: rows that are behind

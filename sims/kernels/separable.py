@@ -9,12 +9,15 @@ Every ``DEBT`` spikes of a neuron its column is written out, so that what is sto
 no digits. The count is part of the state of a night, so a night goes on as if it had not been stopped.
 """
 
-from ..compiled import compiled
+from ..compiled import inner
+from . import layout
+from .kinds import for_kind
+from .learning import forgive, learn, may_be_quiet, weights_of, write_out
 
 DEBT = 64
 
 
-@compiled()
+@inner()
 def pay(j, weights, dec, owed):
     """Take what neuron j owes from its column."""
     loss = weights.dtype.type(owed[j]) * dec
@@ -23,7 +26,7 @@ def pay(j, weights, dec, owed):
     owed[j] = 0
 
 
-@compiled()
+@inner()
 def learn_separable(weights, pre_fired, post_fired, rule, owed, change):
     """Change the weights between neurons that fired; the others are counted."""
     both = rule.inc + rule.dec
@@ -46,7 +49,7 @@ def learn_separable(weights, pre_fired, post_fired, rule, owed, change):
             pay(j, weights, rule.dec, owed)
 
 
-@compiled()
+@inner()
 def pay_layer(weights, dec, owed):
     """Take what all neurons owe from their columns, row by row."""
     real = weights.dtype.type
@@ -55,3 +58,35 @@ def pay_layer(weights, dec, owed):
         for j in range(row.size):
             row[j] -= real(owed[j]) * dec
     owed[:] = 0
+
+
+@inner()
+def forgive_separable(impulse, owed, dec, n_pre):
+    """Take what the columns owe from the impulse of `n_pre` rows."""
+    for j in range(impulse.size):
+        impulse[j] -= n_pre * (owed[j] * dec)
+
+
+@for_kind(may_be_quiet, layout.Constant)
+def _may_be_quiet(rule, backlog):
+    return False
+
+
+@for_kind(forgive, layout.Constant)
+def _forgive(rule, impulse, first, n_pre, backlog):
+    forgive_separable(impulse, backlog.owed[first : first + impulse.size], rule.dec, impulse.dtype.type(n_pre))
+
+
+@for_kind(learn, layout.Constant)
+def _learn(rule, layer, step, layers, night, backlog):
+    first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
+    pre_fired = night.spikes[first : first + night.n_spikes[layer]]
+    post_fired = night.spikes[post : post + night.n_spikes[layer + 1]]
+    weights, impulse = weights_of(layer, layers, night), night.impulse[: last - post]
+    learn_separable(weights, pre_fired, post_fired, rule, backlog.owed[post:last], impulse)
+
+
+@for_kind(write_out, layout.Constant)
+def _write_out(rule, layer, layers, night, backlog):
+    owed = backlog.owed[layers.unit[layer + 1] : layers.unit[layer + 2]]
+    pay_layer(weights_of(layer, layers, night), rule.dec, owed)
