@@ -202,21 +202,22 @@ def _count_both(layer, n_active, n_channels, shapes, scratch):
                 scratch.both[row + j] += scratch.spiked[post + j]
 
 
-def _add(rule, size, values, changes):
+def _add(rule, layer, size, values, changes):
     """Change weights by what the rule asks for."""
     raise NotImplementedError
 
 
 @for_kind(_add, layout.Constant)
-def _add_constant(rule, size, values, changes):
+def _add_constant(rule, layer, size, values, changes):
     for m in range(size):
         values[m] += changes[m]
 
 
 @for_kind(_add, layout.Gated)
-def _add_gated(rule, size, values, changes):
+def _add_gated(rule, layer, size, values, changes):
+    slope = rule.numbers[layer, 2]
     for m in range(size):
-        values[m] += changes[m] * gate(values[m], rule.slope)
+        values[m] += changes[m] * gate(values[m], slope)
 
 
 @inner()
@@ -224,16 +225,16 @@ def _change(layer, n_channels, weights, rule, shapes, scratch):
     """Change the weights into the channels that spiked."""
     taps, below = shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
     width = shapes.channels[layer] // shapes.groups[layer]
-    values, changes = scratch.values, scratch.changes
+    values, changes, inc, dec = scratch.values, scratch.changes, rule.numbers[layer, 0], rule.numbers[layer, 1]
     size = 0
     for row in range(weights.shape[0]):
         group, t = row // taps // below, row % taps
         for k in range(scratch.bound[group], scratch.bound[group + 1]):
             c, n = scratch.both[row * n_channels + k], scratch.n[t * n_channels + k]
             values[size] = weights[row, scratch.which[k] - group * width]
-            changes[size] = (rule.inc * c - rule.dec * (n - c)) / scratch.norm[t * n_channels + k]
+            changes[size] = (inc * c - dec * (n - c)) / scratch.norm[t * n_channels + k]
             size += 1
-    _add(rule, size, values, changes)
+    _add(rule, layer, size, values, changes)
     size = 0
     for row in range(weights.shape[0]):
         group = row // taps // below

@@ -4,7 +4,7 @@ Population p has the units ``unit[p]:unit[p + 1]``; layer l lies between the pop
 weights ``weight[l]:weight[l + 1]``, pre-major. Arrays marked *real* have the precision of the weights.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +32,31 @@ class Frozen(NamedTuple):
 
 
 class Constant(NamedTuple):
-    """The constant rule; numbers of rules have the precision of the weights."""
+    """The constant rule."""
 
     dense: float  # share of a layer that must fire for the dense form; above 1 never, below 0 always
-    inc: np.floating
-    dec: np.floating
+    numbers: Real  # (L, 2) inc, dec
+    plastic: NDArray[np.bool_]  # (L,) whether a layer's weights change
 
 
 class Gated(NamedTuple):
     """The gated rule."""
 
     dense: float
-    inc: np.floating
-    dec: np.floating
-    slope: np.floating  # -1 / gate_width
+    numbers: Real  # (L, 3) inc, dec, -1 / gate_width
+    plastic: NDArray[np.bool_]
 
 
-Kind = Frozen | Constant | Gated
+class Own(NamedTuple):
+    """A rule of one's own; `tag` and `numbers` are those of `neurosleep.sims.rules.compiling`."""
+
+    dense: float
+    tag: Any
+    numbers: NDArray[np.float64]  # (L, P)
+    plastic: NDArray[np.bool_]
+
+
+Kind = Frozen | Constant | Gated | Own
 
 
 class Night(NamedTuple):
@@ -92,8 +100,33 @@ class Backlog(NamedTuple):
     own: NDArray[np.int32]  # (units,)
     at: NDArray[np.int32]  # (units,)
     values: Real  # scratch: weights being changed
-    tasks: NDArray[np.uint64]  # (3, tasks) scratch: begin of the row, begin and end of the part of the list
+    tasks: NDArray[np.uint64]  # (4, tasks) scratch: begin of the row, begin and end of the part of the list, unit
     late: NDArray[np.int32]  # (widest population + 1,) scratch: rows that are behind
+    traces: "Traces | None"  # of rules of one's own
+
+
+class Traces(NamedTuple):
+    """Traces, and what a list entry keeps of the step in which its neuron fired; K traces, those of "pre" first.
+
+    A trace is kept as it was after its neuron's last spike. What is left of it after n steps is
+    ``fine[l, k, n & 1023] * coarse[l, k, n >> 10]``, see `neurosleep.sims.rules.traces`.
+    """
+
+    fine: NDArray[np.float64]  # (L, K, 1024)
+    coarse: NDArray[np.float64]  # (L, K, blocks)
+    keep: NDArray[np.float64]  # (K,) 1 if a spike adds to a trace, 0 if it sets it
+    pre: NDArray[np.float64]  # (pre traces, units) right after the last spike, as presynaptic neuron
+    pre_last: NDArray[np.int64]  # (units,) the step of that spike
+    post: NDArray[np.float64]  # (post traces, units) the same as postsynaptic neuron
+    post_last: NDArray[np.int64]  # (units,)
+    step: NDArray[np.int64]  # (L * room,) of each entry of the list
+    posts: NDArray[np.float64]  # (post traces, L * room) traces of its neuron then, before they rose
+    modulators: NDArray[np.float64]  # (L * room,) the modulator then
+    x: NDArray[np.float64]  # (pre traces, values) scratch: traces beside each of `Backlog.values`
+    y: NDArray[np.float64]  # (post traces, values) scratch
+    m: NDArray[np.float64]  # (values,) scratch: modulators
+    modulator: NDArray[np.float64]  # its values from step `begin` on
+    begin: int
 
 
 class EventBuffer(NamedTuple):

@@ -16,8 +16,8 @@ def weights_of(layer, layers, night):
     return night.weights[layers.weight[layer] : layers.weight[layer + 1]].reshape(n_pre, n_post)
 
 
-def may_be_quiet(rule, backlog):
-    """Whether steps in which only the input fires leave plasticity nothing to do."""
+def feels_input(rule):
+    """Whether a layer has something to learn when only its presynaptic neurons fire, a constant."""
     raise NotImplementedError
 
 
@@ -26,7 +26,7 @@ def prepare(rule, layer, step, layers, night, backlog):
     raise NotImplementedError
 
 
-def forgive(rule, impulse, first, n_pre, backlog):
+def forgive(rule, layer, impulse, first, n_pre, backlog):
     """Take what the columns owe from the impulse of `n_pre` rows; the layer's neurons begin at unit `first`."""
     raise NotImplementedError
 
@@ -41,9 +41,9 @@ def write_out(rule, layer, layers, night, backlog):
     raise NotImplementedError
 
 
-@for_kind(may_be_quiet, layout.Frozen)
-def _frozen_may_be_quiet(rule, backlog):
-    return True
+@for_kind(feels_input, layout.Frozen, layout.Constant, layout.Gated)
+def _feels_no_input(rule):
+    return False
 
 
 @for_kind(prepare, layout.Frozen, layout.Constant)
@@ -51,8 +51,8 @@ def _prepare_nothing(rule, layer, step, layers, night, backlog):
     pass
 
 
-@for_kind(forgive, layout.Frozen, layout.Gated)
-def _forgive_nothing(rule, impulse, first, n_pre, backlog):
+@for_kind(forgive, layout.Frozen, layout.Gated, layout.Own)
+def _forgive_nothing(rule, layer, impulse, first, n_pre, backlog):
     pass
 
 

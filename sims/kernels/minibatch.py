@@ -99,7 +99,7 @@ def _integrate(layer, step, weights, layers, rule, copies):
         if copies.n_spikes[m, layer] > 0 or layers.biased[layer]:
             pre_fired = copies.spikes[m, first : first + copies.n_spikes[m, layer]]
             add_rows(weights, pre_fired, impulse)
-            forgive(rule, impulse, post, pre_fired.size, copies)
+            forgive(rule, layer, impulse, post, pre_fired.size, copies)
             n_fired = charge(v, impulse, bias, leak, gain, inhibition, threshold)
         else:
             for j in range(v.size):
@@ -130,14 +130,14 @@ def _clear(population, fired, layers, copies):
 
 
 @inner()
-def _list_columns(n_post, rule, scratch):
+def _list_columns(n_post, dec, scratch):
     """List the neurons that fired in any copy, ascending, and what their weights lose; returns their number."""
     n = 0
     for j in range(n_post):
         if scratch.post[j] > 0:
             scratch.columns[n] = j
             scratch.place[j] = n
-            scratch.falls[n] = -(rule.dec * scratch.falls.dtype.type(scratch.post[j]))
+            scratch.falls[n] = -(dec * scratch.falls.dtype.type(scratch.post[j]))
             n += 1
     return n
 
@@ -145,7 +145,7 @@ def _list_columns(n_post, rule, scratch):
 @inner()
 def _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes):
     """Put into `changes` by what the weights of row i change, whose neuron fired in some copies, before the gate."""
-    real = changes.dtype.type
+    real, inc, dec = changes.dtype.type, rule.numbers[layer, 0], rule.numbers[layer, 1]
     first, post, both = layers.unit[layer], layers.unit[layer + 1], scratch.both
     both[:n_columns] = 0
     for m in range(copies.spikes.shape[0]):
@@ -157,17 +157,16 @@ def _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes):
     for k in range(n_columns):
         if both[k] > 0:
             c, n = real(both[k]), real(scratch.post[scratch.columns[k]])
-            changes[k] = rule.inc * c - rule.dec * (n - c)
+            changes[k] = inc * c - dec * (n - c)
 
 
 @inner()
-def _change(weights, first, last, n_columns, rule, scratch):
+def _change(weights, first, last, n_columns, slope, scratch):
     """Change the weights of the rows first to last - 1 in the listed columns, in row after row.
 
     Whole numbers are unsigned and weights flat, so that no loop looks for negative indices.
     """
     flat, columns, values, changes = weights.reshape(-1), scratch.columns, scratch.values, scratch.changes
-    slope = rule.slope
     width, one = np.uint64(weights.shape[1]), np.uint64(1)
     n = np.uint64(0)
     for i in range(first, last):
@@ -198,10 +197,12 @@ def _learn_nothing(rule, layer, weights, layers, copies, scratch):
 
 @for_kind(_learn, layout.Gated)
 def _learn_gated(rule, layer, weights, layers, copies, scratch):
+    if not rule.plastic[layer]:
+        return
     n_pre, n_post = weights.shape
     _count(layer, scratch.pre, layers, copies)
     _count(layer + 1, scratch.post, layers, copies)
-    n_columns = _list_columns(n_post, rule, scratch)
+    n_columns = _list_columns(n_post, rule.numbers[layer, 1], scratch)
     scratch.read[:] = 0
     rows = max(1, scratch.values.size // n_columns)
     for first in range(0, n_pre, rows):
@@ -212,7 +213,7 @@ def _learn_gated(rule, layer, weights, layers, copies, scratch):
                 changes[k] = scratch.falls[k]
             if scratch.pre[i] > 0:
                 _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes)
-        _change(weights, first, last, n_columns, rule, scratch)
+        _change(weights, first, last, n_columns, rule.numbers[layer, 2], scratch)
     _clear(layer, scratch.pre, layers, copies)
     _clear(layer + 1, scratch.post, layers, copies)
 
@@ -220,13 +221,16 @@ def _learn_gated(rule, layer, weights, layers, copies, scratch):
 @for_kind(_learn, layout.Constant)
 def _learn_constant(rule, layer, weights, layers, copies, scratch):
     """Change the weights between neurons that fired in the same copy; what the others lose is counted."""
+    if not rule.plastic[layer]:
+        return
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
     for m in range(copies.spikes.shape[0]):
         if copies.n_spikes[m, layer + 1] > 0:
             pre_fired = copies.spikes[m, first : first + copies.n_spikes[m, layer]]
             post_fired = copies.spikes[m, post : post + copies.n_spikes[m, layer + 1]]
             impulse = copies.impulse[: last - post]
-            separable.learn_separable(weights, pre_fired, post_fired, rule, copies.owed[post:last], impulse)
+            owed, inc, dec = copies.owed[post:last], rule.numbers[layer, 0], rule.numbers[layer, 1]
+            separable.learn_separable(weights, pre_fired, post_fired, inc, dec, rule.dense, owed, impulse)
 
 
 @inner()

@@ -5,10 +5,10 @@ threshold decays towards 0, so it cannot reach the threshold.
 """
 
 from ..compiled import entry, inner
-from . import gated, separable  # noqa: F401 - rules
+from . import gated, own, separable  # noqa: F401 - rules
 from .drawing import draw_input
 from .integration import add_rows, charge, reset
-from .learning import forgive, learn, prepare, weights_of, write_out
+from .learning import feels_input, forgive, learn, prepare, weights_of, write_out
 
 
 @inner()
@@ -21,7 +21,7 @@ def _integrate(rule, layer, step, layers, night, backlog):
     leak = weights.dtype.type(layers.decay[layer] ** (step + 1 - night.membrane_step[layer]))
     night.membrane_step[layer] = step + 1
     add_rows(weights, pre_fired, impulse)
-    forgive(rule, impulse, post, pre_fired.size, backlog)
+    forgive(rule, layer, impulse, post, pre_fired.size, backlog)
     threshold = layers.threshold[layer]
     n_fired = charge(v, impulse, layers.bias[post:last], leak, layers.gain[layer], layers.inhibition[layer], threshold)
     if n_fired > 0:
@@ -67,7 +67,7 @@ def advance(first, last, seed, schedule, layers, rule, night, backlog, events, s
         for layer in range(layers.gain.size):
             if night.n_spikes[layer] > 0 or layers.biased[layer]:
                 prepare(rule, layer, step, layers, night, backlog)
-                if _integrate(rule, layer, step, layers, night, backlog) > 0:
+                if _integrate(rule, layer, step, layers, night, backlog) > 0 or feels_input(rule):
                     learn(rule, layer, step, layers, night, backlog)
             else:
                 night.n_spikes[layer + 1] = 0

@@ -15,7 +15,7 @@ import numpy as np
 from ..compiled import inner
 from . import layout
 from .kinds import for_kind
-from .learning import learn, may_be_quiet, prepare, weights_of, write_out
+from .learning import learn, prepare, weights_of, write_out
 
 LANES = 64  # weights are changed in groups of this many, so that no loop ends in single ones
 _BLOCK = 4096  # changes that are made together when all rows are brought up to date, so that their rows stay cached
@@ -30,12 +30,12 @@ def change(rule, layer, both, n_tasks, n_values, weights, backlog):
     raise NotImplementedError
 
 
-def change_all(rule, layer, weights, pre_fired, post_fired, night, backlog):
+def change_all(rule, layer, step, layers, weights, pre_fired, post_fired, night, backlog):
     """Go through all weights, contiguous, and change those to neurons that fired: the dense form."""
     raise NotImplementedError
 
 
-def change_columns(rule, layer, weights, pre_fired, post_fired, backlog):
+def change_columns(rule, layer, step, layers, weights, pre_fired, post_fired, backlog):
     """Change the columns of the neurons that fired at once: for a layer that hardly ever fires."""
     raise NotImplementedError
 
@@ -107,6 +107,7 @@ def _catch_up(rule, layer, n_late, weights, layers, backlog):
                 tasks[0, n_tasks] = np.int64(late[k]) * weights.shape[1]
                 tasks[1, n_tasks] = begin
                 tasks[2, n_tasks] = end
+                tasks[3, n_tasks] = i
                 n_tasks += 1
                 n_values += end - begin
             if end < n_fired:
@@ -164,12 +165,7 @@ def _note(layer, pre_fired, post_fired, layers, backlog):
         backlog.at[i] = n_stretches - 1
 
 
-@for_kind(may_be_quiet, layout.Gated)
-def _may_be_quiet(rule, backlog):
-    return backlog.n_fired[0] == 0
-
-
-@for_kind(prepare, layout.Gated)
+@for_kind(prepare, layout.Gated, layout.Own)
 def _prepare(rule, layer, step, layers, night, backlog):
     """Bring the rows that are about to be read up to date; all of them, if the layer has fallen silent."""
     if backlog.n_fired[layer] == 0:
@@ -183,11 +179,11 @@ def _prepare(rule, layer, step, layers, night, backlog):
             _catch_up(rule, layer, n_late, weights_of(layer, layers, night), layers, backlog)
 
 
-@for_kind(learn, layout.Gated)
-def _learn(rule, layer, step, layers, night, backlog):
+@inner()
+def put_off(rule, layer, step, layers, night, backlog):
     """Change the weights into the neurons that fired, at once or by noting that they are to be changed.
 
-    The rows of neurons that fired are up to date.
+    The rows of neurons that fired are up to date. Returns the place in the list from which on neurons were noted.
     """
     first, post = layers.unit[layer], layers.unit[layer + 1]
     weights = weights_of(layer, layers, night)
@@ -198,14 +194,22 @@ def _learn(rule, layer, step, layers, night, backlog):
     backlog.last_step[layer] = step
     if dense or at_once or backlog.n_fired[layer] + post_fired.size > backlog.room:
         _settle(rule, layer, layers, night, backlog)
+    noted = backlog.n_fired[layer]
     if dense:
-        change_all(rule, layer, weights, pre_fired, post_fired, night, backlog)
+        change_all(rule, layer, step, layers, weights, pre_fired, post_fired, night, backlog)
     elif at_once:
-        change_columns(rule, layer, weights, pre_fired, post_fired, backlog)
+        change_columns(rule, layer, step, layers, weights, pre_fired, post_fired, backlog)
     else:
         _note(layer, pre_fired, post_fired, layers, backlog)
+    return noted
 
 
-@for_kind(write_out, layout.Gated)
+@for_kind(learn, layout.Gated)
+def _learn(rule, layer, step, layers, night, backlog):
+    if rule.plastic[layer]:
+        put_off(rule, layer, step, layers, night, backlog)
+
+
+@for_kind(write_out, layout.Gated, layout.Own)
 def _write_out(rule, layer, layers, night, backlog):
     _settle(rule, layer, layers, night, backlog)

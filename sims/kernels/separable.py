@@ -12,7 +12,7 @@ no digits. The count is part of the state of a night, so a night goes on as if i
 from ..compiled import inner
 from . import layout
 from .kinds import for_kind
-from .learning import forgive, learn, may_be_quiet, weights_of, write_out
+from .learning import forgive, learn, weights_of, write_out
 
 DEBT = 64
 
@@ -27,10 +27,10 @@ def pay(j, weights, dec, owed):
 
 
 @inner()
-def learn_separable(weights, pre_fired, post_fired, rule, owed, change):
+def learn_separable(weights, pre_fired, post_fired, inc, dec, dense, owed, change):
     """Change the weights between neurons that fired; the others are counted."""
-    both = rule.inc + rule.dec
-    if post_fired.size > rule.dense * weights.shape[1]:
+    both = inc + dec
+    if post_fired.size > dense * weights.shape[1]:
         change[:] = 0
         for j in post_fired:
             change[j] = both
@@ -46,7 +46,7 @@ def learn_separable(weights, pre_fired, post_fired, rule, owed, change):
     for j in post_fired:
         owed[j] += 1
         if owed[j] == DEBT:
-            pay(j, weights, rule.dec, owed)
+            pay(j, weights, dec, owed)
 
 
 @inner()
@@ -67,26 +67,24 @@ def forgive_separable(impulse, owed, dec, n_pre):
         impulse[j] -= n_pre * (owed[j] * dec)
 
 
-@for_kind(may_be_quiet, layout.Constant)
-def _may_be_quiet(rule, backlog):
-    return False
-
-
 @for_kind(forgive, layout.Constant)
-def _forgive(rule, impulse, first, n_pre, backlog):
-    forgive_separable(impulse, backlog.owed[first : first + impulse.size], rule.dec, impulse.dtype.type(n_pre))
+def _forgive(rule, layer, impulse, first, n_pre, backlog):
+    owed, dec = backlog.owed[first : first + impulse.size], rule.numbers[layer, 1]
+    forgive_separable(impulse, owed, dec, impulse.dtype.type(n_pre))
 
 
 @for_kind(learn, layout.Constant)
 def _learn(rule, layer, step, layers, night, backlog):
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
-    pre_fired = night.spikes[first : first + night.n_spikes[layer]]
-    post_fired = night.spikes[post : post + night.n_spikes[layer + 1]]
-    weights, impulse = weights_of(layer, layers, night), night.impulse[: last - post]
-    learn_separable(weights, pre_fired, post_fired, rule, backlog.owed[post:last], impulse)
+    if rule.plastic[layer]:
+        pre_fired = night.spikes[first : first + night.n_spikes[layer]]
+        post_fired = night.spikes[post : post + night.n_spikes[layer + 1]]
+        weights, impulse, owed = weights_of(layer, layers, night), night.impulse[: last - post], backlog.owed[post:last]
+        inc, dec = rule.numbers[layer, 0], rule.numbers[layer, 1]
+        learn_separable(weights, pre_fired, post_fired, inc, dec, rule.dense, owed, impulse)
 
 
 @for_kind(write_out, layout.Constant)
 def _write_out(rule, layer, layers, night, backlog):
     owed = backlog.owed[layers.unit[layer + 1] : layers.unit[layer + 2]]
-    pay_layer(weights_of(layer, layers, night), rule.dec, owed)
+    pay_layer(weights_of(layer, layers, night), rule.numbers[layer, 1], owed)
