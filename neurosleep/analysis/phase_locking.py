@@ -83,8 +83,11 @@ def phase_locking(
     """Ask whether neurons fire at a certain phase of a band of a population's mean rate.
 
     The rate is filtered to the band, its phase is that of the Hilbert transform; the band's first and last cycle are
-    left out. Rayleigh's test takes spikes for independent: a neuron that fires in bursts seems surer than it is. A
-    population locked to itself is in part its own spikes, the more the fewer its neurons: name one below it.
+    left out. Phases are stretched so that each takes the same time (by their rank; the peak stays at 0): else spikes at
+    random times would be locked to where a band of few cycles happens to stay longest.
+
+    Rayleigh's test takes spikes for independent: a neuron that fires in bursts seems surer than it is. A population
+    locked to itself is in part its own spikes, the more the fewer its neurons: name one below it.
 
     Parameters
     ----------
@@ -108,16 +111,18 @@ def phase_locking(
     References
     ----------
     Goldberg & Brown 1969, Journal of Neurophysiology 32:613, for vector strength. Zar 2010, Biostatistical Analysis,
-    eq. 27.4, for p of Rayleigh's test. Vinck et al. 2010, NeuroImage 51:112, for pairwise phase consistency.
+    eq. 27.4, for p of Rayleigh's test. Siapas et al. 2005, Neuron 46:141, for even phases. Vinck et al. 2010,
+    NeuroImage 51:112, for pairwise phase consistency.
     """
     with continuous(log, None, night, start, stop) as everything:
         spikes = everything.of(list(dict.fromkeys((population, of))))
         values, dt, size = rates(spikes, asked=True)[of], spikes.dt, spikes.size(population)
         phase = np.angle(analytic(values, band, dt, "band"))
         kept = inside(len(values), band, dt)
+        phase = _even(phase[kept])
         n, x, y = np.zeros(size, dtype=np.int64), np.zeros(size), np.zeros(size)
         for step, node in spikes.within(spikes.start + kept.start, spikes.start + kept.stop).blocks(population):
-            at = phase[step.astype(np.int64) - spikes.start]
+            at = phase[step.astype(np.int64) - spikes.start - kept.start]
             n += np.bincount(node, minlength=size)
             x += np.bincount(node, np.cos(at), size)
             y += np.bincount(node, np.sin(at), size)
@@ -130,6 +135,14 @@ def phase_locking(
     pairwise[many] = (n[many] * strength[many] ** 2 - 1) / (n[many] - 1)
     held = np.array(corrected(p.tolist(), correction))
     return PhaseLocking(population, of, band, n, strength, angle, p, held, of_mean(pairwise), correction)
+
+
+def _even(phase: Floats) -> Floats:
+    """Return phases that are each as frequent, in the same order, 0 at 0."""
+    ranks = np.empty(len(phase))
+    ranks[phase.argsort()] = np.arange(len(phase))
+    even: Floats = (ranks - np.count_nonzero(phase < 0)) * (2 * np.pi / len(phase))
+    return even
 
 
 def _rayleigh(n: Floats, length: Floats) -> Floats:

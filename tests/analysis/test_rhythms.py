@@ -121,6 +121,13 @@ def test_neurons_are_locked_as_strongly_as_they_were_drawn(tmp_path) -> None:
     np.testing.assert_allclose(shifted.phase[:5], behind, atol=0.3)
 
 
+def test_neurons_that_fire_by_chance_are_not_locked_to_a_band_of_few_cycles(tmp_path) -> None:
+    log = write(tmp_path / "a.h5", input=drawn(np.full(10_000, 20.0), 20), hidden1=drawn(np.full(10_000, 20.0), 800, 1))
+    found = phase_locking(log, "hidden1", "input", (1, 3))
+    assert 0.03 < (found.p < 0.05).mean() < 0.07  # twice as many if phases are taken as they are
+    assert (found.p < 0.5).mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_p_of_rayleigh() -> None:
     p = _rayleigh(np.array([8.0, 1.0, 50.0, 50.0]), np.array([8 * 0.82522, 1.0, 0.0, 50.0]))
     assert 0.001 < p[0] < 0.002  # Zar 2010, example 27.4
