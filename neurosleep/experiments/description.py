@@ -17,15 +17,35 @@ from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.drives.correlated import CorrelatedNoise
+from neurosleep.sims.drives.modulated import Cosine, Modulated, Piecewise
+from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.signed import SignedRate
+from neurosleep.sims.drives.slow_oscillation import SlowOscillation
+from neurosleep.sims.drives.spindles import Bursts, Spindles
+from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.neurons import Adaptation, Neurons
+from neurosleep.sims.projections import Projection, RandomWeights, StoredWeights
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
-DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
+DRIVES = (
+    MeanRate,
+    MaskedMeanRate,
+    UniformNoise,
+    SignedRate,
+    CorrelatedNoise,
+    SlowOscillation,
+    Spindles,
+    Bursts,
+    Modulated,
+    Sum,
+)
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
@@ -38,9 +58,14 @@ TABLES: dict[str, tuple[type, ...]] = {
 }
 """Tables of an experiment, and of which classes they may be."""
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
-    (SpontaneousReplay, "drive"): DRIVES,
+    (SpontaneousReplay, "drive"): (*DRIVES, Drives),
+    **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, Kicks)},
+    (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
+    (SpontaneousReplay, "neurons"): (Neurons,),
+    (Neurons, "adaptation"): (Adaptation,),
+    (Projection, "weights"): (RandomWeights, StoredWeights),
     (Interleaved, "nrem"): (NREM,),
     (Interleaved, "rem"): (REM,),
     (GenerativeNetwork, "settings"): (Settings,),
@@ -59,14 +84,19 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 }
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
+    (Sum, "drives"): DRIVES,
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
+    (SpontaneousReplay, "projections"): (Projection,),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
+BY_POPULATION = {(SpontaneousReplay, "neurons")}
+"""Fields that may hold an object for each population instead of one, as tables in a table."""
 _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {
     Condition,
     DataStream,
     Looks,
+    Kicks,
     *STUDIES,
 }
 _PLAIN: dict[tuple[type, str], Any] = {
@@ -84,6 +114,8 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
     InputError
         If there is an object in it that no file can hold, such as recorded spikes or a normalisation of your own.
     """
+    if type(value) is Drives:
+        return {"kind": "Drives"} | {name: to_plain(item, whole=whole) for name, item in value.items()}
     if type(value) in _EVERY:
         return {"kind": type(value).__name__} | {
             field.name: _NONE if (item := getattr(value, field.name)) is None else to_plain(item, whole=whole)
@@ -91,10 +123,10 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
             if field.init and (whole or not _is_default(field, getattr(value, field.name)))
         }
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item, whole=whole) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [to_plain(item) for item in value]
-    if hasattr(value, "item") and not is_dataclass(value):  # a NumPy number
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 and not is_dataclass(value):  # a NumPy number
         return value.item()
     if not isinstance(value, bool | int | float | str):
         known = ", ".join(sorted(cls.__name__ for cls in _EVERY))
@@ -126,6 +158,8 @@ def from_plain(values: Any, allowed: Sequence[type], where: str) -> Any:
         raise InputError(f"{where}: " + unknown("kind", kind, names))
     cls = allowed[names.index(kind)]
     given = {key: value for key, value in values.items() if key != "kind"}
+    if cls is Drives:
+        return _drives(given, where)
     known = {field.name: field for field in fields(cls) if field.init}
     for key in given:
         if key not in known:
@@ -141,8 +175,22 @@ def from_plain(values: Any, allowed: Sequence[type], where: str) -> Any:
         raise InputError(f"{where}: {error}") from error
 
 
+def _drives(values: Mapping[str, Any], where: str) -> Drives:
+    """Return the drives of populations, each a table under the population's name."""
+    made = {
+        name: from_plain(item, DRIVES if name == "input" else (Kicks,), f"{where}.{name}")
+        for name, item in values.items()
+    }
+    try:
+        return Drives(made)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
     if (cls, key) in PARTS:
+        if (cls, key) in BY_POPULATION and _by_population(value, PARTS[cls, key]):
+            return {name: from_plain(item, PARTS[cls, key], f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, PARTS[cls, key], where)
     if (cls, key) in LISTS:
         if not isinstance(value, list | tuple):
@@ -152,6 +200,12 @@ def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
         return None
     made = checked(value, _PLAIN.get((cls, key), hint), where)
     return tuple(made) if isinstance(made, list) else made
+
+
+def _by_population(value: Any, kinds: Sequence[type]) -> bool:
+    """Whether a table holds tables by population, and not the values of one object."""
+    own = {"kind", *(field.name for kind in kinds for field in fields(kind))}
+    return isinstance(value, Mapping) and bool(value) and not own & set(value)
 
 
 def checked(value: Any, hint: Any, where: str) -> Any:
