@@ -15,9 +15,7 @@ def room_for_traces(plasticity: Plasticity, network: SpikingNetwork, room: int, 
     rule = next(rule for rule in rules if rule is not None)
     pre, post = traces_of(rule, "pre"), traces_of(rule, "post")
     kinds: list[Trace] = [*pre.values(), *post.values()]
-    tables = [
-        left_tables(trace.seconds(one or rule) / network.dt) for one in rules for trace in kinds
-    ]
+    tables = [left_tables(trace.seconds(one or rule) / network.dt) for one in rules for trace in kinds]
     fine, coarse = stacked(tables)
     entries = len(rules) * room
     return layout.Traces(
