@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ..kernels import layout, night
 from ..rules.per_layer import Plasticity
+from ..state import SimulationState
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
 from .own_traces import room_for_traces
@@ -25,9 +26,11 @@ class CpuEngine(CompiledEngine):
         network, state = sleeper.network, sleeper.state
         weights, owed = self._debts(state)
         self._night = self._begin(state, weights, joined([np.zeros(network.sizes[0]), *state.membranes], network.dtype))
-        self._backlog = self._put_off(owed, sleeper.plasticity)
+        self._backlog = self._put_off(owed, sleeper.plasticity, state)
 
-    def _put_off(self, owed: NDArray[np.int32], plasticity: Plasticity | None) -> layout.Debts | layout.Backlog | None:
+    def _put_off(
+        self, owed: NDArray[np.int32], plasticity: Plasticity | None, state: SimulationState
+    ) -> layout.Debts | layout.Backlog | None:
         """Return room for what the rule puts off."""
         if isinstance(self._rule, layout.Frozen):
             return None
@@ -38,7 +41,7 @@ class CpuEngine(CompiledEngine):
         room, values = max(LIST_ROOM, 2 * widest), max(4096, (2 * widest + 63) // 64 * 64)
         traces = None
         if isinstance(self._rule, layout.Own) and plasticity is not None:
-            traces = room_for_traces(plasticity, self._network, room, values)
+            traces = room_for_traces(plasticity, self._network, state, room, values)
         return layout.Backlog(
             room=room,
             fired=np.zeros(n_layers * room, dtype=np.uint32),
