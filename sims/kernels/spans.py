@@ -21,7 +21,7 @@ def _list_blocks(probability, blocks):
     return n
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def draw_events(by_step, by_neuron, first, stream, seed, ids, counts):
     """Draw the events of steps whose counters begin at `first`; returns how many.
 
