@@ -156,7 +156,7 @@ def own_night(drive: object, **how: object) -> object:
         (1.5, r"Saying: .* from 0 to 1, got 1.5 in step 0 at neuron 0"),
         (np.nan, "got nan in step 0 at neuron 0"),
         (lambda steps: np.where(steps == 270, -0.1, 0.1)[:, None] * [1, 1, 1, 1], "got -0.1 in step 270 at neuron 0"),
-        (np.array([0.1, 0.2, 0.3, 2.0]), "got 2.0 in step 0 at neuron 3"),
+        (np.array([0.1, 0.2, 0.3, 2.0]), "got 2 in step 0 at neuron 3"),
         (Factors(np.full(256, 2.0), np.array([0.1, 0.2, 0.7, 0.1])), "got 1.4 in step 0 at neuron 2"),
         (Factors(np.full(256, -1.0), np.full(4, -0.1)), "at least 0"),
         (np.zeros(3), r"broadcast to \(256, 4\).*got shape \(3,\)"),
