@@ -228,6 +228,11 @@ def test_what_cannot_be_is_refused_when_made(make: object) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_mean_input_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mean_input must have shape \(4,\)"):
+        own_night(Saying(0.1), mean_input=np.ones(1))
+
+
 def test_a_probability_that_goes_wrong_later_is_told_when_it_comes() -> None:
     drive = Saying(lambda steps: (0.1 + (steps >= 280)[:, None]) * np.ones(4))
     with pytest.raises(InputError, match="step 280 at neuron 0"):
