@@ -4,11 +4,10 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .drives.drive import Drive
 from .drives.populations import Kicks, sources
@@ -22,85 +21,23 @@ from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .fields import plain
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
+from .member import Member as Member
+from .member import Simulation as Simulation
 from .network import SpikingNetwork
 from .random import check_seed
-from .rules.hebbian import PlasticityRule, check_rule
-from .state import SimulationState, kept_arrays, membrane_shapes
+from .rules.front import check_plasticity, n_traces, with_traces
+from .rules.modulator import Modulator, check_modulator
+from .rules.per_layer import Plasticity
+from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One network of an ensemble, with everything that its night depends on.
-
-    Parameters
-    ----------
-    network
-        Not changed; the simulation runs in the precision of its weights.
-    drive
-        What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
-        the output have `Kicks`.
-    plasticity
-        How weights change, or None to leave them as they are.
-    mean_input
-        (n_inputs,) mean input in [0, 1], for drives that need it.
-    seed
-        Whole number from 0 to 2**64 - 1; with the step it fixes every random number.
-    state
-        Where to go on from (`Simulation.state` of an earlier call); None begins a night.
-    log
-        Takes all spikes. Has no effect on them.
-    downscaling
-        Synaptic downscaling, or None.
-    downscale_every
-        Steps from one downscaling to the next; None downscales once, before the first step of the night.
-    streams
-        Copies of the membranes, each with an input noise of its own, whose changes of the weights are averaged: the
-        mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
-        how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
-        first.
-    """
-
-    network: SpikingNetwork
-    drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
-    mean_input: ArrayLike | None = None
-    seed: int = 0
-    state: SimulationState | None = None
-    log: EventSink | None = None
-    downscaling: DownscalingRule | None = None
-    downscale_every: int | None = None
-    streams: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """What came out of a simulation.
-
-    Attributes
-    ----------
-    network
-        The network with its changed weights.
-    state
-        Where it stands; pass it, with `network`, to go on.
-    steps
-        Steps done in this call.
-    spike_counts
-        Spikes of every neuron in this call, all streams added up, one (n,) array a population, input first.
-    """
-
-    network: SpikingNetwork
-    state: SimulationState
-    steps: int
-    spike_counts: list[NDArray[np.int64]]
-
-
 def simulate(
     network: SpikingNetwork,
     drive: Drive | Mapping[str, Drive | Kicks],
-    plasticity: PlasticityRule | None,
+    plasticity: Plasticity | None,
     steps: int,
     *,
     mean_input: ArrayLike | None = None,
@@ -111,6 +48,7 @@ def simulate(
     downscaling: DownscalingRule | None = None,
     downscale_every: int | None = None,
     streams: int = 1,
+    modulator: Modulator | None = None,
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -118,7 +56,7 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, modulator
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -130,7 +68,8 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams)
+    rest = downscaling, downscale_every, streams, modulator
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, *rest)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
@@ -230,13 +169,15 @@ def _sleeper(members: Sequence[Member], number: int, steps: int, backend: Backen
 
 def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
     network = member.network
-    check_rule(member.plasticity, backend)
+    check_modulator(member.modulator, member.plasticity)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     seed, streams = check_seed(member.seed), check_streams(member.streams)
+    check_plasticity(member.plasticity, network.layers, streams, backend)
     source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
-    _check_state(state, network, streams)
+    state = with_traces(state, network, streams, member.plasticity)
+    _check_state(state, network, streams, member.plasticity)
     _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
@@ -251,7 +192,7 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
-    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks)
+    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks, member.modulator)
 
 
 def check_streams(streams: int) -> int:
@@ -275,7 +216,7 @@ def _check_shared(member: Member) -> None:
         )
 
 
-def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) -> None:
+def _check_state(state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None) -> None:
     shapes = [v.shape for v in state.membranes]
     if shapes != membrane_shapes(network.sizes, streams):
         raise InputError(
@@ -284,7 +225,10 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
-    wanted, kept = kept_arrays(network, streams), dict(state.kept)
+    wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, streams)}
+    kept = dict(state.kept)
+    if traces := n_traces(plasticity):
+        wanted |= trace_arrays(network, streams, *traces)
     excitability = kept.pop("excitability", None)
     if excitability is not None:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in network.sizes[1:]]
@@ -294,7 +238,7 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         have = [array.shape for array in kept.get(name, ())]
         if have != (asked or []) or any(array.dtype != kind for array in kept.get(name, ())):
             raise InputError(
-                f"the state has {name} of shapes {have}, but neurons and projections of the network need {asked}: go "
+                f"the state has {name} of shapes {have}, but network and rule need {asked}: go "
                 "on with the network that it is of, or begin with SimulationState.asleep(network, streams)"
             )
 

@@ -77,7 +77,9 @@ class CudaEngine:
         room = max(LIST_ROOM, 2 * max(self._sizes))
         _check_memory(sleepers, room)
         self._device = Device(
-            sleepers, [Unpaid.begin(s.network, s.state, _constant_decs(s.plasticity, s.network)) for s in sleepers], room
+            sleepers,
+            [Unpaid.begin(s.network, s.state, _constant_decs(s.plasticity, s.network)) for s in sleepers],
+            room,
         )
         self._sources = [sleeper.schedule for sleeper in sleepers]
         self._own = any(isinstance(source, Spans) for source in self._sources)
