@@ -103,7 +103,7 @@ def _drawn(
     """Return the steps and neurons of the input spikes."""
     alone = SpikingNetwork((SpikingLayer(np.zeros((network.sizes[0], 1), dtype=np.float32)),), network.dt)
     spikes = SpikeRecorder()
-    simulate(alone, drive, None, steps, mean_input=mean_input, seed=seed, backend="reference", log=spikes)
+    simulate(alone, drive, None, steps, mean_input=mean_input, seed=seed, log=spikes)
     step, neuron = spikes.events(0)
     return {"input_steps": step, "input_neurons": neuron}
 
