@@ -62,8 +62,8 @@ class Trace:
             _check_tau("tau", self.tau)
 
     def seconds(self, rule: "Rule") -> float:
-        """Return the time constant of this trace of a rule."""
-        return float(getattr(rule, self.tau) if isinstance(self.tau, str) else self.tau)
+        """Return the time constant of this trace of a rule, which may be wrapped."""
+        return float(getattr(unwrapped(rule)[0], self.tau) if isinstance(self.tau, str) else self.tau)
 
 
 def _check_tau(what: str, value: float) -> None:
