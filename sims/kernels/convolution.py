@@ -15,10 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
+from ..compiled import entry, inner
+from ..rules.compiling import on_post, parameters
+from . import layout
 from .drawing import draw_input
 from .gate import gate
 from .integration import add_rows, charge
+from .kinds import for_kind
 from .layout import Real
 
 MEAN, SUM, POSITIONS = 0, 1, 2
@@ -75,7 +78,7 @@ class Scratch(NamedTuple):
     changes: Real  # (weights,) what they change by, before the gate
 
 
-@compiled()
+@inner()
 def _see(layer, pre_fired, shapes, scratch):
     """List what the kernels of a layer see; returns how many."""
     n = 0
@@ -96,7 +99,7 @@ def _see(layer, pre_fired, shapes, scratch):
     return n
 
 
-@compiled()
+@inner()
 def _convolve(layer, n_active, weights, shapes, scratch, impulse):
     """Add up what the active inputs send, each as often as its window's share that fired."""
     seen, taps, below = shapes.seen[layer], shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
@@ -119,7 +122,7 @@ def _convolve(layer, n_active, weights, shapes, scratch, impulse):
                 target[o] += share * row[o]
 
 
-@compiled()
+@inner()
 def _note_spikes(layer, v, threshold, shapes, scratch, spikes, counts):
     """Reset the neurons at threshold and list them in ascending order, channel by channel.
 
@@ -151,7 +154,7 @@ def _note_spikes(layer, v, threshold, shapes, scratch, spikes, counts):
     return n_channels
 
 
-@compiled()
+@inner()
 def _count_posts(layer, post_fired, n_channels, shapes, scratch):
     """Fill `spiked`, and `n` and `norm` of each tap and channel that spiked."""
     positions, taps = shapes.positions[layer], shapes.taps[layer]
@@ -182,7 +185,7 @@ def _count_posts(layer, post_fired, n_channels, shapes, scratch):
         scratch.bound[g] = k
 
 
-@compiled()
+@inner()
 def _count_both(layer, n_active, n_channels, shapes, scratch):
     """Count coincidences of each presynaptic channel and tap with each channel that spiked."""
     seen, taps, below = shapes.seen[layer], shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
@@ -200,7 +203,45 @@ def _count_both(layer, n_active, n_channels, shapes, scratch):
                 scratch.both[row + j] += scratch.spiked[post + j]
 
 
-@compiled()
+def _asked(rule, layer, w, c, n, norm):
+    """Return what a weight is to change by, before the gate, of whose `n` synapses `c` had a presynaptic spike."""
+    raise NotImplementedError
+
+
+@for_kind(_asked, layout.Constant, layout.Gated)
+def _asked_by_counts(rule, layer, w, c, n, norm):
+    return (rule.numbers[layer, 0] * c - rule.numbers[layer, 1] * (n - c)) / norm
+
+
+@for_kind(_asked, layout.Own)
+def _asked_by_own(rule, layer, w, c, n, norm):
+    p, wide, change = parameters(rule.tag, rule.numbers, layer), np.float64(w), 0.0
+    if c > 0:
+        change += np.float64(c) * (on_post(rule.tag, p, wide, True, (), (), 1.0) - wide)
+    if n > c:
+        change += np.float64(n - c) * (on_post(rule.tag, p, wide, False, (), (), 1.0) - wide)
+    return change / np.float64(norm)
+
+
+def _add(rule, layer, size, values, changes):
+    """Change weights by what was asked for."""
+    raise NotImplementedError
+
+
+@for_kind(_add, layout.Constant, layout.Own)
+def _add_as_asked(rule, layer, size, values, changes):
+    for m in range(size):
+        values[m] += changes[m]
+
+
+@for_kind(_add, layout.Gated)
+def _add_gated(rule, layer, size, values, changes):
+    slope = rule.numbers[layer, 2]
+    for m in range(size):
+        values[m] += changes[m] * gate(values[m], slope)
+
+
+@inner()
 def _change(layer, n_channels, weights, rule, shapes, scratch):
     """Change the weights into the channels that spiked."""
     taps, below = shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
@@ -212,14 +253,9 @@ def _change(layer, n_channels, weights, rule, shapes, scratch):
         for k in range(scratch.bound[group], scratch.bound[group + 1]):
             c, n = scratch.both[row * n_channels + k], scratch.n[t * n_channels + k]
             values[size] = weights[row, scratch.which[k] - group * width]
-            changes[size] = (rule.inc * c - rule.dec * (n - c)) / scratch.norm[t * n_channels + k]
+            changes[size] = _asked(rule, layer, values[size], c, n, scratch.norm[t * n_channels + k])
             size += 1
-    if rule.gated:
-        for m in range(size):
-            values[m] += changes[m] * gate(values[m], rule.slope)
-    else:
-        for m in range(size):
-            values[m] += changes[m]
+    _add(rule, layer, size, values, changes)
     size = 0
     for row in range(weights.shape[0]):
         group = row // taps // below
@@ -228,7 +264,24 @@ def _change(layer, n_channels, weights, rule, shapes, scratch):
             size += 1
 
 
-@compiled()
+def _learn(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    """Change the weights into the channels that spiked."""
+    raise NotImplementedError
+
+
+@for_kind(_learn, layout.Frozen)
+def _learn_nothing(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    pass
+
+
+@for_kind(_learn, layout.Constant, layout.Gated, layout.Own)
+def _learn_both(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    _count_posts(layer, post_fired, n_channels, shapes, scratch)
+    _count_both(layer, n_active, n_channels, shapes, scratch)
+    _change(layer, n_channels, weights, rule, shapes, scratch)
+
+
+@inner()
 def _one_layer(layer, step, layers, rule, night, shapes, scratch):
     """One layer in one step: membranes integrate, neurons fire, weights change."""
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
@@ -249,16 +302,14 @@ def _one_layer(layer, step, layers, rule, night, shapes, scratch):
     if n_fired > 0:
         spikes = night.spikes[post:last]
         n_channels = _note_spikes(layer, v, threshold, shapes, scratch, spikes, night.counts[post:last])
-        if shapes.plastic[layer] and (rule.gated or rule.separable):
-            _count_posts(layer, spikes[:n_fired], n_channels, shapes, scratch)
-            _count_both(layer, n_active, n_channels, shapes, scratch)
-            _change(layer, n_channels, weights, rule, shapes, scratch)
+        if shapes.plastic[layer]:
+            _learn(rule, layer, n_active, n_channels, spikes[:n_fired], weights, shapes, scratch)
     if shapes.pool_size[layer] > 0:
         for k in range(n_active):
             scratch.tally[scratch.active[k]] = 0
 
 
-@compiled()
+@inner()
 def _has_room(layers, events):
     """Whether the buffer holds one more step, even if every neuron fires."""
     for p in range(events.used.size):
@@ -268,7 +319,7 @@ def _has_room(layers, events):
     return True
 
 
-@compiled(nogil=True)
+@entry()
 def advance(first, last, seed, schedule, layers, rule, night, shapes, scratch, events):
     """Simulate the steps from `first` to `last` - 1, fewer where the event buffer is full; returns the next step."""
     events.used[:] = 0
