@@ -27,6 +27,7 @@ from neurosleep.experiments.learning import (
 from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.networks import ConvolutionalNetwork, Network
 from neurosleep.experiments.notices import notices
+from neurosleep.experiments.own_classes import code_of
 from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
@@ -105,6 +106,11 @@ def data_digest(experiment: AnyExperiment, data_dir: str | None = None) -> str:
     """Return a digest of the data that an experiment learns; nothing for a study that names no stream."""
     stream = getattr(experiment.study if isinstance(experiment, StudyExperiment) else experiment, "stream", None)
     return stream.digest(data_dir) if isinstance(stream, DataStream) else ""
+
+
+def code_digest(experiment: AnyExperiment, condition: str) -> str:
+    """Return a digest of the code of the user's own classes in a condition; nothing if it has none."""
+    return code_of(experiment.conditions[condition])
 
 
 def log_path(logs: Path, run: RunId) -> Path:
@@ -189,6 +195,8 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
     record = _framed(run, begin, log is not None, learned, data=data_digest(experiment, where.data_dir))
     if experiment.stream.order == "dealt":
         record["class_order"] = experiment.stream.class_order(_sizes(plain)[1], run.seed)
+    if code := code_digest(experiment, run.condition):
+        record["code"] = code
     record |= {
         "tasks": [{"name": task.name, "classes": list(task.classes)} for task in stream.tasks],
         "accuracy": learned["checkpoints"][-1]["accuracy"],
@@ -208,6 +216,8 @@ def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | 
     seconds = found.pop("seconds")["sleep"]
     kind = type(experiment.study).__name__
     data = data_digest(experiment, where.data_dir)
+    if code := code_digest(experiment, run.condition):
+        found["code"] = code
     return _framed(run, begin, log is not None and log.exists(), {"study": kind, **found}, seconds, data=data)
 
 

@@ -95,3 +95,11 @@ def test_spikes(tmp_path, monkeypatch) -> None:
         pytest.importorskip(needs)
     monkeypatch.chdir(tmp_path)
     assert "hidden1" in run("spikes.md", {})
+
+
+def test_own_classes(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    printed = run("own-classes.md", {})
+    assert 'kind = "my_sleep:Weaker"' in printed
+    assert "points" in printed
