@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .drives.fingerprint import fingerprint
+from .drives.populations import sources
+from .drives.spans import Spans
 from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
@@ -20,6 +23,7 @@ from .errors import InputError
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .packed import checked, read_npz
+from .random import check_seed
 from .state import SimulationState, Unpaid, membrane_shapes
 from .whole import whole
 
@@ -177,14 +181,18 @@ class Resumable:
 def digest(member: Member, steps: int) -> str:
     """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
     network = member.network
-    schedule = member.drive.schedule(
-        network.sizes[0], network.dt, None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
-    )
+    mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
+    source, kicks = sources(member.drive, network, mean, check_seed(member.seed), check_streams(member.streams))
     rules = _named(member.plasticity), _named(member.downscaling)
     parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
     parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
-    arrays: list[NDArray[Any]] = [part for part in schedule if isinstance(part, np.ndarray)]
-    parts += [part for part in schedule if not isinstance(part, np.ndarray)]
+    arrays: list[NDArray[Any]] = []
+    if isinstance(source, Spans):
+        parts.append(fingerprint(source, steps))
+    else:
+        arrays += [source.thresholds, source.offsets, source.ids]
+        parts += [source.window, source.height, source.width, source.recorded]
+    parts += [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
         if layer.kernels is not None:

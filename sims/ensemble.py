@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .drives.drive import Drive
+from .drives.populations import Kicks, sources
+from .drives.spans import BLOCK, Spans
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course, sleep
 from .engines.geometry import needs_sharing
@@ -37,7 +39,8 @@ class Member:
     network
         Not changed; the simulation runs in the precision of its weights.
     drive
-        What makes the input neurons fire.
+        What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
+        the output have `Kicks`.
     plasticity
         How weights change, or None to leave them as they are.
     mean_input
@@ -60,7 +63,7 @@ class Member:
     """
 
     network: SpikingNetwork
-    drive: Drive
+    drive: Drive | Mapping[str, Drive | Kicks]
     plasticity: PlasticityRule | None
     mean_input: ArrayLike | None = None
     seed: int = 0
@@ -95,7 +98,7 @@ class Simulation:
 
 def simulate(
     network: SpikingNetwork,
-    drive: Drive,
+    drive: Drive | Mapping[str, Drive | Kicks],
     plasticity: PlasticityRule | None,
     steps: int,
     *,
@@ -229,22 +232,25 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
     check_rule(member.plasticity, backend)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
-    schedule = member.drive.schedule(network.sizes[0], network.dt, mean)
-    streams = check_streams(member.streams)
+    seed, streams = check_seed(member.seed), check_streams(member.streams)
+    source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
     _check_state(state, network, streams)
     _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
         raise InputError(f"a night has at most 2**32 steps, got {end}")
-    if schedule.recorded and end >= len(schedule.offsets):
-        raise InputError(f"the recorded input has {len(schedule.offsets) - 1} steps, but step {end} was asked for")
+    for spans in (source, *(kick.spans for kick in kicks.values())):
+        if isinstance(spans, Spans):
+            spans.factors(state.step // BLOCK)  # what is wrong with a drive is said before the night begins
+        elif spans.recorded and end >= len(spans.offsets):
+            raise InputError(f"the recorded input has {len(spans.offsets) - 1} steps, but step {end} was asked for")
     if member.downscale_every is not None and (member.downscale_every < 1 or member.downscaling is None):
         raise InputError(
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
-    return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state, streams)
+    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks)
 
 
 def check_streams(streams: int) -> int:
@@ -295,7 +301,13 @@ def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
+    kicked = any(sleeper.kicks for sleeper in sleepers)
     if backend == "cuda":
+        if kicked:
+            raise BackendError(
+                'the backend "cuda" drives the input alone, and this night kicks hidden populations: use '
+                'backend="cpu" (or "reference")'
+            )
         if shared:
             raise BackendError(
                 'the backend "cuda" has dense, plastic layers only, and this network has convolutions or frozen '
@@ -309,7 +321,7 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         from .engines.cuda import CudaEngine  # needs the extra `cuda`
 
         return CudaEngine(sleepers)
-    if backend == "reference":
+    if backend == "reference" or kicked:
         return ReferenceEngine(*sleepers)
     from .engines.cpu import CpuEngine  # only now, since these are compiled
     from .engines.cpu_convolution import ConvolutionEngine
