@@ -22,9 +22,10 @@ from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensem
 from .errors import InputError
 from .lock import Lock, beside
 from .network import SpikingNetwork
+from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
 from .random import check_seed
-from .state import SimulationState, Unpaid, membrane_shapes
+from .state import SimulationState, Unpaid, kept_arrays, membrane_shapes
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -203,7 +204,13 @@ def digest(member: Member, steps: int) -> str:
         arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
     if member.state is not None:
         parts += [member.state.step, member.state.membrane_steps]
-        arrays += member.state.membranes
+        arrays += [array for each in (member.state.membranes, *member.state.kept.values()) for array in each]
+    if not network.plain:  # nights of plain networks keep the digest they always had
+        parts += [network.layer_neurons]
+        for projection in network.projections:
+            parts += [projection.source, projection.target, projection.delay, projection.gain, projection.plastic]
+            parts += [projection.weights.shape]
+            arrays += [projection.weights]
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:
         state.update(str(array.dtype).encode())
@@ -232,6 +239,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "counts": checkpoint.counts,
         "stored": unpaid.stored if unpaid else [],
         "owed": unpaid.owed if unpaid else [],
+        "projected": [projection.weights for projection in checkpoint.network.projections],
+        **state.kept,
     }
     for name, values in lists.items():
         arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
@@ -287,4 +296,12 @@ def _checkpoint(
     reached = checked(content, "membrane_steps", whole, (len(shapes),), 0, step).tolist()
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
-    return Checkpoint(night, network.with_weights(weights), SimulationState(step, membranes, reached, unpaid), counts)
+    weights += each("projected", real, [projection.weights.shape for projection in network.projections])
+    wanted, limits = kept_arrays(network, copies), {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    if "excitability0" in content:
+        wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
+    kept: dict[str, Any] = {
+        name: each(name, kind, asked, *limits.get(name, ())) for name, (kind, asked) in wanted.items()
+    }
+    state = SimulationState(step, membranes, reached, unpaid, **kept)
+    return Checkpoint(night, network.with_weights(weights), state, counts)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, minibatch
+from ..kernels.open_layout import OpenNight
 from ..network import SpikingNetwork
 from ..operators import Floats
 from ..rules.hebbian import PlasticityRule
@@ -34,7 +35,7 @@ class CompiledEngine(ABC):
     """
 
     overlap = 0
-    _night: layout.Night | minibatch.Copies
+    _night: layout.Night | minibatch.Copies | OpenNight
     _owed: NDArray[np.int32] | None = None  # (units,) by the constant rule, if its depressions are put off
 
     def __init__(self, sleeper: Sleeper) -> None:

@@ -69,7 +69,10 @@ class Engine(Protocol):
         ...
 
     def weights(self, sleeper: int) -> list[Floats]:
-        """Return the weights as they are now, one (n_pre, n_post) array a layer, valid until the next `advance`."""
+        """Return the weights as they are now, valid until the next `advance`.
+
+        One (n_pre, n_post) array a layer, then one (n_source, n_target) array a projection.
+        """
         ...
 
     def membranes(self, sleeper: int) -> list[Floats]:

@@ -99,6 +99,7 @@ OPENERS = {
     "converters/graph/programs.py": {"torch.jit.load("},  # if it is trusted
     "neurosleep/features/cache.py": {"np.load("},  # mapped, its sum held
     "sims/cuda_kernels/arithmetic.py": {"exec("},  # code that it wrote itself
+    "sims/rules/composing.py": {"exec("},  # the same
     "benchmarks/conversion.py": {"torch.load("},  # what the benchmark wrote
 }
 
