@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
+from neurosleep.continual.learning import check_sleep_after
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
@@ -43,6 +44,8 @@ class Condition:
         Times that all stages are gone through in a night.
     first_night
         Whether there is a night after the first task.
+    sleep_after
+        Numbers of the tasks after which there is a night, 1 for the first; after all, if None.
     lesions
         Done to every stage of spontaneous replay.
     network, training
@@ -62,6 +65,7 @@ class Condition:
     steps_more: int = 0
     cycles: int = 1
     first_night: bool = True
+    sleep_after: tuple[int, ...] | None = None
     lesions: Sequence[Lesion] = ()
     network: Network | None = None
     training: Trainer | None = None
@@ -96,6 +100,9 @@ class Condition:
                 raise InputError(f"{what} change spontaneous replay, and this night has none")
         if self.cycles != 1 and not self.night:
             raise InputError("cycles repeat the stages of a night, and this night has none")
+        check_sleep_after(self.sleep_after)
+        if self.sleep_after is not None and not (self.night and self.first_night):
+            raise InputError("sleep_after says which nights there are: give it with a night, and without first_night")
         if self.steps_more < 0 or self.cycles < 1:
             raise InputError(
                 f"steps_more must be at least 0 and cycles at least 1, got {self.steps_more} and {self.cycles}"
@@ -123,8 +130,14 @@ class Condition:
             raise InputError(f"nights of a generative network are simulated on 'cpu', not on {backend!r}")
         if not self.first_night:
             raise InputError("a generative network learns its first task by a night, too: leave out first_night")
+        if self.sleep_after is not None:
+            raise InputError("a generative network learns every task by a night: leave out sleep_after")
         if not any(isinstance(stage, NREM | Interleaved) for stage in self.night):
             raise InputError("a generative network learns a task by NREM or Interleaved, and this night has neither")
+
+    def sleeps_after(self, task: int) -> bool:
+        """Whether there is a night after a task, 1 for the first."""
+        return (task > 1 or self.first_night) and (self.sleep_after is None or task in self.sleep_after)
 
     def memory(self, network: Network) -> Memory:
         """Return an empty memory for a network's nights."""
@@ -142,7 +155,7 @@ class Condition:
         InputError
             If a lesion names a population that is not there.
         """
-        if task == 1 and not self.first_night:
+        if not self.sleeps_after(task):
             return []
         stages: list[Stage] = []
         for stage in self.night:

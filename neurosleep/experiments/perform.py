@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from neurosleep import __version__
 from neurosleep.continual import Stream, learn_together
+from neurosleep.continual.learning import check_sleep_after
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.experiment import Experiment
@@ -64,7 +65,9 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             method = MethodName.parse(condition.method)
             method.check(sizes[-1])
             method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
-            stages = condition.stages(len(stream.tasks), population_sizes(sizes), seed)
+            check_sleep_after(condition.sleep_after, len(stream.tasks))
+            last = len(stream.tasks) if condition.sleep_after is None else max(condition.sleep_after)
+            stages = condition.stages(last, population_sizes(sizes), seed)
             replays = [stage for stage in stages if isinstance(stage, SpontaneousReplay)]
             try_night(chain, condition.memory(network), stream.tasks[0].inputs, replays, backend=experiment.backend)
         except InputError as error:
@@ -97,7 +100,7 @@ def amount(experiment: AnyExperiment, condition: str) -> float:
             * INPUTS_PER_ITERATION
         )
     replays = [stage.steps for stage in of.night if isinstance(stage, SpontaneousReplay)]
-    slept = range(0 if of.first_night else 1, stream.tasks)
+    slept = [n for n in range(stream.tasks) if of.sleeps_after(n + 1)]
     steps = of.cycles * sum(s + n * of.steps_more for s in replays for n in slept)
     return trained + steps / STEPS_PER_INPUT
 
