@@ -18,15 +18,34 @@ from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.drives.correlated import CorrelatedNoise
+from neurosleep.sims.drives.modulated import Cosine, Modulated, Piecewise
+from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.signed import SignedRate
+from neurosleep.sims.drives.slow_oscillation import SlowOscillation
+from neurosleep.sims.drives.spindles import Bursts, Spindles
+from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
+from neurosleep.sims.rules.rule import Rule
 from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
-DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
+DRIVES = (
+    MeanRate,
+    MaskedMeanRate,
+    UniformNoise,
+    SignedRate,
+    CorrelatedNoise,
+    SlowOscillation,
+    Spindles,
+    Bursts,
+    Modulated,
+    Sum,
+)
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
@@ -39,7 +58,9 @@ TABLES: dict[str, tuple[type, ...]] = {
 }
 """Tables of an experiment, and of which classes they may be."""
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
-    (SpontaneousReplay, "drive"): DRIVES,
+    (SpontaneousReplay, "drive"): (*DRIVES, Drives),
+    **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, Kicks)},
+    (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
     (Interleaved, "nrem"): (NREM,),
@@ -60,6 +81,7 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 }
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
+    (Sum, "drives"): DRIVES,
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
@@ -74,8 +96,11 @@ class Role(NamedTuple):
 
 
 ROLES: dict[tuple[type, ...], Role] = {
-    DRIVES: Role("a drive: it needs a method schedule", lambda cls: callable(getattr(cls, "schedule", None))),
-    RULES: Role("a rule: it must derive from one that ships", lambda cls: issubclass(cls, RULES)),
+    DRIVES: Role(
+        "a drive: it needs a method probability",
+        lambda cls: callable(getattr(cls, "probability", None)) or callable(getattr(cls, "schedule", None)),
+    ),
+    RULES: Role("a rule: it must derive from neurosleep's Rule", lambda cls: issubclass(cls, Rule)),
 }
 """Where classes of one's own may stand, by the classes that ship for there."""
 _OPEN = tuple(cls for allowed in ROLES for cls in allowed)
@@ -83,6 +108,7 @@ _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allow
     Condition,
     DataStream,
     Looks,
+    Kicks,
     *STUDIES,
 }
 _CLOSED = tuple(_EVERY - set(_OPEN))
@@ -101,6 +127,8 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
     InputError
         If there is an object in it that no file can hold, such as recorded spikes or a normalisation of your own.
     """
+    if type(value) is Drives:
+        return {"kind": "Drives"} | {name: to_plain(item, whole=whole) for name, item in value.items()}
     if type(value) in _EVERY or (is_own(value) and not isinstance(value, _CLOSED)):
         return {"kind": type(value).__name__ if type(value) in _EVERY else kind_of(type(value))} | {
             field.name: _NONE if (item := getattr(value, field.name)) is None else to_plain(item, whole=whole)
@@ -150,6 +178,8 @@ def from_plain(values: Any, allowed: Sequence[type], where: str, role: Role | No
     cls = _class(values.get("kind"), tuple(allowed), where, role)
     kind = values.get("kind", cls.__name__)
     given = {key: value for key, value in values.items() if key != "kind"}
+    if cls is Drives:
+        return _drives(given, where)
     known = {field.name: field for field in fields(cls) if field.init}
     for key in given:
         if key not in known:
@@ -179,7 +209,8 @@ def _hints(cls: type, where: str) -> dict[str, Any]:
 
 def _class(kind: Any, allowed: tuple[type, ...], where: str, role: Role | None) -> type:
     names = [cls.__name__ for cls in allowed]
-    if isinstance(kind, str) and ":" in kind and (role := role or ROLES.get(allowed)) is not None:
+    role = role or next((role for kinds, role in ROLES.items() if set(kinds) <= set(allowed)), None)
+    if isinstance(kind, str) and ":" in kind and role is not None:
         own = class_of(kind, where)
         if not role.fits(own):
             raise InputError(f"{where}: {kind} is not {role.what}")
@@ -194,6 +225,18 @@ def _class(kind: Any, allowed: tuple[type, ...], where: str, role: Role | None) 
 def part_of(cls: type, key: str, table: Mapping[tuple[type, str], tuple[type, ...]]) -> tuple[type, ...] | None:
     """Return of which classes a field of a class may be, by `PARTS` or `LISTS`; None if it holds no such object."""
     return next((table[base, key] for base in cls.__mro__ if (base, key) in table), None)
+
+
+def _drives(values: Mapping[str, Any], where: str) -> Drives:
+    """Return the drives of populations, each a table under the population's name."""
+    made = {
+        name: from_plain(item, DRIVES if name == "input" else (Kicks,), f"{where}.{name}")
+        for name, item in values.items()
+    }
+    try:
+        return Drives(made)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:

@@ -5,9 +5,10 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from neurosleep.experiments.conditions import Condition
-from neurosleep.experiments.description import LISTS, PARTS, part_of
+from neurosleep.experiments.description import DRIVES, LISTS, PARTS, part_of
 from neurosleep.experiments.inheritance import USUAL, over_experiment
 from neurosleep.experiments.own_classes import class_of
+from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.errors import InputError, nearest, unknown
 
 _STAGES = LISTS[Condition, "night"]
@@ -31,6 +32,12 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
         return
     if len(kinds) > 1:
         yield "kind"
+    if cls is Drives:
+        for name, item in table.items():
+            if name != "kind":
+                yield name
+                yield from (f"{name}.{path}" for path in below(item, DRIVES if name == "input" else (Kicks,), Kicks))
+        return
     if cls is Condition:
         for name in ("before", "after"):
             yield name
