@@ -10,6 +10,7 @@ from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.drives.cued import cues
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.training import Trainer
@@ -103,6 +104,8 @@ class Condition:
         check_sleep_after(self.sleep_after)
         if self.sleep_after is not None and not (self.night and self.first_night):
             raise InputError("sleep_after says which nights there are: give it with a night, and without first_night")
+        if self.cued_tasks and self.calibration not in ("all", "last"):
+            raise InputError("cued replay needs a memory of each task's mean: give calibration 'all' or 'last'")
         if self.steps_more < 0 or self.cycles < 1:
             raise InputError(
                 f"steps_more must be at least 0 and cycles at least 1, got {self.steps_more} and {self.cycles}"
@@ -135,6 +138,17 @@ class Condition:
         if not any(isinstance(stage, NREM | Interleaved) for stage in self.night):
             raise InputError("a generative network learns a task by NREM or Interleaved, and this night has neither")
 
+    def check_tasks(self, tasks: int) -> None:
+        """Raise `InputError` if the condition names a task beyond as many as there are."""
+        check_sleep_after(self.sleep_after, tasks)
+        if self.cued_tasks and max(self.cued_tasks) > tasks:
+            raise InputError(f"a cue is of task {max(self.cued_tasks)}, but there are {tasks}")
+
+    @property
+    def cued_tasks(self) -> set[int]:
+        """Numbers of the tasks by whose patterns nights are cued."""
+        return {cue.task for stage in self.night if isinstance(stage, SpontaneousReplay) for cue in cues(stage.drive)}
+
     def sleeps_after(self, task: int) -> bool:
         """Whether there is a night after a task, 1 for the first."""
         return (task > 1 or self.first_night) and (self.sleep_after is None or task in self.sleep_after)
@@ -142,9 +156,10 @@ class Condition:
     def memory(self, network: Network) -> Memory:
         """Return an empty memory for a network's nights."""
         if isinstance(network, GenerativeNetwork):
-            return FeatureMemory()
+            return FeatureMemory(each_task=self.cued_tasks != set())
         if self.calibration in ("all", "last"):
-            return Memory(scales="all" if self.calibration == "all" else "last")
+            scales: Literal["all", "last"] = "all" if self.calibration == "all" else "last"
+            return Memory(scales=scales, each_task=self.cued_tasks != set())
         return ImageKeepingMemory(first_only=self.calibration == "first task")
 
     def stages(self, task: int, populations: Mapping[str, int], seed: int) -> list[Stage]:

@@ -19,6 +19,7 @@ from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.drives.correlated import CorrelatedNoise
+from neurosleep.sims.drives.cued import CuedReplay
 from neurosleep.sims.drives.modulated import Cosine, Modulated, Piecewise
 from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
@@ -45,6 +46,7 @@ DRIVES = (
     Bursts,
     Modulated,
     Sum,
+    CuedReplay,
 )
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
@@ -59,7 +61,7 @@ TABLES: dict[str, tuple[type, ...]] = {
 """Tables of an experiment, and of which classes they may be."""
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (SpontaneousReplay, "drive"): (*DRIVES, Drives),
-    **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, Kicks)},
+    **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, CuedReplay, Kicks)},
     (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from neurosleep import __version__
 from neurosleep.continual import Stream, learn_together
-from neurosleep.continual.learning import check_sleep_after
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.experiment import Experiment
@@ -65,7 +64,7 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             method = MethodName.parse(condition.method)
             method.check(sizes[-1])
             method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
-            check_sleep_after(condition.sleep_after, len(stream.tasks))
+            condition.check_tasks(len(stream.tasks))
             last = len(stream.tasks) if condition.sleep_after is None else max(condition.sleep_after)
             stages = condition.stages(last, population_sizes(sizes), seed)
             replays = [stage for stage in stages if isinstance(stage, SpontaneousReplay)]
