@@ -31,8 +31,20 @@ from .sims.errors import InputError as InputError
 from .sims.errors import NeurosleepError as NeurosleepError
 from .sims.homeostasis.downscaling import GradedDownscaling as GradedDownscaling
 from .sims.homeostasis.downscaling import MagnitudePruning as MagnitudePruning
+from .sims.rules.bcm import BCM as BCM
+from .sims.rules.bounds import HardBounds as HardBounds
+from .sims.rules.bounds import SoftBounds as SoftBounds
+from .sims.rules.checking import check_rule as check_rule
 from .sims.rules.hebbian import GatedHebbian as GatedHebbian
 from .sims.rules.hebbian import Hebbian as Hebbian
+from .sims.rules.keep_sign import KeepSign as KeepSign
+from .sims.rules.neuromodulated import Neuromodulated as Neuromodulated
+from .sims.rules.oja import Oja as Oja
+from .sims.rules.per_layer import PerLayer as PerLayer
+from .sims.rules.rule import Rule as Rule
+from .sims.rules.rule import Trace as Trace
+from .sims.rules.stdp import PairSTDP as PairSTDP
+from .sims.rules.stdp import TripletSTDP as TripletSTDP
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
 

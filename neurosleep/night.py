@@ -237,6 +237,7 @@ def fall_asleep(
         downscaling=stage.downscaling,
         downscale_every=stage.downscale_every,
         streams=stage.streams,
+        modulator=stage.modulator,
     )
     return Asleep(member, layers, stage.steps)
 

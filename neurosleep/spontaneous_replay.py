@@ -11,7 +11,8 @@ from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.network import Sharing, check_sharing
-from neurosleep.sims.rules.hebbian import PlasticityRule
+from neurosleep.sims.rules.modulator import Modulator, check_modulator
+from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.silencing import Silencing
 
 
@@ -29,7 +30,7 @@ class SpontaneousReplay:
         What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
         the output have `Kicks`: ``{"input": MeanRate(200.0), "hidden1": Kicks(UniformNoise(5.0), 0.5)}``.
     plasticity
-        How weights change; None to only watch.
+        How weights change: a rule, or `PerLayer` rules; None to only watch.
     thresholds
         Firing threshold of all layers, or one for each (beta in the released code).
     gain_scale
@@ -62,11 +63,14 @@ class SpontaneousReplay:
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
         infinity (or not a number); see `neurosleep.sims.silencing`.
+    modulator
+        A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
+        `neurosleep.sims.ensemble.Member`.
     """
 
     steps: int
     drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
+    plasticity: Plasticity | None
     thresholds: float | Sequence[float] = 1.0
     gain_scale: float = 1.0
     normalization: Normalization | NormalizationName = "released"
@@ -80,6 +84,7 @@ class SpontaneousReplay:
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
     silenced: Mapping[str, Sequence[int]] | None = None
+    modulator: Modulator | None = None
 
     def __post_init__(self) -> None:
         settle(self)
@@ -96,6 +101,7 @@ class SpontaneousReplay:
         object.__setattr__(self, "drive", settled_drive(self.drive))
         check_streams(self.streams)
         check_sharing(self.sharing)
+        check_modulator(self.modulator, self.plasticity)
         if self.silenced is not None:
             named = Silencing(self.silenced)
             object.__setattr__(self, "silenced", named if any(named.values()) else None)

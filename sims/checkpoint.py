@@ -25,7 +25,8 @@ from .network import SpikingNetwork
 from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
 from .random import check_seed
-from .state import SimulationState, Unpaid, kept_arrays, membrane_shapes
+from .rules.front import plasticity_digest
+from .state import TRACES, SimulationState, Unpaid, kept_arrays, membrane_shapes, trace_arrays
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -211,6 +212,12 @@ def digest(member: Member, steps: int) -> str:
             parts += [projection.source, projection.target, projection.delay, projection.gain, projection.plastic]
             parts += [projection.weights.shape]
             arrays += [projection.weights]
+    code = plasticity_digest(member.plasticity)
+    parts += [] if code is None else [code]
+    if member.modulator is not None:
+        parts += [_named(member.modulator)]
+        held = getattr(member.modulator, "__dict__", {})
+        arrays += [value for _, value in sorted(held.items()) if isinstance(value, np.ndarray)]
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:
         state.update(str(array.dtype).encode())
@@ -282,7 +289,9 @@ def _checkpoint(
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
 
-    def each(name: str, kind: np.dtype[Any], shapes: Sequence[tuple[int, ...]], *between: float) -> list[NDArray[Any]]:
+    def each(
+        name: str, kind: np.dtype[Any], shapes: Sequence[tuple[int | None, ...]], *between: float
+    ) -> list[NDArray[Any]]:
         return [checked(content, f"{name}{index}", kind, shape, *between) for index, shape in enumerate(shapes)]
 
     step = int(checked(content, "step", whole, (), 0, MAX_STEPS if steps is None else steps))
@@ -297,9 +306,13 @@ def _checkpoint(
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
     weights += each("projected", real, [projection.weights.shape for projection in network.projections])
-    wanted, limits = kept_arrays(network, copies), {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    limits: dict[str, tuple[int, ...]] = {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, copies)}
     if "excitability0" in content:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
+    if any(name.startswith(TRACES) for name in content):
+        wanted |= trace_arrays(network, copies, None, None)
+        limits |= {"pre_traces": (0,), "post_traces": (0,), "pre_last": (0, step), "post_last": (0, step)}
     kept: dict[str, Any] = {
         name: each(name, kind, asked, *limits.get(name, ())) for name, (kind, asked) in wanted.items()
     }

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,10 @@ from .fields import plain
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
 from .network import SpikingNetwork
 from .random import check_seed
-from .rules.hebbian import PlasticityRule, check_rule
-from .state import SimulationState, kept_arrays, membrane_shapes
+from .rules.front import check_plasticity, n_traces, with_traces
+from .rules.modulator import Modulator, check_modulator
+from .rules.per_layer import Plasticity
+from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -43,7 +45,7 @@ class Member:
         What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
         the output have `Kicks`.
     plasticity
-        How weights change, or None to leave them as they are.
+        How weights change: a rule, `PerLayer` rules, or None to leave them as they are.
     mean_input
         (n_inputs,) mean input in [0, 1], for drives that need it.
     seed
@@ -61,11 +63,14 @@ class Member:
         mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
         how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
         first.
+    modulator
+        A factor over time for rules that take one (`neurosleep.sims.rules.neuromodulated`): an object with the method
+        ``values(steps)``, which returns a finite number for each of some steps of the night, float64. None is 1 always.
     """
 
     network: SpikingNetwork
     drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
+    plasticity: Plasticity | None
     mean_input: ArrayLike | None = None
     seed: int = 0
     state: SimulationState | None = None
@@ -73,6 +78,7 @@ class Member:
     downscaling: DownscalingRule | None = None
     downscale_every: int | None = None
     streams: int = 1
+    modulator: Modulator | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +106,7 @@ class Simulation:
 def simulate(
     network: SpikingNetwork,
     drive: Drive | Mapping[str, Drive | Kicks],
-    plasticity: PlasticityRule | None,
+    plasticity: Plasticity | None,
     steps: int,
     *,
     mean_input: ArrayLike | None = None,
@@ -111,6 +117,7 @@ def simulate(
     downscaling: DownscalingRule | None = None,
     downscale_every: int | None = None,
     streams: int = 1,
+    modulator: Modulator | None = None,
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -118,7 +125,7 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, modulator
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -130,7 +137,8 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams)
+    rest = downscaling, downscale_every, streams, modulator
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, *rest)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
@@ -230,13 +238,15 @@ def _sleeper(members: Sequence[Member], number: int, steps: int, backend: Backen
 
 def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
     network = member.network
-    check_rule(member.plasticity, backend)
+    check_modulator(member.modulator, member.plasticity)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     seed, streams = check_seed(member.seed), check_streams(member.streams)
+    check_plasticity(member.plasticity, network.layers, streams, backend)
     source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
-    _check_state(state, network, streams)
+    state = with_traces(state, network, streams, member.plasticity)
+    _check_state(state, network, streams, member.plasticity)
     _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
@@ -251,7 +261,7 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
-    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks)
+    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks, member.modulator)
 
 
 def check_streams(streams: int) -> int:
@@ -275,7 +285,7 @@ def _check_shared(member: Member) -> None:
         )
 
 
-def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) -> None:
+def _check_state(state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None) -> None:
     shapes = [v.shape for v in state.membranes]
     if shapes != membrane_shapes(network.sizes, streams):
         raise InputError(
@@ -284,7 +294,10 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
-    wanted, kept = kept_arrays(network, streams), dict(state.kept)
+    wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, streams)}
+    kept = dict(state.kept)
+    if traces := n_traces(plasticity):
+        wanted |= trace_arrays(network, streams, *traces)
     excitability = kept.pop("excitability", None)
     if excitability is not None:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in network.sizes[1:]]
@@ -294,7 +307,7 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         have = [array.shape for array in kept.get(name, ())]
         if have != (asked or []) or any(array.dtype != kind for array in kept.get(name, ())):
             raise InputError(
-                f"the state has {name} of shapes {have}, but neurons and projections of the network need {asked}: go "
+                f"the state has {name} of shapes {have}, but network and rule need {asked}: go "
                 "on with the network that it is of, or begin with SimulationState.asleep(network, streams)"
             )
 

@@ -1,13 +1,18 @@
 """Lesions: what is taken from a network for its nights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
+from neurosleep.sims.rules.hebbian import is_shipped
+from neurosleep.sims.rules.one_way import OnlyDepression, OnlyPotentiation
+from neurosleep.sims.rules.per_layer import PerLayer
+from neurosleep.sims.rules.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class BlockedPotentiation:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, inc=0.0))
+        return _with_each_rule(stage, lambda rule: _without(rule, "inc", OnlyDepression))
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,24 @@ class BlockedDepression:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, dec=0.0))
+        return _with_each_rule(stage, lambda rule: _without(rule, "dec", OnlyPotentiation))
+
+
+def _with_each_rule(stage: SpontaneousReplay, change: Callable[[Rule], Rule]) -> SpontaneousReplay:
+    plasticity = stage.plasticity
+    if plasticity is None:
+        return stage
+    if isinstance(plasticity, PerLayer):
+        return replace(stage, plasticity=PerLayer(tuple(rule and change(rule) for rule in plasticity.rules)))
+    return replace(stage, plasticity=change(plasticity))
+
+
+def _without(rule: Rule, step: str, blocked: type[OnlyDepression | OnlyPotentiation]) -> Rule:
+    """Return a rule with one of its steps 0, if it is one of the two that every engine has, else blocked."""
+    if is_shipped(rule):
+        nothing: dict[str, Any] = {step: 0.0}
+        return replace(rule, **nothing)
+    return blocked(rule)
 
 
 Lesion = SilencedNeurons | BlockedPotentiation | BlockedDepression
