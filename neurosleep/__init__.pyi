@@ -31,6 +31,11 @@ from .sims.errors import InputError as InputError
 from .sims.errors import NeurosleepError as NeurosleepError
 from .sims.homeostasis.downscaling import GradedDownscaling as GradedDownscaling
 from .sims.homeostasis.downscaling import MagnitudePruning as MagnitudePruning
+from .sims.neurons import Adaptation as Adaptation
+from .sims.neurons import Neurons as Neurons
+from .sims.projections import Projection as Projection
+from .sims.projections import RandomWeights as RandomWeights
+from .sims.projections import StoredWeights as StoredWeights
 from .sims.rules.bcm import BCM as BCM
 from .sims.rules.bounds import HardBounds as HardBounds
 from .sims.rules.bounds import SoftBounds as SoftBounds

@@ -58,7 +58,7 @@ TRACES = ("pre_traces", "post_traces", "pre_last", "post_last")
 
 
 class Unpaid(NamedTuple):
-    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
+    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec[l]``.
 
     A night goes on from these, if they give the network's weights exactly: rounding is then as in one go.
     """
@@ -66,19 +66,20 @@ class Unpaid(NamedTuple):
     stored: list[Floats]
     owed: list[NDArray[np.int32]]
 
-    def paid(self, dec: float) -> list[Floats]:
-        """Return the weights with everything taken that their columns owe."""
-        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n in zip(self.stored, self.owed, strict=True)]
+    def paid(self, decs: Sequence[float]) -> list[Floats]:
+        """Return the weights with everything taken that their columns owe, each layer's by its own depression."""
+        layers = zip(self.stored, self.owed, decs, strict=True)
+        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n, dec in layers]
 
     @classmethod
-    def begin(cls, network: SpikingNetwork, state: "SimulationState", dec: float | None) -> "Unpaid":
+    def begin(cls, network: SpikingNetwork, state: "SimulationState", decs: Sequence[float] | None) -> "Unpaid":
         """Return what to begin with: as the state has it, if that gives the network's weights, else without debts.
 
-        `dec` is the depression of the constant rule, None for other rules.
+        `decs` are the depressions of the constant rule by layer, None for other rules.
         """
         weights = [layer.weights for layer in network.layers]
-        if state.unpaid is not None and dec is not None:
-            pairs = zip(state.unpaid.paid(dec), weights, strict=True)
+        if state.unpaid is not None and decs is not None:
+            pairs = zip(state.unpaid.paid(decs), weights, strict=True)
             if all(np.array_equal(a, b) for a, b in pairs):
                 return state.unpaid
         return cls(weights, [np.zeros(layer.n_post, dtype=np.int32) for layer in network.layers])

@@ -4,7 +4,7 @@ Every object is a table of its own values that are not the defaults, with its cl
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
@@ -29,8 +29,18 @@ from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.neurons import Adaptation, Neurons
+from neurosleep.sims.projections import Projection, RandomWeights, StoredWeights
+from neurosleep.sims.rules.bcm import BCM
+from neurosleep.sims.rules.bounds import HardBounds, SoftBounds
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
-from neurosleep.sims.rules.rule import Rule
+from neurosleep.sims.rules.keep_sign import KeepSign
+from neurosleep.sims.rules.modulator import Modulator
+from neurosleep.sims.rules.neuromodulated import Neuromodulated
+from neurosleep.sims.rules.oja import Oja
+from neurosleep.sims.rules.per_layer import PerLayer
+from neurosleep.sims.rules.rule import Rule, Wrapper
+from neurosleep.sims.rules.stdp import PairSTDP, TripletSTDP
 from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
@@ -48,7 +58,18 @@ DRIVES = (
     Sum,
     CuedReplay,
 )
-RULES = (Hebbian, GatedHebbian)
+RULES = (
+    Hebbian,
+    GatedHebbian,
+    SoftBounds,
+    HardBounds,
+    Oja,
+    BCM,
+    PairSTDP,
+    TripletSTDP,
+    KeepSign,
+    Neuromodulated,
+)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
 STUDIES = (Patches, SecondNight, Undertrained)
@@ -63,8 +84,13 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (SpontaneousReplay, "drive"): (*DRIVES, Drives),
     **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, CuedReplay, Kicks)},
     (Modulated, "envelope"): (Cosine, Piecewise),
-    (SpontaneousReplay, "plasticity"): RULES,
+    (SpontaneousReplay, "plasticity"): (*RULES, PerLayer),
+    (SpontaneousReplay, "modulator"): (Modulator,),
+    (Wrapper, "rule"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
+    (SpontaneousReplay, "neurons"): (Neurons,),
+    (Neurons, "adaptation"): (Adaptation,),
+    (Projection, "weights"): (RandomWeights, StoredWeights),
     (Interleaved, "nrem"): (NREM,),
     (Interleaved, "rem"): (REM,),
     (GenerativeNetwork, "settings"): (Settings,),
@@ -84,7 +110,9 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Sum, "drives"): DRIVES,
+    (PerLayer, "rules"): RULES,
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
+    (SpontaneousReplay, "projections"): (Projection,),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
@@ -103,9 +131,12 @@ ROLES: dict[tuple[type, ...], Role] = {
         lambda cls: callable(getattr(cls, "probability", None)) or callable(getattr(cls, "schedule", None)),
     ),
     RULES: Role("a rule: it must derive from neurosleep's Rule", lambda cls: issubclass(cls, Rule)),
+    (Modulator,): Role("a modulator: it needs a method values", lambda cls: callable(getattr(cls, "values", None))),
 }
 """Where classes of one's own may stand, by the classes that ship for there."""
 _OPEN = tuple(cls for allowed in ROLES for cls in allowed)
+BY_POPULATION = {(SpontaneousReplay, "neurons")}
+"""Fields that may hold an object for each population instead of one, as tables in a table."""
 _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {
     Condition,
     DataStream,
@@ -138,10 +169,10 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
             if field.init and (whole or not _is_default(field, getattr(value, field.name)))
         }
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item, whole=whole) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [to_plain(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "size", 0) == 1:  # a NumPy number
+        return [_NONE if item is None else to_plain(item, whole=whole) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 and not is_dataclass(value):  # a NumPy number
         return value.item()
     if not isinstance(value, bool | int | float | str):
         known = ", ".join(sorted(cls.__name__ for cls in _EVERY))
@@ -210,7 +241,7 @@ def _hints(cls: type, where: str) -> dict[str, Any]:
 
 
 def _class(kind: Any, allowed: tuple[type, ...], where: str, role: Role | None) -> type:
-    names = [cls.__name__ for cls in allowed]
+    names = [cls.__name__ for cls in allowed if cls is not Modulator]
     role = role or next((role for kinds, role in ROLES.items() if set(kinds) <= set(allowed)), None)
     if isinstance(kind, str) and ":" in kind and role is not None:
         own = class_of(kind, where)
@@ -219,6 +250,8 @@ def _class(kind: Any, allowed: tuple[type, ...], where: str, role: Role | None) 
         return own
     if kind is None and len(names) == 1:
         return allowed[0]
+    if not names:
+        raise InputError(f"{where}: give a class of your own, as kind = 'my_module:MyClass', got {kind!r}")
     if kind not in names:
         raise InputError(f"{where}: " + unknown("kind", kind, names))
     return allowed[names.index(kind)]
@@ -243,17 +276,25 @@ def _drives(values: Mapping[str, Any], where: str) -> Drives:
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
     if (allowed := part_of(cls, key, PARTS)) is not None:
+        if (cls, key) in BY_POPULATION and _by_population(value, allowed):
+            return {name: from_plain(item, allowed, f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, allowed, where)
     if (allowed := part_of(cls, key, LISTS)) is not None:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list of tables, got {value!r}")
-        return [from_plain(item, allowed, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [None if item == _NONE else from_plain(item, allowed, f"{where}[{i}]") for i, item in enumerate(value)]
     if cls not in _EVERY and isinstance(value, Mapping) and "kind" in value:  # an object within one of one's own
         return from_plain(value, _OPEN, where, Role("an object", lambda cls: True))
     if value == _NONE and type(None) in get_args(hint):
         return None
     made = checked(value, _PLAIN.get((cls, key), hint), where)
     return tuple(made) if isinstance(made, list) else made
+
+
+def _by_population(value: Any, kinds: Sequence[type]) -> bool:
+    """Whether a table holds tables by population, and not the values of one object."""
+    own = {"kind", *(field.name for kind in kinds for field in fields(kind))}
+    return isinstance(value, Mapping) and bool(value) and not own & set(value)
 
 
 def checked(value: Any, hint: Any, where: str) -> Any:

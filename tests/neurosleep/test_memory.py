@@ -51,7 +51,9 @@ def test_holds_a_fixed_number_of_values_and_no_inputs() -> None:
                 if not isinstance(value, str) and name != "_owner"
             )
         )
-    assert set(held) == {12 + 2 + 3}  # mean input, maxima, percentile, count, and that the mean of each task is not kept
+    assert set(held) == {
+        12 + 2 + 3
+    }  # mean input, maxima, percentile, count, and that the mean of each task is not kept
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
