@@ -1,7 +1,7 @@
 """Paths of the values that a description has, or could have: ``night.0.plasticity.inc``."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from neurosleep.experiments.conditions import Condition
@@ -51,7 +51,7 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
         elif (held := part_of(cls, field.name, PARTS)) is not None:
             made = _made(field)
             part = table.get(field.name, None if made is None else {})
-            only = held[0] if len(held) == 1 else None
+            only = held[0] if len(held) == 1 and is_dataclass(held[0]) else None
             yield from (f"{field.name}.{path}" for path in below(part, held, made or only))
 
 

@@ -101,5 +101,5 @@ def test_own_classes(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     printed = run("own-classes.md", {})
-    assert 'kind = "my_sleep:Weaker"' in printed
+    assert 'kind = "my_sleep:Waves"' in printed
     assert "points" in printed
