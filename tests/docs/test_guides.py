@@ -122,3 +122,11 @@ def test_own_drive(tmp_path, monkeypatch) -> None:
     assert shares[0] == 100
     assert min(shares[1:]) > 90  # what leaks away may still fire at once
     assert all(n > 0 for n in names["record"].spikes.values())
+
+
+def test_own_classes(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    printed = run("own-classes.md", {})
+    assert 'kind = "my_sleep:Waves"' in printed
+    assert "points" in printed

@@ -48,6 +48,9 @@ def everything() -> Experiment:
                 network=ReluNetwork((30, 30), dropout=0.0),
             ),
             "dreams": Condition([NREM(5), REM(5), Interleaved(3, NREM(2), None)], network=dreaming),
+            "cued, then not": Condition(
+                [replace(NIGHT, drive=ns.CuedReplay(ns.MeanRate(9.0), 2, share=0.1, length=3))], sleep_after=(1, 3)
+            ),
             "all at once": Condition(method="joint"),
         },
         seeds=[3, 1],
