@@ -17,6 +17,7 @@ from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
+from neurosleep.sims.drives.cued import recalled
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
@@ -224,7 +225,9 @@ def fall_asleep(
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
-    drive, state = silence(Silencing(stage.silenced or {}), network, stage.drive, stage.streams)
+    drive, state = silence(
+        Silencing(stage.silenced or {}), network, recalled(stage.drive, memory.task_means), stage.streams
+    )
     member = Member(
         network,
         drive,
