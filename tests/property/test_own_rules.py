@@ -17,6 +17,7 @@ from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.exponential import exp
+from neurosleep.sims.rules.one_way import OnlyDepression, OnlyPotentiation
 from neurosleep.sims.rules.per_layer import Plasticity
 
 STEPS, DT = 40, 0.001
@@ -230,6 +231,15 @@ def test_no_weight_changes_its_sign() -> None:
     assert stopped > 0
     with pytest.raises(ns.InputError, match="KeepSign is for one stream"):
         night(before, ns.KeepSign(ns.Hebbian(0.2, 0.3)), 4, streams=2)
+
+
+def test_one_direction_can_be_blocked() -> None:
+    before = network(2)
+    for wrapper, sign in ((OnlyDepression, -1), (OnlyPotentiation, 1)):
+        done, _ = night(before, wrapper(ns.PairSTDP(0.03, 0.04)))
+        changes = [new.weights - old.weights for old, new in zip(before.layers, done.network.layers, strict=True)]
+        assert all((sign * change >= 0).all() for change in changes)
+        assert any(change.any() for change in changes)
 
 
 def test_hebbian_wrapped_is_hebbian() -> None:
