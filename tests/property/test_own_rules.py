@@ -156,6 +156,22 @@ def test_stdp_is_the_sum_over_pairs_of_spikes(seed: int, which: int) -> None:
         np.testing.assert_allclose(new.weights - old.weights, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("delay", [1, 3])
+def test_a_projection_learns_from_spikes_as_they_arrive(delay: int) -> None:
+    rule = ns.PairSTDP(0.01, 0.012, 0.005, 0.03)
+    weights = np.random.default_rng(9).normal(0, 0.1, (4, 6))
+    down = ns.Projection("output", "hidden1", weights, delay=delay, plastic=True)
+    of = replace(network(7), projections=(down,))
+    done, recorder = night(of, rule)
+    pre, post = trains(recorder, 2, 4), trains(recorder, 1, 6)
+    expected = [[pair_sum(s[s + delay < STEPS] + delay, t, rule) for t in post] for s in pre]
+    np.testing.assert_allclose(done.network.projections[0].weights - weights, expected, rtol=1e-9, atol=1e-12)
+    assert np.abs(expected).max() > 0
+    first, _ = night(of, rule, 15)
+    second, _ = night(first.network, rule, STEPS - 15, state=first.state)
+    assert_same_state(done, second)
+
+
 def assert_same_state(a: Simulation, b: Simulation) -> None:
     for x, y in zip(a.network.layers, b.network.layers, strict=True):
         np.testing.assert_array_equal(x.weights, y.weights)
