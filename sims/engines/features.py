@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from ..errors import BackendError
+from ..rules.front import any_rule
+from ..rules.hebbian import is_shipped
 from .contract import Sleeper
 
 
 def features(sleeper: Sleeper) -> list[str]:
     """Return by name what of a night the engines of plain nights do not have."""
-    network, kinds = sleeper.network, sleeper.network.layer_neurons
+    network, kinds, rule = sleeper.network, sleeper.network.layer_neurons, any_rule(sleeper.plasticity)
     there = {
         "refractory neurons": any(kind.refractory for kind in kinds),
         "adaptation": any(kind.adaptation for kind in kinds),
@@ -18,6 +20,7 @@ def features(sleeper: Sleeper) -> list[str]:
         "projections": bool(network.projections),
         "kicks at hidden populations": bool(sleeper.kicks),
         "excitability of single neurons": sleeper.state.excitability is not None,
+        "several streams with this rule": sleeper.streams > 1 and not (rule is None or is_shipped(rule)),
     }
     return [name for name, on in there.items() if on]
 
