@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from ..errors import BackendError
 from ..network import SpikingNetwork
+from ..rules.front import any_rule
+from ..rules.hebbian import is_shipped
 from ..state import SimulationState
 from .contract import Sleeper
 
@@ -27,6 +29,8 @@ def features(network: SpikingNetwork, state: SimulationState, kicked: bool) -> l
 def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
     """Whether a night needs the open engine, or raise `BackendError` if this backend has none for it."""
     needed = [name for sleeper in sleepers for name in features(sleeper.network, sleeper.state, bool(sleeper.kicks))]
+    if backend == "cpu" and any(sleeper.streams > 1 and _has_own(sleeper) for sleeper in sleepers):
+        needed.append("several streams with a rule that is neither Hebbian nor GatedHebbian")
     if not needed:
         return False
     what = ", ".join(dict.fromkeys(needed))
@@ -35,3 +39,8 @@ def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
     if any(layer.kernels is not None for sleeper in sleepers for layer in sleeper.network.layers):
         raise BackendError(f'the backend "cpu" does not have {what} in networks with convolutions: use "reference"')
     return True
+
+
+def _has_own(sleeper: Sleeper) -> bool:
+    rule = any_rule(sleeper.plasticity)
+    return rule is not None and not is_shipped(rule)
