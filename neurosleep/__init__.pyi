@@ -9,6 +9,7 @@ from .night import SpontaneousReplay as SpontaneousReplay
 from .night import sleep as sleep
 from .sims.awake.present import present as present
 from .sims.drives.correlated import CorrelatedNoise as CorrelatedNoise
+from .sims.drives.cued import CuedReplay as CuedReplay
 from .sims.drives.drive import Factors as Factors
 from .sims.drives.modulated import Cosine as Cosine
 from .sims.drives.modulated import Modulated as Modulated

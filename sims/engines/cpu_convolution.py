@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import BackendError
 from ..homeostasis.downscaling import DownscalingRule
-from ..kernels import convolution
+from ..kernels import convolution, layout
 from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
+from ..rules.front import any_rule
+from ..rules.per_layer import Plasticity
+from ..rules.rule import unwrapped, uses_modulator
 from .compiled_base import CompiledEngine, joined, offsets
 from .contract import Sleeper
 from .geometry import Geometry, geometry, pre_major
@@ -25,13 +29,14 @@ class ConvolutionEngine(CompiledEngine):
     """
 
     def __init__(self, sleeper: Sleeper) -> None:
+        _check_rule(sleeper.plasticity)
         super().__init__(sleeper)
         network, state = sleeper.network, sleeper.state
         sizes, real = network.sizes, network.dtype
         widest, silent_input = max(sizes), np.zeros(sizes[0])
         biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
         self._layers = self._layers._replace(bias=np.concatenate([silent_input, *biases]).astype(real))
-        self._shapes = shapes = _shapes(network)
+        self._shapes = shapes = _shapes(network, self._rule)
         weights = joined([pre_major(layer, layer.weights) for layer in network.layers], real)
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
         self._night = self._begin(state, weights, joined([silent_input, *membranes], real))
@@ -82,6 +87,20 @@ class ConvolutionEngine(CompiledEngine):
         return [_as_network(layer, part) for layer, part in zip(self._network.layers, self._parts(), strict=True)]
 
 
+def _check_rule(plasticity: Plasticity | None) -> None:
+    """Check that a rule needs nothing but the spikes of a step, or raise `BackendError`."""
+    rule = any_rule(plasticity)
+    if rule is None:
+        return
+    inside = unwrapped(rule)[0]
+    there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
+    if used := [name for name, on in there.items() if on]:
+        raise BackendError(
+            f'the backend "cpu" has no rules with {" and ".join(used)}, such as {type(inside).__name__}, in networks '
+            'with convolutions or frozen layers: use backend="reference"'
+        )
+
+
 def _bias(layer: SpikingLayer) -> Floats:
     """Return the bias of each neuron, (n_post,)."""
     if layer.bias is None:
@@ -125,7 +144,7 @@ def _lists(inverses: Sequence[tuple[NDArray[np.int64], NDArray[np.int32], NDArra
     return at, bounds, places, np.concatenate([window for _, _, window in inverses])
 
 
-def _shapes(network: SpikingNetwork) -> convolution.Shapes:
+def _shapes(network: SpikingNetwork, rule: layout.Kind) -> convolution.Shapes:
     """Return how the layers of a network share their weights."""
     layers = network.layers
     where = [geometry(layer) for layer in layers]
@@ -145,7 +164,7 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
         positions=_numbers(len(x.taps) for x in where),
         taps=_numbers(x.taps.shape[1] for x in where),
         full=np.array([_is_full(x) for x in where]),
-        plastic=np.array([layer.plastic for layer in layers]),
+        plastic=np.zeros(len(layers), dtype=np.bool_) if isinstance(rule, layout.Frozen) else rule.plastic,
         sharing=_numbers(_SHARING[layer.sharing] for layer in layers),
         pool_size=_numbers(pool.shape[1] if len(pool) else 0 for pool in pools),
         pool_at=pool_at,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BackendError, InputError
+from ..errors import InputError
 from ..network import SpikingLayer, SpikingNetwork
 from ..state import TRACES, SimulationState, trace_arrays
 from .code import rule_digest
@@ -38,8 +38,6 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
             "plasticity must be a rule, such as Hebbian(...) or GatedHebbian(...) or None, or a dataclass derived from "
             f"Rule, got {plasticity!r}"
         )
-    if isinstance(plasticity, PerLayer) and backend == "cuda":
-        raise BackendError('the backend "cuda" does not have PerLayer: use backend="cpu" (or "reference")')
     for layer, rule in zip(layers, by_layer(plasticity, len(layers)), strict=True):
         if rule is None:
             continue
@@ -50,9 +48,6 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
                 raise InputError(
                     f"KeepSign is for one stream, since a mean forgets the sign of 0; got streams={streams}"
                 )
-            if backend == "cuda":
-                name = type(rule).__name__
-                raise BackendError(f'the backend "cuda" does not have {name}: use backend="cpu" (or "reference")')
             if layer.kernels is not None and layer.plastic:
                 _check_shared(rule, layer)
 
