@@ -65,15 +65,15 @@ class SpontaneousReplay:
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
         infinity (or not a number); see `neurosleep.sims.silencing`.
-    modulator
-        A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
-        `neurosleep.sims.ensemble.Member`.
     neurons
         What neurons do beyond leaking and firing: `neurosleep.sims.neurons.Neurons` for all layers, or a mapping of
         population names to them, as ``{"hidden1": Neurons(refractory=2)}``. Not on "cuda", as the next.
     projections
         Synapses beside the network's own, with a delay: recurrent, lateral, top-down
         (`neurosleep.sims.projections.Projection`). They belong to the night and are not written back.
+    modulator
+        A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
+        `neurosleep.sims.ensemble.Member`.
     """
 
     steps: int
@@ -92,9 +92,9 @@ class SpontaneousReplay:
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
     silenced: Mapping[str, Sequence[int]] | None = None
-    modulator: Modulator | None = None
     neurons: NeuronsOf = field(default_factory=Neurons)
     projections: tuple[Projection, ...] = ()
+    modulator: Modulator | None = None
 
     def __post_init__(self) -> None:
         settle(self)
