@@ -273,9 +273,9 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
                 '"reference"), or streams=1'
             )
-        from .engines.cuda import CudaEngine  # needs the extra `cuda`
+        from .engines.cuda_own import cuda_engine  # needs the extra `cuda`
 
-        return CudaEngine(sleepers)
+        return cuda_engine(sleepers)
     if opened:
         from .engines.open import OpenEngine  # only now, since these are compiled
 

@@ -113,6 +113,17 @@ def test_spikes(tmp_path, monkeypatch) -> None:
     assert "hidden1" in run("spikes.md", {})
 
 
+def test_own_drive(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    printed = run("own-drive.md", names)
+    shares = [int(x) for x in re.findall(r"(\d+) % of them in up states", printed)]
+    assert len(shares) == 3
+    assert shares[0] == 100
+    assert min(shares[1:]) > 90  # what leaks away may still fire at once
+    assert all(n > 0 for n in names["record"].spikes.values())
+
+
 def test_own_classes(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
