@@ -3,17 +3,12 @@
 import itertools
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import neurosleep as ns
-from neurosleep.sims.engines.sinks import SpikeRecorder
-from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
-from neurosleep.sims.errors import BackendError
+from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.exponential import exp
 from neurosleep.sims.rules.per_layer import Plasticity
