@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .drives.drive import Drive
 from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
+from .homeostasis.homeostat import Homeostat
+from .homeostasis.rule import several
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .packed import checked, read_npz
@@ -30,13 +33,15 @@ FIRST_PIECE = 1000
 class Checkpoint(NamedTuple):
     """What is saved of a night.
 
-    `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began.
+    `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began,
+    `span_spikes` those of each population in each span.
     """
 
     night: str
     network: SpikingNetwork
     state: SimulationState
     counts: list[NDArray[np.int64]]
+    span_spikes: NDArray[np.int64]
 
 
 def simulate_resumable(
@@ -121,9 +126,11 @@ class Resumable:
     def _begun(self) -> Checkpoint:
         network, state = self._member.network, self._member.state
         if self.path.exists():
-            return load(self.path, network, self._steps, check_streams(self._member.streams), night=self.identity)
+            how = self._steps, check_streams(self._member.streams), self.identity, len(self._member.spans)
+            return load(self.path, network, *how)
         begin = state or SimulationState.asleep(network, check_streams(self._member.streams))
-        return Checkpoint(self.identity, network, begin, [np.zeros(n, dtype=np.int64) for n in network.sizes])
+        none = [np.zeros(n, dtype=np.int64) for n in network.sizes]
+        return Checkpoint(self.identity, network, begin, none, np.zeros((len(self._member.spans), len(none)), np.int64))
 
     def simulate(
         self,
@@ -154,12 +161,13 @@ class Resumable:
             todo = min(piece, steps - saved.state.step)
             done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
             counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
-            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts)
+            in_spans = saved.span_spikes + done.span_spikes
+            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts, in_spans)
             if log is not None:
                 log.flush()
             save(saved, self.path)
             piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
-        return Simulation(saved.network, saved.state, steps, saved.counts)
+        return Simulation(saved.network, saved.state, steps, saved.counts, saved.span_spikes)
 
     def close(self) -> None:
         """Let others go on with the night. Closing twice does nothing."""
@@ -177,14 +185,17 @@ class Resumable:
 def digest(member: Member, steps: int) -> str:
     """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
     network = member.network
-    schedule = member.drive.schedule(
-        network.sizes[0], network.dt, None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
-    )
+    mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
+    schedules = [drive.schedule(network.sizes[0], network.dt, mean) for drive in _drives(member)]
     rules = _named(member.plasticity), _named(member.downscaling)
     parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
     parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
-    arrays: list[NDArray[Any]] = [part for part in schedule if isinstance(part, np.ndarray)]
-    parts += [part for part in schedule if not isinstance(part, np.ndarray)]
+    if homeostasis := several(member.homeostasis):
+        parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
+    for span in member.spans:
+        parts += ["span", span.name, span.stop, span.gain, span.threshold, _named(span.plasticity)]
+    arrays: list[NDArray[Any]] = [part for schedule in schedules for part in schedule if isinstance(part, np.ndarray)]
+    parts += [part for schedule in schedules for part in schedule if not isinstance(part, np.ndarray)]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
         if layer.kernels is not None:
@@ -196,11 +207,19 @@ def digest(member: Member, steps: int) -> str:
     if member.state is not None:
         parts += [member.state.step, member.state.membrane_steps]
         arrays += member.state.membranes
+        if member.state.homeostat is not None:
+            parts.append(member.state.homeostat.step)
+            arrays += [*member.state.homeostat.counts, *member.state.homeostat.begun]
+        arrays += member.state.excitability or []
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:
         state.update(str(array.dtype).encode())
         state.update(array.tobytes())
     return state.hexdigest()
+
+
+def _drives(member: Member) -> list[Drive]:
+    return [member.drive, *(span.drive for span in member.spans)]
 
 
 def _named(rule: object) -> object:
@@ -224,7 +243,14 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "counts": checkpoint.counts,
         "stored": unpaid.stored if unpaid else [],
         "owed": unpaid.owed if unpaid else [],
+        "since": state.homeostat.counts if state.homeostat else [],
+        "begun": state.homeostat.begun if state.homeostat else [],
+        "excitability": state.excitability or [],
     }
+    if state.homeostat is not None:
+        arrays["since"] = state.homeostat.step
+    if len(checkpoint.span_spikes):
+        arrays["span_spikes"] = checkpoint.span_spikes
     for name, values in lists.items():
         arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
     with whole(path) as half, half.open("wb") as file:
@@ -237,8 +263,9 @@ def load(
     steps: int | None = None,
     streams: int | None = None,
     night: str | None = None,
+    spans: int = 0,
 ) -> Checkpoint:
-    """Read a checkpoint of a night of this network, of so many steps and streams and of this digest, if given.
+    """Read a checkpoint of a night of this network, of so many steps, streams and spans and of this digest, if given.
 
     Raises
     ------
@@ -250,7 +277,7 @@ def load(
         content = read_npz(path)
         other = night is not None and str(checked(content, "night", "U")) != night
         if not other:
-            return _checkpoint(content, network, steps, streams)
+            return _checkpoint(content, network, steps, streams, spans)
     except (InputError, KeyError) as error:
         raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
     raise InputError(
@@ -260,7 +287,7 @@ def load(
 
 
 def _checkpoint(
-    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None
+    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None, spans: int
 ) -> Checkpoint:
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
@@ -279,4 +306,21 @@ def _checkpoint(
     reached = checked(content, "membrane_steps", whole, (len(shapes),), 0, step).tolist()
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
-    return Checkpoint(night, network.with_weights(weights), SimulationState(step, membranes, reached, unpaid), counts)
+    homeostat = excitability = None
+    if "since" in content:
+        since = int(checked(content, "since", whole, (), 0, step))
+        begun = [name for name in content if name.startswith("begun")]
+        columns = [layer.output_shape[0] for layer in network.layers]
+        kept = [(columns[i % len(columns)] if content[f"begun{i}"].size else 0,) for i in range(len(begun))]
+        homeostat = Homeostat(
+            since,
+            each("since", whole, [(n,) for n in sizes[1:]], 0, step * copies),
+            each("begun", np.dtype(np.float64), kept),
+        )
+    if "excitability0" in content:
+        excitability = each("excitability", np.dtype(np.float64), [(n,) for n in sizes[1:]], math.nextafter(-1, 0))
+    in_spans = np.zeros((0, len(sizes)), dtype=whole)
+    if spans:
+        in_spans = checked(content, "span_spikes", whole, (spans, len(sizes)), 0)
+    state = SimulationState(step, membranes, reached, unpaid, homeostat, excitability)
+    return Checkpoint(night, network.with_weights(weights), state, counts, in_spans)

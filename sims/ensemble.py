@@ -4,7 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,16 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from .drives.drive import Drive
 from .engines.contract import MAX_STEPS, Engine, Sleeper
-from .engines.course import Cancelled, Course, sleep
+from .engines.course import Cancelled, Course
 from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .fields import plain
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
+from .homeostasis.regulation import Regulation
+from .homeostasis.rule import EVERY, Homeostasis, IntrinsicHomeostasis, several
 from .network import SpikingNetwork
+from .pieces import Night, sleep_through
 from .random import check_seed
 from .rules.hebbian import PlasticityRule, check_rule
+from .spans import Span, check_spans
 from .state import SimulationState, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
@@ -57,6 +62,13 @@ class Member:
         mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
         how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
         first.
+    homeostasis
+        Rules that correct weights or thresholds by the rates of the neurons, one or several that are applied one after
+        the other; see `neurosleep.sims.homeostasis.rule`.
+    homeostasis_every
+        Steps from one application to the next. At the same step downscaling comes first.
+    spans
+        Parts of the night, one after the other, with drives and plasticity in place of these; none if it is all alike.
     """
 
     network: SpikingNetwork
@@ -69,6 +81,9 @@ class Member:
     downscaling: DownscalingRule | None = None
     downscale_every: int | None = None
     streams: int = 1
+    homeostasis: Homeostasis = None
+    homeostasis_every: int = EVERY
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +100,15 @@ class Simulation:
         Steps done in this call.
     spike_counts
         Spikes of every neuron in this call, all streams added up, one (n,) array a population, input first.
+    span_spikes
+        Of these, the spikes of each population in each span, (n_spans, n_populations).
     """
 
     network: SpikingNetwork
     state: SimulationState
     steps: int
     spike_counts: list[NDArray[np.int64]]
+    span_spikes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
 
 
 def simulate(
@@ -107,6 +125,9 @@ def simulate(
     downscaling: DownscalingRule | None = None,
     downscale_every: int | None = None,
     streams: int = 1,
+    homeostasis: Homeostasis = None,
+    homeostasis_every: int = EVERY,
+    spans: tuple[Span, ...] = (),
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -114,7 +135,8 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis,
+    homeostasis_every, spans
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -126,7 +148,8 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    member = Member(network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams)
+    how = mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis, homeostasis_every, spans
+    member = Member(network, drive, plasticity, *how)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
@@ -180,19 +203,12 @@ def simulate_ensemble(
         raise InputError(f"threads must be at least 1, got {threads}")
     if not members:
         raise InputError("an ensemble needs at least one member")
-    sleepers = [_sleeper(members, number, steps, backend) for number in range(len(members))]
+    nights = [_night(members, number, steps, backend) for number in range(len(members))]
     cancel = threading.Event()
 
     def night(group: range) -> list[Simulation]:
-        engine = _engine(backend, [sleepers[i] for i in group])
-        courses = [_course(members[i], sleepers[i], steps) for i in group]
-        sleep(engine, courses, chunk, on_progress, cancel)
-        return [
-            Simulation(
-                sleepers[i].network.with_weights(engine.weights(k)), engine.state(k), steps, engine.spike_counts(k)
-            )
-            for k, i in enumerate(group)
-        ]
+        slept = sleep_through([nights[i] for i in group], steps, partial(_engine, backend), chunk, on_progress, cancel)
+        return [Simulation(each.network, each.state, steps, each.counts, each.span_spikes) for each in slept]
 
     if backend == "cuda":
         return night(range(len(members)))
@@ -214,10 +230,14 @@ def simulate_ensemble(
         return [simulation for future in futures for simulation in future.result()]
 
 
-def _sleeper(members: Sequence[Member], number: int, steps: int, backend: Backend) -> Sleeper:
-    """Return a member as an engine takes it; an error names the member if there is more than one."""
+def _night(members: Sequence[Member], number: int, steps: int, backend: Backend) -> Night:
+    """Return a member as engines take it; an error names the member if there is more than one."""
     try:
-        return _checked(members[number], steps, backend)
+        member = members[number]
+        check_spans(member.spans)
+        other = [replace(member, drive=span.drive, plasticity=span.plasticity) for span in member.spans]
+        checked = [_checked(each, steps, backend) for each in other or [member]]
+        return Night(member.network, member.spans, checked, partial(_course, member))
     except (InputError, BackendError) as error:
         if len(members) == 1:
             raise
@@ -244,6 +264,10 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
+    if plain(member.homeostasis_every, int, "homeostasis_every") < 1:
+        raise InputError(f"homeostasis_every must be at least 1, got {member.homeostasis_every}")
+    if state.excitability is None and any(isinstance(x, IntrinsicHomeostasis) for x in several(member.homeostasis)):
+        state = replace(state, excitability=[np.zeros(n) for n in network.sizes[1:]])
     return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state, streams)
 
 
@@ -279,16 +303,18 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
 
 
-def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
-    begin = sleeper.state.step
+def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
+    network, state, begin = sleeper.network, sleeper.state, sleeper.state.step
+    rules, every = several(member.homeostasis), member.homeostasis_every
     return Course(
         begin=begin,
-        end=begin + steps,
-        n_populations=len(sleeper.network.sizes),
+        end=end,
+        n_populations=len(network.sizes),
         log=member.log,
         logged=0 if member.log is None else member.log.steps,
         downscaling=member.downscaling,
         downscale_every=member.downscale_every,
+        regulation=Regulation(rules, every, network, sleeper.streams, begin, state.homeostat) if rules else None,
     )
 
 
@@ -311,6 +337,8 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         return CudaEngine(sleepers)
     if backend == "reference":
         return ReferenceEngine(*sleepers)
+    if any(sleeper.state.excitability is not None for sleeper in sleepers):
+        raise BackendError('thresholds of single neurons are simulated by backend="reference" only')
     from .engines.cpu import CpuEngine  # only now, since these are compiled
     from .engines.cpu_convolution import ConvolutionEngine
     from .engines.cpu_streams import MinibatchEngine

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .homeostasis.homeostat import Homeostat
 from .network import SpikingNetwork
 from .operators import Floats
 
@@ -65,12 +66,19 @@ class SimulationState:
         Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
     unpaid
         How a backend that puts off the depressions of the constant rule holds the weights, or None.
+    homeostat
+        What homeostasis remembers, or None.
+    excitability
+        By how much the threshold of each neuron is raised, in units of its layer's threshold: float64, (n_post,) a
+        layer; None where all have that of their layer.
     """
 
     step: int
     membranes: list[Floats]
     membrane_steps: list[int] = field(default_factory=list)
     unpaid: Unpaid | None = None
+    homeostat: Homeostat | None = None
+    excitability: list[NDArray[np.float64]] | None = None
 
     @classmethod
     def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":

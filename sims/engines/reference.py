@@ -43,6 +43,7 @@ class ReferenceEngine:
         self._geometry = [geometry(layer) for layer in network.layers]
         self._membranes = [v.reshape(self._streams, -1) for v in state.membrane_potentials(network)]
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
+        self._excitability = state.excitability
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Simulate up to step `until`."""
@@ -85,9 +86,17 @@ class ReferenceEngine:
         v[:] = real(layer.decay) * v + impulse
         if layer.bias is not None:
             v += np.repeat(layer.bias, v.size // layer.bias.size)
-        post: Spikes = v >= real(layer.threshold)
+        post: Spikes = v >= self._threshold(index)
         v[post] = 0
         return post
+
+    def _threshold(self, index: int) -> Floats | np.floating:
+        """Return the threshold of a layer's neurons."""
+        real, threshold = self._weights[index].dtype.type, self._network.layers[index].threshold
+        if self._excitability is None:
+            return real(threshold)
+        raised: Floats = (threshold + threshold * self._excitability[index]).astype(real)
+        return raised
 
     def _learn(self, index: int, pre: Spikes, post: Spikes) -> None:
         """Change the weights of a layer for one step, spikes (streams, n)."""
@@ -105,6 +114,14 @@ class ReferenceEngine:
         layers = zip(self._network.layers, self._weights, strict=True)
         self._weights = [rule.apply(w) if layer.plastic else w for layer, w in layers]
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give all layers other weights."""
+        self._weights = [w.copy() for w in weights]
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the threshold of every neuron by so much, in units of that of its layer."""
+        self._excitability = list(excitability)
+
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights."""
         return self._weights
@@ -117,7 +134,7 @@ class ReferenceEngine:
         """Return a copy of the state."""
         shapes = membrane_shapes(self._network.sizes, self._streams)
         membranes: list[Floats] = [v.copy().reshape(shape) for v, shape in zip(self._membranes, shapes, strict=True)]
-        return SimulationState(self._step, membranes, [self._step] * len(membranes))
+        return SimulationState(self._step, membranes, [self._step] * len(membranes), excitability=self._excitability)
 
     def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
         """Return the spikes of every neuron so far."""

@@ -1,0 +1,98 @@
+"""A night in pieces, an engine for each: where a span begins, drive, plasticity, gains and thresholds are others."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engines.contract import Engine, Sleeper
+from .engines.course import Course, sleep
+from .network import SpikingNetwork
+from .spans import Span, at, halts
+from .state import SimulationState
+
+
+class Night(NamedTuple):
+    """A member of an ensemble, all of it checked.
+
+    Attributes
+    ----------
+    network, spans
+        The member's own.
+    sleepers
+        What engines are given, one in each span; one if there are no spans.
+    course
+        Returns the course of a sleeper to a step of its night.
+    """
+
+    network: SpikingNetwork
+    spans: Sequence[Span]
+    sleepers: Sequence[Sleeper]
+    course: Callable[[Sleeper, int], Course]
+
+    def sleeper(self, network: SpikingNetwork, state: SimulationState) -> Sleeper:
+        """Return what an engine is given to go on from a state."""
+        span = at(self.spans, state.step)
+        return self.sleepers[span]._replace(
+            network=self.spans[span].of(network) if self.spans else network, state=state
+        )
+
+
+class Slept(NamedTuple):
+    """What came out of a night: network, state, spikes of every neuron, and of populations in spans."""
+
+    network: SpikingNetwork
+    state: SimulationState
+    counts: list[NDArray[np.int64]]
+    span_spikes: NDArray[np.int64]
+
+
+def sleep_through(
+    nights: Sequence[Night],
+    steps: int,
+    engine_of: Callable[[list[Sleeper]], Engine],
+    chunk: int,
+    on_progress: Callable[[int], None] | None,
+    cancel: threading.Event,
+) -> list[Slept]:
+    """Let nights that go on from the same step pass together, so many steps.
+
+    Raises
+    ------
+    Cancelled
+        If `cancel` was set.
+    """
+    begin = nights[0].sleepers[0].state.step
+    now = [_awake(night) for night in nights]
+    for stop in halts((night.spans for night in nights), begin, begin + steps):
+        sleepers = [night.sleeper(past.network, past.state) for night, past in zip(nights, now, strict=True)]
+        engine = engine_of(sleepers)
+        courses = [night.course(sleeper, stop) for night, sleeper in zip(nights, sleepers, strict=True)]
+        sleep(engine, courses, chunk, on_progress, cancel)
+        now = [
+            _further(night, past, engine, number, course)
+            for number, (night, past, course) in enumerate(zip(nights, now, courses, strict=True))
+        ]
+        del engine  # its memory is for the next one
+    return now
+
+
+def _awake(night: Night) -> Slept:
+    counts = [np.zeros(n, dtype=np.int64) for n in night.network.sizes]
+    return Slept(
+        night.network, night.sleepers[0].state, counts, np.zeros((len(night.spans), len(counts)), dtype=np.int64)
+    )
+
+
+def _further(night: Night, past: Slept, engine: Engine, number: int, course: Course) -> Slept:
+    """Return what has come out of a night after one more piece."""
+    state, counts, in_spans = engine.state(number), engine.spike_counts(number), past.span_spikes.copy()
+    if course.regulation is not None:
+        state = replace(state, homeostat=course.regulation.homeostat(engine, number))
+    if night.spans:
+        in_spans[at(night.spans, course.begin)] += [int(neurons.sum()) for neurons in counts]
+    network = past.network.with_weights(engine.weights(number))
+    return Slept(network, state, [a + b for a, b in zip(past.counts, counts, strict=True)], in_spans)
