@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 
-from ..sims.drives.drive import RecordedSpikes
+from ..sims.drives.recorded import RecordedSpikes
 from ..sims.engines import compiled_base
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine

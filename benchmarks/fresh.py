@@ -14,7 +14,7 @@ begin = time.perf_counter()
 
 import numpy as np  # noqa: E402  (imports are what is timed)
 
-from ..sims.drives.drive import UniformNoise  # noqa: E402
+from ..sims.drives.rates import UniformNoise  # noqa: E402
 from ..sims.ensemble import simulate  # noqa: E402
 from ..sims.network import SpikingLayer, SpikingNetwork  # noqa: E402
 from ..sims.rules.hebbian import GatedHebbian  # noqa: E402

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..sims.drives.populations import sources
 from ..sims.engines.contract import Engine, Sleeper
 from ..sims.engines.cpu import CpuEngine
 from ..sims.engines.cuda import CudaEngine
@@ -58,7 +59,7 @@ def gpu_ensemble(night: Trained, members: int, steps: int, rounds: int) -> dict[
 
 def _sleeper(night: Trained, seed: int) -> Sleeper:
     network = night.network
-    schedule = night.drive.schedule(network.sizes[0], network.dt, night.mean_input)
+    schedule, _ = sources(night.drive, network, night.mean_input, seed, 1)
     return Sleeper(network, schedule, RULE, seed, SimulationState.asleep(network))
 
 

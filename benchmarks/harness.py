@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..sims.drives.populations import sources
 from ..sims.engines.contract import Sleeper
 from ..sims.engines.cpu import CpuEngine
 from ..sims.ensemble import simulate
@@ -29,7 +30,7 @@ def ours(workload: Workload, steps: int, chunk: int = 1000) -> Outcome:
     Weight changes that the engine puts off until the weights are asked for belong to the steps, and so are counted.
     """
     network = workload.network
-    schedule = workload.drive.schedule(network.sizes[0], network.dt, None)
+    schedule, _ = sources(workload.drive, network, None, 0, 1)
     engine = CpuEngine(Sleeper(network, schedule, workload.rule, 0, workload.state))
     silence = [(False,) * len(network.sizes)]
     begin = time.perf_counter()

@@ -6,6 +6,7 @@ every step, as in untrained networks.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +20,9 @@ from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
 
 from ..converters import write_back
-from ..sims.drives.drive import Drive, RecordedSpikes
+from ..sims.drives.drive import Drive
+from ..sims.drives.populations import Kicks, sources
+from ..sims.drives.recorded import RecordedSpikes
 from ..sims.engines.reference import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
 from ..sims.ensemble import simulate
@@ -119,7 +122,7 @@ class Trained:
     """A network as it falls asleep, what drives its night, and for how many steps."""
 
     network: SpikingNetwork
-    drive: Drive
+    drive: Drive | Mapping[str, Drive | Kicks]
     mean_input: NDArray[np.float64]
     steps: int
     about: str
@@ -207,7 +210,7 @@ def _tuned(layer: SpikingLayer, raster: NDArray[np.bool_], wanted: float) -> tup
 
 def draw_input(source: Trained, first: int, steps: int, seed: int = 0) -> NDArray[np.bool_]:
     """Return the input spikes of some steps of a night, (steps, n_inputs)."""
-    schedule = source.drive.schedule(source.network.sizes[0], source.network.dt, source.mean_input)
+    schedule, _ = sources(source.drive, source.network, source.mean_input, seed, 1)
     return np.stack([input_spikes(schedule, seed, step) for step in range(first, first + steps)])
 
 

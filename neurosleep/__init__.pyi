@@ -8,10 +8,10 @@ from .night import SleepRecord as SleepRecord
 from .night import SpontaneousReplay as SpontaneousReplay
 from .night import sleep as sleep
 from .sims.awake.present import present as present
-from .sims.drives.drive import MaskedMeanRate as MaskedMeanRate
-from .sims.drives.drive import MeanRate as MeanRate
-from .sims.drives.drive import RecordedSpikes as RecordedSpikes
-from .sims.drives.drive import UniformNoise as UniformNoise
+from .sims.drives.rates import MaskedMeanRate as MaskedMeanRate
+from .sims.drives.rates import MeanRate as MeanRate
+from .sims.drives.rates import UniformNoise as UniformNoise
+from .sims.drives.recorded import RecordedSpikes as RecordedSpikes
 from .sims.ensemble import simulate as simulate
 from .sims.ensemble import simulate_ensemble as simulate_ensemble
 from .sims.errors import BackendError as BackendError

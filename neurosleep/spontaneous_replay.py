@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
 from neurosleep.sims.drives.drive import Drive
+from neurosleep.sims.drives.populations import Kicks, settled_drive
 from neurosleep.sims.ensemble import check_streams
-from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.network import Sharing, check_sharing
@@ -26,7 +26,8 @@ class SpontaneousReplay:
     steps
         Length in steps of `dt` seconds.
     drive
-        What makes the input neurons fire.
+        What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
+        the output have `Kicks`: ``{"input": MeanRate(200.0), "hidden1": Kicks(UniformNoise(5.0), 0.5)}``.
     plasticity
         How weights change; None to only watch.
     thresholds
@@ -64,7 +65,7 @@ class SpontaneousReplay:
     """
 
     steps: int
-    drive: Drive
+    drive: Drive | Mapping[str, Drive | Kicks]
     plasticity: PlasticityRule | None
     thresholds: float | Sequence[float] = 1.0
     gain_scale: float = 1.0
@@ -92,8 +93,7 @@ class SpontaneousReplay:
             dt="(0, inf)",
             downscale_every="[1, inf)",
         )
-        if not hasattr(self.drive, "schedule"):
-            raise InputError(f"drive must be a drive, such as MeanRate(200.0), got {self.drive!r}")
+        object.__setattr__(self, "drive", settled_drive(self.drive))
         check_streams(self.streams)
         check_sharing(self.sharing)
         if self.silenced is not None:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .drives.drive import Drive
+from .drives.fingerprint import fingerprint
+from .drives.populations import sources
+from .drives.spans import Spans
 from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
@@ -23,6 +25,7 @@ from .homeostasis.rule import several
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .packed import checked, read_npz
+from .random import check_seed
 from .state import SimulationState, Unpaid, membrane_shapes
 from .whole import whole
 
@@ -34,14 +37,14 @@ class Checkpoint(NamedTuple):
     """What is saved of a night.
 
     `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began,
-    `span_spikes` those of each population in each span.
+    `segment_spikes` those of each population in each segment.
     """
 
     night: str
     network: SpikingNetwork
     state: SimulationState
     counts: list[NDArray[np.int64]]
-    span_spikes: NDArray[np.int64]
+    segment_spikes: NDArray[np.int64]
 
 
 def simulate_resumable(
@@ -126,11 +129,13 @@ class Resumable:
     def _begun(self) -> Checkpoint:
         network, state = self._member.network, self._member.state
         if self.path.exists():
-            how = self._steps, check_streams(self._member.streams), self.identity, len(self._member.spans)
+            how = self._steps, check_streams(self._member.streams), self.identity, len(self._member.segments)
             return load(self.path, network, *how)
         begin = state or SimulationState.asleep(network, check_streams(self._member.streams))
         none = [np.zeros(n, dtype=np.int64) for n in network.sizes]
-        return Checkpoint(self.identity, network, begin, none, np.zeros((len(self._member.spans), len(none)), np.int64))
+        return Checkpoint(
+            self.identity, network, begin, none, np.zeros((len(self._member.segments), len(none)), np.int64)
+        )
 
     def simulate(
         self,
@@ -161,13 +166,13 @@ class Resumable:
             todo = min(piece, steps - saved.state.step)
             done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
             counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
-            in_spans = saved.span_spikes + done.span_spikes
-            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts, in_spans)
+            in_segments = saved.segment_spikes + done.segment_spikes
+            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts, in_segments)
             if log is not None:
                 log.flush()
             save(saved, self.path)
             piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
-        return Simulation(saved.network, saved.state, steps, saved.counts, saved.span_spikes)
+        return Simulation(saved.network, saved.state, steps, saved.counts, saved.segment_spikes)
 
     def close(self) -> None:
         """Let others go on with the night. Closing twice does nothing."""
@@ -186,16 +191,22 @@ def digest(member: Member, steps: int) -> str:
     """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
     network = member.network
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
-    schedules = [drive.schedule(network.sizes[0], network.dt, mean) for drive in _drives(member)]
     rules = _named(member.plasticity), _named(member.downscaling)
     parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
     parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
+    arrays: list[NDArray[Any]] = []
+    for drive in (member.drive, *(segment.drive for segment in member.segments)):
+        source, kicks = sources(drive, network, mean, check_seed(member.seed), check_streams(member.streams))
+        if isinstance(source, Spans):
+            parts.append(fingerprint(source, steps))
+        else:
+            arrays += [source.thresholds, source.offsets, source.ids]
+            parts += [source.window, source.height, source.width, source.recorded]
+        parts += [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()]
     if homeostasis := several(member.homeostasis):
         parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
-    for span in member.spans:
-        parts += ["span", span.name, span.stop, span.gain, span.threshold, _named(span.plasticity)]
-    arrays: list[NDArray[Any]] = [part for schedule in schedules for part in schedule if isinstance(part, np.ndarray)]
-    parts += [part for schedule in schedules for part in schedule if not isinstance(part, np.ndarray)]
+    for segment in member.segments:
+        parts += [segment.name, segment.stop, segment.gain, segment.threshold, _named(segment.plasticity)]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
         if layer.kernels is not None:
@@ -216,10 +227,6 @@ def digest(member: Member, steps: int) -> str:
         state.update(str(array.dtype).encode())
         state.update(array.tobytes())
     return state.hexdigest()
-
-
-def _drives(member: Member) -> list[Drive]:
-    return [member.drive, *(span.drive for span in member.spans)]
 
 
 def _named(rule: object) -> object:
@@ -249,8 +256,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     }
     if state.homeostat is not None:
         arrays["since"] = state.homeostat.step
-    if len(checkpoint.span_spikes):
-        arrays["span_spikes"] = checkpoint.span_spikes
+    if len(checkpoint.segment_spikes):
+        arrays["segment_spikes"] = checkpoint.segment_spikes
     for name, values in lists.items():
         arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
     with whole(path) as half, half.open("wb") as file:
@@ -263,9 +270,9 @@ def load(
     steps: int | None = None,
     streams: int | None = None,
     night: str | None = None,
-    spans: int = 0,
+    segments: int = 0,
 ) -> Checkpoint:
-    """Read a checkpoint of a night of this network, of so many steps, streams and spans and of this digest, if given.
+    """Read a checkpoint of a night of this network, of so many steps, streams, segments, and of this digest, if given.
 
     Raises
     ------
@@ -277,7 +284,7 @@ def load(
         content = read_npz(path)
         other = night is not None and str(checked(content, "night", "U")) != night
         if not other:
-            return _checkpoint(content, network, steps, streams, spans)
+            return _checkpoint(content, network, steps, streams, segments)
     except (InputError, KeyError) as error:
         raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
     raise InputError(
@@ -287,7 +294,7 @@ def load(
 
 
 def _checkpoint(
-    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None, spans: int
+    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None, segments: int
 ) -> Checkpoint:
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
@@ -319,8 +326,8 @@ def _checkpoint(
         )
     if "excitability0" in content:
         excitability = each("excitability", np.dtype(np.float64), [(n,) for n in sizes[1:]], math.nextafter(-1, 0))
-    in_spans = np.zeros((0, len(sizes)), dtype=whole)
-    if spans:
-        in_spans = checked(content, "span_spikes", whole, (spans, len(sizes)), 0)
+    in_segments = np.zeros((0, len(sizes)), dtype=whole)
+    if segments:
+        in_segments = checked(content, "segment_spikes", whole, (segments, len(sizes)), 0)
     state = SimulationState(step, membranes, reached, unpaid, homeostat, excitability)
-    return Checkpoint(night, network.with_weights(weights), state, counts, in_spans)
+    return Checkpoint(night, network.with_weights(weights), state, counts, in_segments)

@@ -101,6 +101,7 @@ def _say_not_kept(folder: Path) -> None:
 
 @cache
 def _digest() -> str:
-    """Digest of all sources with compiled functions, which are those of the folder `kernels`."""
-    sources = sorted((Path(__file__).parent / "kernels").glob("*.py"))
+    """Digest of all sources with compiled functions, which are those of the folders `kernels` and `rules`."""
+    here = Path(__file__).parent
+    sources = sorted([*(here / "kernels").glob("*.py"), *(here / "rules").glob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]

@@ -2,16 +2,18 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .drives.drive import Drive
+from .drives.populations import Kicks, sources
+from .drives.spans import BLOCK, Spans
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course
 from .engines.geometry import needs_sharing
@@ -22,98 +24,22 @@ from .fields import plain
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
 from .homeostasis.regulation import Regulation
 from .homeostasis.rule import EVERY, Homeostasis, IntrinsicHomeostasis, several
+from .member import Member as Member
+from .member import Simulation as Simulation
 from .network import SpikingNetwork
 from .pieces import Night, sleep_through
 from .random import check_seed
 from .rules.hebbian import PlasticityRule, check_rule
-from .spans import Span, check_spans
+from .segments import TimedSegment, check_segments
 from .state import SimulationState, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One network of an ensemble, with everything that its night depends on.
-
-    Parameters
-    ----------
-    network
-        Not changed; the simulation runs in the precision of its weights.
-    drive
-        What makes the input neurons fire.
-    plasticity
-        How weights change, or None to leave them as they are.
-    mean_input
-        (n_inputs,) mean input in [0, 1], for drives that need it.
-    seed
-        Whole number from 0 to 2**64 - 1; with the step it fixes every random number.
-    state
-        Where to go on from (`Simulation.state` of an earlier call); None begins a night.
-    log
-        Takes all spikes. Has no effect on them.
-    downscaling
-        Synaptic downscaling, or None.
-    downscale_every
-        Steps from one downscaling to the next; None downscales once, before the first step of the night.
-    streams
-        Copies of the membranes, each with an input noise of its own, whose changes of the weights are averaged: the
-        mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
-        how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
-        first.
-    homeostasis
-        Rules that correct weights or thresholds by the rates of the neurons, one or several that are applied one after
-        the other; see `neurosleep.sims.homeostasis.rule`.
-    homeostasis_every
-        Steps from one application to the next. At the same step downscaling comes first.
-    spans
-        Parts of the night, one after the other, with drives and plasticity in place of these; none if it is all alike.
-    """
-
-    network: SpikingNetwork
-    drive: Drive
-    plasticity: PlasticityRule | None
-    mean_input: ArrayLike | None = None
-    seed: int = 0
-    state: SimulationState | None = None
-    log: EventSink | None = None
-    downscaling: DownscalingRule | None = None
-    downscale_every: int | None = None
-    streams: int = 1
-    homeostasis: Homeostasis = None
-    homeostasis_every: int = EVERY
-    spans: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Simulation:
-    """What came out of a simulation.
-
-    Attributes
-    ----------
-    network
-        The network with its changed weights.
-    state
-        Where it stands; pass it, with `network`, to go on.
-    steps
-        Steps done in this call.
-    spike_counts
-        Spikes of every neuron in this call, all streams added up, one (n,) array a population, input first.
-    span_spikes
-        Of these, the spikes of each population in each span, (n_spans, n_populations).
-    """
-
-    network: SpikingNetwork
-    state: SimulationState
-    steps: int
-    spike_counts: list[NDArray[np.int64]]
-    span_spikes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
-
-
 def simulate(
     network: SpikingNetwork,
-    drive: Drive,
+    drive: Drive | Mapping[str, Drive | Kicks],
     plasticity: PlasticityRule | None,
     steps: int,
     *,
@@ -127,7 +53,7 @@ def simulate(
     streams: int = 1,
     homeostasis: Homeostasis = None,
     homeostasis_every: int = EVERY,
-    spans: tuple[Span, ...] = (),
+    segments: tuple[TimedSegment, ...] = (),
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -136,7 +62,7 @@ def simulate(
     Parameters
     ----------
     network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis,
-    homeostasis_every, spans
+    homeostasis_every, segments
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -148,8 +74,8 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    how = mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis, homeostasis_every, spans
-    member = Member(network, drive, plasticity, *how)
+    when = downscaling, downscale_every, streams, homeostasis, homeostasis_every, segments
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, *when)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
@@ -208,7 +134,7 @@ def simulate_ensemble(
 
     def night(group: range) -> list[Simulation]:
         slept = sleep_through([nights[i] for i in group], steps, partial(_engine, backend), chunk, on_progress, cancel)
-        return [Simulation(each.network, each.state, steps, each.counts, each.span_spikes) for each in slept]
+        return [Simulation(each.network, each.state, steps, each.counts, each.segment_spikes) for each in slept]
 
     if backend == "cuda":
         return night(range(len(members)))
@@ -234,31 +160,36 @@ def _night(members: Sequence[Member], number: int, steps: int, backend: Backend)
     """Return a member as engines take it; an error names the member if there is more than one."""
     try:
         member = members[number]
-        check_spans(member.spans)
-        other = [replace(member, drive=span.drive, plasticity=span.plasticity) for span in member.spans]
-        checked = [_checked(each, steps, backend) for each in other or [member]]
-        return Night(member.network, member.spans, checked, partial(_course, member))
+        check_segments(member.segments)
+        alike = [(member, MAX_STEPS)]
+        parts = [(replace(member, drive=x.drive, plasticity=x.plasticity), x.stop) for x in member.segments] or alike
+        checked = [_checked(each, steps, backend, until) for each, until in (*parts[:-1], (parts[-1][0], MAX_STEPS))]
+        return Night(member.network, member.segments, checked, partial(_course, member))
     except (InputError, BackendError) as error:
         if len(members) == 1:
             raise
         raise type(error)(f"member {number} of the ensemble: {error}") from error
 
 
-def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
+def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEPS) -> Sleeper:
+    """Return a member as an engine takes it, for its night or a segment that ends at step `until`."""
     network = member.network
     check_rule(member.plasticity, backend)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
-    schedule = member.drive.schedule(network.sizes[0], network.dt, mean)
-    streams = check_streams(member.streams)
+    seed, streams = check_seed(member.seed), check_streams(member.streams)
+    source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
     _check_state(state, network, streams)
     _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
         raise InputError(f"a night has at most 2**32 steps, got {end}")
-    if schedule.recorded and end >= len(schedule.offsets):
-        raise InputError(f"the recorded input has {len(schedule.offsets) - 1} steps, but step {end} was asked for")
+    for spans in (source, *(kick.spans for kick in kicks.values())):
+        if isinstance(spans, Spans):
+            spans.factors(state.step // BLOCK)  # what is wrong with a drive is said before the night begins
+        elif spans.recorded and (last := min(end, until)) >= len(spans.offsets):
+            raise InputError(f"the recorded input has {len(spans.offsets) - 1} steps, but step {last} was asked for")
     if member.downscale_every is not None and (member.downscale_every < 1 or member.downscaling is None):
         raise InputError(
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
@@ -268,7 +199,7 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
         raise InputError(f"homeostasis_every must be at least 1, got {member.homeostasis_every}")
     if state.excitability is None and any(isinstance(x, IntrinsicHomeostasis) for x in several(member.homeostasis)):
         state = replace(state, excitability=[np.zeros(n) for n in network.sizes[1:]])
-    return Sleeper(network, schedule, member.plasticity, check_seed(member.seed), state, streams)
+    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks)
 
 
 def check_streams(streams: int) -> int:
@@ -321,7 +252,13 @@ def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
+    kicked = any(sleeper.kicks for sleeper in sleepers)
     if backend == "cuda":
+        if kicked:
+            raise BackendError(
+                'the backend "cuda" drives the input alone, and this night kicks hidden populations: use '
+                'backend="cpu" (or "reference")'
+            )
         if shared:
             raise BackendError(
                 'the backend "cuda" has dense, plastic layers only, and this network has convolutions or frozen '
@@ -335,7 +272,7 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         from .engines.cuda import CudaEngine  # needs the extra `cuda`
 
         return CudaEngine(sleepers)
-    if backend == "reference":
+    if backend == "reference" or kicked:
         return ReferenceEngine(*sleepers)
     if any(sleeper.state.excitability is not None for sleeper in sleepers):
         raise BackendError('thresholds of single neurons are simulated by backend="reference" only')

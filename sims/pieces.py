@@ -1,4 +1,4 @@
-"""A night in pieces, an engine for each: where a span begins, drive, plasticity, gains and thresholds are others."""
+"""A night in pieces, an engine for each: where a segment begins, drive, plasticity, gains and thresholds are others."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .engines.contract import Engine, Sleeper
 from .engines.course import Course, sleep
 from .network import SpikingNetwork
-from .spans import Span, at, halts
+from .segments import TimedSegment, at, halts
 from .state import SimulationState
 
 
@@ -20,34 +20,34 @@ class Night(NamedTuple):
 
     Attributes
     ----------
-    network, spans
+    network, segments
         The member's own.
     sleepers
-        What engines are given, one in each span; one if there are no spans.
+        What engines are given, one in each segment; one if there are no segments.
     course
         Returns the course of a sleeper to a step of its night.
     """
 
     network: SpikingNetwork
-    spans: Sequence[Span]
+    segments: Sequence[TimedSegment]
     sleepers: Sequence[Sleeper]
     course: Callable[[Sleeper, int], Course]
 
     def sleeper(self, network: SpikingNetwork, state: SimulationState) -> Sleeper:
         """Return what an engine is given to go on from a state."""
-        span = at(self.spans, state.step)
-        return self.sleepers[span]._replace(
-            network=self.spans[span].of(network) if self.spans else network, state=state
+        segment = at(self.segments, state.step)
+        return self.sleepers[segment]._replace(
+            network=self.segments[segment].of(network) if self.segments else network, state=state
         )
 
 
 class Slept(NamedTuple):
-    """What came out of a night: network, state, spikes of every neuron, and of populations in spans."""
+    """What came out of a night: network, state, spikes of every neuron, and of populations in segments."""
 
     network: SpikingNetwork
     state: SimulationState
     counts: list[NDArray[np.int64]]
-    span_spikes: NDArray[np.int64]
+    segment_spikes: NDArray[np.int64]
 
 
 def sleep_through(
@@ -67,7 +67,7 @@ def sleep_through(
     """
     begin = nights[0].sleepers[0].state.step
     now = [_awake(night) for night in nights]
-    for stop in halts((night.spans for night in nights), begin, begin + steps):
+    for stop in halts((night.segments for night in nights), begin, begin + steps):
         sleepers = [night.sleeper(past.network, past.state) for night, past in zip(nights, now, strict=True)]
         engine = engine_of(sleepers)
         courses = [night.course(sleeper, stop) for night, sleeper in zip(nights, sleepers, strict=True)]
@@ -83,16 +83,16 @@ def sleep_through(
 def _awake(night: Night) -> Slept:
     counts = [np.zeros(n, dtype=np.int64) for n in night.network.sizes]
     return Slept(
-        night.network, night.sleepers[0].state, counts, np.zeros((len(night.spans), len(counts)), dtype=np.int64)
+        night.network, night.sleepers[0].state, counts, np.zeros((len(night.segments), len(counts)), dtype=np.int64)
     )
 
 
 def _further(night: Night, past: Slept, engine: Engine, number: int, course: Course) -> Slept:
     """Return what has come out of a night after one more piece."""
-    state, counts, in_spans = engine.state(number), engine.spike_counts(number), past.span_spikes.copy()
+    state, counts, in_segments = engine.state(number), engine.spike_counts(number), past.segment_spikes.copy()
     if course.regulation is not None:
         state = replace(state, homeostat=course.regulation.homeostat(engine, number))
-    if night.spans:
-        in_spans[at(night.spans, course.begin)] += [int(neurons.sum()) for neurons in counts]
+    if night.segments:
+        in_segments[at(night.segments, course.begin)] += [int(neurons.sum()) for neurons in counts]
     network = past.network.with_weights(engine.weights(number))
-    return Slept(network, state, [a + b for a, b in zip(past.counts, counts, strict=True)], in_spans)
+    return Slept(network, state, [a + b for a, b in zip(past.counts, counts, strict=True)], in_segments)

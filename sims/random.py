@@ -9,6 +9,8 @@ The key is the 64-bit seed. The counter is ``(i // 4, low word of t, high word o
 four 32-bit words, one for each of four neighbouring neurons.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,13 @@ INPUT_STREAM = 0
 """Stream of the input spikes."""
 WINDOW_STREAM = 1
 """Stream of the window positions of a masked drive."""
+
+POPULATION_STREAMS = 2**16
+"""Stream of the events of population p: this and p; see `population_stream`."""
+RHYTHM_STREAMS = 2**17
+"""Streams of the random numbers that drives need themselves."""
+COPY = 2**32
+"""Copy m of a mini-batch draws the numbers of the steps from ``m * COPY`` on."""
 
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -33,7 +42,7 @@ def check_seed(seed: int) -> int:
 
 
 def random_words(seed: int, stream: int, step: int, n: int) -> NDArray[np.uint32]:
-    """Words 0 to n-1 of one step, in plain NumPy; the specification of the compiled `philox` in `kernels.py`.
+    """Words 0 to n-1 of one step, in plain NumPy; the specification of the compiled `philox` in `kernels/drawing.py`.
 
     Parameters
     ----------
@@ -46,10 +55,17 @@ def random_words(seed: int, stream: int, step: int, n: int) -> NDArray[np.uint32
     -------
     (n,) uint32, uniform on all 32-bit values.
     """
-    x = np.zeros((4, (n + 3) // 4), dtype=np.uint64)
-    x[0] = np.arange(x.shape[1])
-    x[1] = step & _LOW
-    x[2] = step >> 32
+    words: NDArray[np.uint32] = random_table(seed, stream, np.array([step]), n)[0]
+    return words
+
+
+def random_table(seed: int, stream: int, steps: NDArray[np.int64], n: int) -> NDArray[np.uint32]:
+    """Words 0 to n-1 of each of these steps, (len(steps), n); see `random_words`."""
+    x = np.zeros((4, len(steps), (n + 3) // 4), dtype=np.uint64)
+    t = np.asarray(steps).astype(np.uint64)[:, np.newaxis]
+    x[0] = np.arange(x.shape[2])
+    x[1] = t & np.uint64(_LOW)
+    x[2] = t >> np.uint64(32)
     x[3] = stream
     key = [seed & _LOW, seed >> 32]
     shift, low = np.uint64(32), np.uint64(_LOW)
@@ -65,7 +81,39 @@ def random_words(seed: int, stream: int, step: int, n: int) -> NDArray[np.uint32
             ]
         )
         key = [(key[0] + _WEYL[0]) & _LOW, (key[1] + _WEYL[1]) & _LOW]
-    return x.T.reshape(-1)[:n].astype(np.uint32)
+    return np.moveaxis(x, 0, -1).reshape(len(steps), -1)[:, :n].astype(np.uint32)
+
+
+def population_stream(population: int) -> int:
+    """Return the stream of a population's events, 0 being the input."""
+    return INPUT_STREAM if population == 0 else POPULATION_STREAMS + population
+
+
+class NightNumbers(NamedTuple):
+    """The random numbers of a night, for drives that need some besides their events, such as a jitter.
+
+    Attributes
+    ----------
+    seed
+        Of the night.
+    copy
+        Which copy of the membranes a drive is asked for, with several streams. Add ``copy * COPY`` to the counters to
+        have numbers of its own in each.
+    """
+
+    seed: int
+    copy: int = 0
+
+    def uniform(self, stream: int, counters: NDArray[np.int64], n: int = 1) -> NDArray[np.float64]:
+        """Return n numbers in (0, 1) for each counter, such as the number of a cycle, (len(counters), n).
+
+        `stream` is a whole number below 2**32. Those below 2**20 are the package's.
+        """
+        return (random_table(self.seed, stream, counters, n).astype(np.float64) + 0.5) * 2.0**-32
+
+
+UNSEEDED = NightNumbers(0)
+"""What a drive is asked with outside a night."""
 
 
 def firing_thresholds(probability: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -9,14 +9,16 @@ on receiving.
 
 Plasticity changes only weights into neurons that fire: those into a silenced neuron stay as they are (but for
 downscaling), and those from it are weights from a presynaptic neuron that is silent. Silenced input neurons have no
-membranes; the drive leaves them out (`neurosleep.sims.drives.drive.Silenced`).
+membranes; the drive leaves them out (`neurosleep.sims.drives.silenced.Silenced`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .drives.drive import Drive, Silenced
+from .drives.drive import Drive
+from .drives.populations import Drives, Kicks
+from .drives.silenced import Silenced
 from .errors import InputError, nearest
 from .network import SpikingNetwork
 from .state import SimulationState
@@ -68,8 +70,11 @@ def _numbers(name: str, ids: Iterable[int]) -> tuple[int, ...]:
 
 
 def silence(
-    silenced: Mapping[str, tuple[int, ...]], network: SpikingNetwork, drive: Drive, streams: int = 1
-) -> tuple[Drive, SimulationState | None]:
+    silenced: Mapping[str, tuple[int, ...]],
+    network: SpikingNetwork,
+    drive: Drive | Mapping[str, Drive | Kicks],
+    streams: int = 1,
+) -> tuple[Drive | Mapping[str, Drive | Kicks], SimulationState | None]:
     """Return the drive and the first state of a night in which some neurons cannot fire.
 
     The state is None, that of every night, if only input neurons are silenced.
@@ -87,7 +92,7 @@ def silence(
         if ids and max(ids) >= sizes[name]:
             raise InputError(f"silenced neurons of {name!r} must be from 0 to {sizes[name] - 1}, got {max(ids)}")
     if silenced.get("input"):
-        drive = Silenced(drive, silenced["input"])
+        drive = _without(drive, silenced["input"])
     above = [silenced.get(name, ()) for name in list(sizes)[1:]]
     if not any(above):
         return drive, None
@@ -95,3 +100,11 @@ def silence(
     for membranes, ids in zip(state.membranes, above, strict=True):
         membranes[..., list(ids)] = -np.inf
     return drive, state
+
+
+def _without(drive: Drive | Mapping[str, Drive | Kicks], neurons: tuple[int, ...]) -> Drive | Drives:
+    """Return a drive in which some input neurons are silent."""
+    if not isinstance(drive, Mapping):
+        return Silenced(drive, neurons)
+    drives = Drives(drive)
+    return Drives({**drives, "input": Silenced(drives.input, neurons)})

@@ -17,7 +17,7 @@ from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian

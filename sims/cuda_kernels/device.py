@@ -9,6 +9,7 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from ..drives.schedule import InputSchedule
 from ..engines.contract import Sleeper
 from ..homeostasis.downscaling import DownscalingRule, MagnitudePruning
 from ..operators import Floats
@@ -29,6 +30,7 @@ class _Flight(NamedTuple):
     """A launch under way."""
 
     events: layout.Events
+    members: layout.Members
     ended: Any  # CUDA event
 
 
@@ -66,9 +68,13 @@ class Device:
         self._events = memory.make_events(self._size, rooms)
         cuda.synchronize()  # copies to the device are on no stream of ours
 
+    def play(self, schedules: Sequence[InputSchedule]) -> None:
+        """Have the input of the launches to come played from these schedules, one a member."""
+        self._members = self._members._replace(**memory.recorded_input(schedules, self._computing))
+
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Launch the steps up to `until`; at most two launches may be under way."""
-        flight = _Flight(self._events[self._n_launched % 2], self._ended[self._n_launched % 2])
+        flight = _Flight(self._events[self._n_launched % 2], self._members, self._ended[self._n_launched % 2])
         self._n_launched += 1
         flight.events.wanted.copy_to_device(np.array(wanted, dtype=np.uint8), stream=self._computing)
         flight.events.filled.copy_to_device(np.zeros(1, dtype=np.int64), stream=self._computing)
@@ -78,7 +84,7 @@ class Device:
 
     def land(self) -> Landed:
         """Wait for the oldest launch under way, and copy what it brought while the next one runs."""
-        events, ended = self._flying.pop(0)
+        events, _, ended = self._flying.pop(0)
         ended.synchronize()
         reached, place, used = (
             array.copy_to_host(stream=self._copying) for array in (events.reached, events.place, events.used)

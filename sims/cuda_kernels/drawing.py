@@ -90,7 +90,7 @@ def _draw(m, step, used, plan, members, night, events, shared):
 @on_device
 def _play(m, step, used, plan, members, night, events):
     """Play the recorded spikes of this step; returns their number."""
-    at = members.recorded[m] + step
+    at = members.recorded[m] + step - members.begin[m]
     begin = members.offsets[at]
     n = members.offsets[at + 1] - begin
     for k in range(cuda.threadIdx.x, n, THREADS):

@@ -58,7 +58,8 @@ class Members(NamedTuple):
     thresholds: Array  # (M, inputs) uint64
     window: Array  # (M, 3) int64: side of the window, or 0; height and width of the image
     recorded: Array  # (M,) int64: where a member's offsets begin, or -1 if its input is drawn
-    offsets: Array  # int64: step t's neurons are ids[offsets[recorded + t]:offsets[recorded + t + 1]]
+    begin: Array  # (M,) int64, the step of the first of these offsets
+    offsets: Array  # int64: step t's neurons are ids[offsets[k]:offsets[k + 1]] with k = recorded + t - begin
     ids: Array  # int32
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from ..drives.schedule import InputSchedule
 from ..engines.contract import Sleeper
 from ..operators import Floats
 from . import layout
@@ -34,19 +35,11 @@ def make_members(sleepers: Sequence[Sleeper]) -> layout.Members:
     """Put the fixed numbers of all members on the device."""
     real = sleepers[0].network.dtype
     layers = [sleeper.network.layers for sleeper in sleepers]
-    schedules = [sleeper.schedule for sleeper in sleepers]
+    schedules = [sleeper.schedule.span(sleeper.state.step, sleeper.state.step)[0] for sleeper in sleepers]
     rules = [
         (0.0, 0.0, 0.0) if sleeper.plasticity is None else tuple(sleeper.plasticity.parameters())
         for sleeper in sleepers
     ]
-    recorded, ids_before, n_offsets = [], 0, 0
-    all_offsets: list[NDArray[np.int64]] = [np.zeros(1, dtype=np.int64)]
-    for schedule in schedules:
-        recorded.append(n_offsets + 1 if schedule.recorded else -1)
-        if schedule.recorded:
-            all_offsets.append(schedule.offsets + ids_before)
-            ids_before += schedule.ids.size
-            n_offsets += schedule.offsets.size
     biases = [np.zeros(1)] * len(sleepers)
     if any(layer.bias is not None for member in layers for layer in member):
         biases = [
@@ -76,10 +69,28 @@ def make_members(sleepers: Sequence[Sleeper]) -> layout.Members:
         seed=column([sleeper.seed for sleeper in sleepers], np.uint64),
         thresholds=column([schedule.thresholds for schedule in schedules], np.uint64),
         window=column([(s.window, s.height, s.width) for s in schedules], np.int64),
-        recorded=column(recorded, np.int64),
-        offsets=cuda.to_device(np.concatenate(all_offsets)),
-        ids=cuda.to_device(np.concatenate([np.zeros(0, np.int32), *[s.ids for s in schedules], np.zeros(1, np.int32)])),
+        **recorded_input(schedules),
     )
+
+
+def recorded_input(schedules: Sequence[InputSchedule], stream: Any = 0) -> dict[str, Any]:
+    """Put the recorded spikes of all members on the device: fields of `Members`."""
+    recorded, ids_before, n_offsets = [], 0, 0
+    all_offsets: list[NDArray[np.int64]] = [np.zeros(1, dtype=np.int64)]
+    for schedule in schedules:
+        recorded.append(n_offsets + 1 if schedule.recorded else -1)
+        if schedule.recorded:
+            all_offsets.append(schedule.offsets + ids_before)
+            ids_before += schedule.ids.size
+            n_offsets += schedule.offsets.size
+    ids = np.concatenate([*(schedule.ids for schedule in schedules), np.zeros(1, np.int32)])
+    arrays = {
+        "recorded": np.array(recorded, dtype=np.int64),
+        "begin": np.array([schedule.begin for schedule in schedules], dtype=np.int64),
+        "offsets": np.concatenate(all_offsets),
+        "ids": ids,
+    }
+    return {name: cuda.to_device(array, stream=stream) for name, array in arrays.items()}
 
 
 def kind(sleeper: Sleeper) -> int:

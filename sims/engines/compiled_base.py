@@ -39,9 +39,11 @@ class CompiledEngine(ABC):
     _owed: NDArray[np.int32] | None = None  # (units,) by the constant rule, if its depressions are put off
 
     def __init__(self, sleeper: Sleeper) -> None:
-        network, self._schedule, plasticity, seed, state, self._streams = sleeper
+        network, plasticity, state = sleeper.network, sleeper.plasticity, sleeper.state
         self._network = network
-        self._seed = np.uint64(seed)
+        self._source, self._streams = sleeper.schedule, sleeper.streams
+        self._schedule, _ = self._source.span(state.step, state.step)
+        self._seed = np.uint64(sleeper.seed)
         self._step = state.step
         self._layers = layer_numbers(network)
         self._rule = rule_numbers(plasticity, network.dtype)
@@ -81,9 +83,10 @@ class CompiledEngine(ABC):
         return joined(stored, self._network.dtype), units
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
-        """Simulate up to step `until`, or until the event buffer is full."""
+        """Simulate up to step `until`, or until the event buffer is full, or to the end of a span of input."""
         events = self._events
         events.wanted[:] = wanted[0]
+        self._schedule, until = self._source.span(self._step, until)
         self._step = int(self._advance(until))
         spans = [slice(a, a + n) for a, n in zip(events.start[:-1], events.used, strict=True)]
         self._drained.append((self._step, [(events.step[span].copy(), events.node[span].copy()) for span in spans]))

@@ -1,12 +1,14 @@
 """What every backend does: the contract between `simulate_ensemble` and the engines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drives.drive import InputSchedule
+from ..drives.populations import Kick
+from ..drives.schedule import InputSchedule
+from ..drives.spans import Spans
 from ..homeostasis.downscaling import DownscalingRule
 from ..network import SpikingNetwork
 from ..operators import Floats
@@ -21,14 +23,19 @@ Events = list[tuple[NDArray[np.uint32], NDArray[np.uint32]]]
 
 
 class Sleeper(NamedTuple):
-    """One network of an engine, all of it checked; `streams` is how many copies of its membranes there are."""
+    """One network of an engine, all of it checked.
+
+    `streams` is how many copies of its membranes there are. `kicks` are the drives of hidden populations, by their
+    numbers, the input being 0.
+    """
 
     network: SpikingNetwork
-    schedule: InputSchedule
+    schedule: InputSchedule | Spans
     plasticity: PlasticityRule | None
     seed: int
     state: SimulationState
     streams: int = 1
+    kicks: Mapping[int, Kick] = {}
 
 
 class Engine(Protocol):

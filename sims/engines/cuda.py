@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cuda_kernels.gpu import require_gpu
+from ..drives.spans import Spans
 from ..errors import BackendError, InputError
 from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
@@ -77,6 +78,9 @@ class CudaEngine:
         self._device = Device(
             sleepers, [Unpaid.begin(s.network, s.state, _constant_dec(s.plasticity)) for s in sleepers], room
         )
+        self._sources = [sleeper.schedule for sleeper in sleepers]
+        self._own = any(isinstance(source, Spans) for source in self._sources)
+        self._reached = [sleeper.state.step for sleeper in sleepers]  # as far as is known
         self._has_room = False  # for spikes
         self._put_off = False  # whether there may be changes that the gated rule has put off
         self._requests: dict[int, DownscalingRule] = {}
@@ -89,6 +93,10 @@ class CudaEngine:
             most = min(EVENTS_PER_POPULATION, EVENT_BYTES // (24 * len(self._networks) * len(self._sizes)))
             self._device.make_room([max(n, most) for n in self._sizes])
             self._has_room = True
+        if self._own:
+            spans = [source.span(step, until) for source, step in zip(self._sources, self._reached, strict=True)]
+            until = min(reached for _, reached in spans)
+            self._device.play([schedule for schedule, _ in spans])
         self._device.advance(until, wanted)
         self._put_off = True
         self._copies.clear()
@@ -96,6 +104,7 @@ class CudaEngine:
     def drain(self) -> list[tuple[int, Events]]:
         """Wait for the oldest launch, and return the step that each member came to, and its spikes."""
         landed = self._device.land()
+        self._reached = landed.reached.tolist()
         ends = landed.place[:, np.newaxis] + np.cumsum(landed.used, axis=1, dtype=np.int64)
         return [
             (

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..drives.drive import InputSchedule
+from ..drives.schedule import InputSchedule
+from ..drives.spans import Spans as InputSpans
 from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
 from ..random import INPUT_STREAM, random_words, window_position
@@ -33,7 +34,7 @@ class ReferenceEngine:
     def __init__(self, sleeper: Sleeper) -> None:
         network, state = sleeper.network, sleeper.state
         self._network = network
-        self._schedule = sleeper.schedule
+        self._schedule, self._kicks = sleeper.schedule, sleeper.kicks
         self._plasticity = sleeper.plasticity
         self._seed = sleeper.seed
         self._streams = sleeper.streams
@@ -86,6 +87,9 @@ class ReferenceEngine:
         v[:] = real(layer.decay) * v + impulse
         if layer.bias is not None:
             v += np.repeat(layer.bias, v.size // layer.bias.size)
+        kick = self._kicks.get(index + 1)
+        if kick is not None:
+            v[kick.spans.spikes(self._step, copy)] += real(kick.amount * layer.threshold)
         post: Spikes = v >= self._threshold(index)
         v[post] = 0
         return post
@@ -156,8 +160,10 @@ def learn(weights: Floats, pre: Spikes, post: Spikes, rule: PlasticityRule) -> N
     weights[:, fired] = into_fired + change * rule.factor(into_fired)
 
 
-def input_spikes(schedule: InputSchedule, seed: int, step: int, copy: int = 0) -> Spikes:
+def input_spikes(schedule: InputSchedule | InputSpans, seed: int, step: int, copy: int = 0) -> Spikes:
     """Which input neurons of a copy fire in one step, (n_inputs,) bool; recorded spikes are the same in all copies."""
+    if isinstance(schedule, InputSpans):
+        return schedule.spikes(step, copy)
     n = schedule.thresholds.size
     if schedule.recorded:
         spikes = np.zeros(n, dtype=np.bool_)

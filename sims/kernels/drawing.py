@@ -29,14 +29,14 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @compiled()
-def _draw_words(blocks, step, seed, words):
+def draw_words(blocks, step, stream, seed, words):
     """Random words of all blocks; the loop runs in vector registers."""
     low = np.uint64(0xFFFFFFFF)
     shift = np.uint64(32)
     early, late = np.uint64(step) & low, np.uint64(step) >> shift
     key0, key1 = seed & low, seed >> shift
     for k in range(blocks.size):
-        a, b, c, d = philox(np.uint64(blocks[k]), early, late, np.uint64(_INPUT), key0, key1)
+        a, b, c, d = philox(np.uint64(blocks[k]), early, late, np.uint64(stream), key0, key1)
         words[0, k] = a
         words[1, k] = b
         words[2, k] = c
@@ -79,7 +79,7 @@ def _fire(step, seed, schedule, night):
         n_blocks = _list_blocks(0, schedule.thresholds.size, night.firing, night.blocks, 0)
     else:
         n_blocks = _list_window(step, seed, schedule, night.firing, night.blocks)
-    _draw_words(night.blocks[0, :n_blocks], step, seed, night.words)
+    draw_words(night.blocks[0, :n_blocks], step, _INPUT, seed, night.words)
     n = 0
     for k in range(n_blocks):
         for i in range(np.int64(night.blocks[1, k]), np.int64(night.blocks[2, k])):
@@ -92,8 +92,9 @@ def _fire(step, seed, schedule, night):
 def draw_input(step, seed, schedule, night):
     """Spikes of the input population, in ascending order."""
     if schedule.recorded:
-        first = schedule.offsets[step]
-        n = schedule.offsets[step + 1] - first
+        at = step - schedule.begin
+        first = schedule.offsets[at]
+        n = schedule.offsets[at + 1] - first
         for k in range(n):
             night.spikes[k] = schedule.ids[first + k]
     else:

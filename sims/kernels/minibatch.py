@@ -74,12 +74,12 @@ class _Drawing(NamedTuple):
 
 @compiled()
 def _draw(step, seed, schedule, copies):
-    """Draw the input spikes of all copies; recorded ones are the same in all."""
+    """Draw the input spikes of all copies; recorded ones are the same in all if their stride is 0."""
     for m in range(copies.spikes.shape[0]):
         drawn = _Drawing(
             copies.spikes[m], copies.n_spikes[m], copies.counts, copies.firing, copies.blocks, copies.words
         )
-        draw_input(step if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
+        draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
 @compiled()

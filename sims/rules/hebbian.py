@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError, redefined
 from ..fields import settle
+from .exponential import exp
+from .rule import Rule
 
 Weights = NDArray[np.floating]
 
@@ -38,7 +40,7 @@ def _check_step(what: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class Hebbian:
+class Hebbian(Rule):
     """Constant steps (Algorithm 1, line 19).
 
     ``w += inc`` where post and pre fired, ``w -= dec`` where post fired and pre did not.
@@ -57,6 +59,10 @@ class Hebbian:
         _check_step("inc", self.inc)
         _check_step("dec", self.dec)
 
+    def on_post(self, w: float, fired: bool) -> float:
+        """Return a weight after its postsynaptic neuron fired."""
+        return w + self.inc if fired else w - self.dec
+
     def factor(self, weights: Weights) -> Weights:
         """Return what the steps are multiplied by: 1 for every weight."""
         return np.ones_like(weights)
@@ -67,7 +73,7 @@ class Hebbian:
 
 
 @dataclass(frozen=True)
-class GatedHebbian:
+class GatedHebbian(Rule):
     """Steps multiplied by ``g(w) = 2 * (1 - 1 / (1 + exp(-w / gate_width)))``, as in the released code.
 
     ``g`` is 2 for clearly negative weights, 1 at 0 and, because 1 + exp(-w / gate_width) rounds to 1, **exactly 0**
@@ -94,6 +100,11 @@ class GatedHebbian:
             raise InputError(
                 f"gate_width must be a positive, finite number, got {self.gate_width!r}; for no gate use Hebbian"
             )
+
+    def on_post(self, w: float, fired: bool) -> float:
+        """Return a weight after its postsynaptic neuron fired."""
+        g = 2 * (1 - 1 / (1 + exp(-w / self.gate_width)))
+        return float(w + self.inc * g) if fired else float(w - self.dec * g)
 
     def factor(self, weights: Weights) -> Weights:
         """Return ``g(weights)`` in the weights' own precision."""

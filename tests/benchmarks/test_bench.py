@@ -12,7 +12,7 @@ from neurosleep.benchmarks.bound import Bound
 from neurosleep.benchmarks.brian2_peer import Brian2Peer
 from neurosleep.benchmarks.logcost import COMPRESSIONS, logging_cost
 from neurosleep.benchmarks.nights import ensembles
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 

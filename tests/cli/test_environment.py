@@ -14,7 +14,7 @@ ROOT = Path(neurosleep.__file__).parent.parent
 NIGHT = """
 import sys
 import numpy as np
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError

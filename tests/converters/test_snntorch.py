@@ -17,7 +17,7 @@ from neurosleep.converters.snntorch.reading import from_snntorch, sleeping_chain
 from neurosleep.converters.snntorch.writing import State, fire, fire_above, to_snntorch
 from neurosleep.sims.awake.graph import Population, Projection, Reset, SpikingGraph, Tie
 from neurosleep.sims.awake.present import present
-from neurosleep.sims.drives.drive import RecordedSpikes
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import BackendError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

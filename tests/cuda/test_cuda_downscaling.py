@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule, GradedDownscaling, MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines import cuda
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives import spans
+from neurosleep.sims.drives.drive import Drive, Factors
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines import cuda
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
@@ -21,6 +25,15 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip insta
 STEPS = 24
 
 rules = st.sampled_from([None, Hebbian(0.002, 0.0007), GatedHebbian(0.002, 0.0007), GatedHebbian(0.01, 0.001, 0.004)])
+
+
+class Wave:
+    """A drive of one's own: every third neuron never, the others up and down."""
+
+    def probability(self, steps: NDArray[np.int64], n: int, dt: float, mean_input: object) -> Factors:
+        return Factors((steps % 7 < 4) * 0.5, np.arange(n) % 3 / 4)
+
+
 drives = st.sampled_from(
     [
         MeanRate(150.0),
@@ -28,6 +41,7 @@ drives = st.sampled_from(
         MaskedMeanRate(700.0, 3, (7, 10)),
         UniformNoise(80.0),
         RecordedSpikes(np.random.default_rng(5).random((STEPS, 70)) < 0.1),
+        Wave(),
     ]
 )
 seeds = st.integers(0, 2**64 - 1)
@@ -69,7 +83,10 @@ def night(
 ) -> tuple[Simulation, SpikeRecorder]:
     recorder = SpikeRecorder()
     mean = np.linspace(0, 1, 70) * (np.arange(70) % 3 > 0)
-    return simulate(network, drive, rule, steps, mean_input=mean, seed=seed, log=recorder, **how), recorder
+    with pytest.MonkeyPatch.context() as patch:  # own drives go through several spans
+        patch.setattr(spans, "BLOCK", 4)
+        patch.setattr(spans, "LONGEST", 8)
+        return simulate(network, drive, rule, steps, mean_input=mean, seed=seed, log=recorder, **how), recorder
 
 
 def night_on_gpu(*arguments: object, limits: dict[str, int], **how: object) -> tuple[Simulation, SpikeRecorder]:

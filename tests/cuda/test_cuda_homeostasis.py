@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
-from neurosleep.sims.spans import Span
+from neurosleep.sims.segments import TimedSegment
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
 
@@ -24,9 +24,12 @@ def network(seed: int) -> SpikingNetwork:
 
 @pytest.mark.parametrize("rule", [GatedHebbian(0.002, 0.0007), Hebbian(0.002, 0.0007)])
 def test_homeostasis_and_spans_equal_the_cpu(rule: PlasticityRule) -> None:
-    spans = (Span("N3", 7, UniformNoise(90.0), rule), Span("REM", 12, UniformNoise(200.0), None, 1.5, 0.75))
+    segments = (
+        TimedSegment("N3", 7, UniformNoise(90.0), rule),
+        TimedSegment("REM", 12, UniformNoise(200.0), None, 1.5, 0.75),
+    )
     ways: list[dict[str, Any]] = [
-        {"homeostasis": SynapticScaling(50.0), "homeostasis_every": 4, "spans": spans},
+        {"homeostasis": SynapticScaling(50.0), "homeostasis_every": 4, "segments": segments},
         {},
         {"homeostasis": [IncomingNormalisation()], "homeostasis_every": 5, "downscaling": MagnitudePruning(0.2)},
     ]
@@ -37,5 +40,5 @@ def test_homeostasis_and_spans_equal_the_cpu(rule: PlasticityRule) -> None:
             np.testing.assert_array_equal(x.weights, y.weights)
         for c, d in zip(a.spike_counts, b.spike_counts, strict=True):
             np.testing.assert_array_equal(c, d)
-        np.testing.assert_array_equal(a.span_spikes, b.span_spikes)
-    assert gpu[0].span_spikes.sum(axis=1).all()
+        np.testing.assert_array_equal(a.segment_spikes, b.segment_spikes)
+    assert gpu[0].segment_spikes.sum(axis=1).all()

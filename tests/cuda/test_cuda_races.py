@@ -11,7 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes
+from neurosleep.sims.drives.drive import Drive
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning

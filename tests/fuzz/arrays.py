@@ -20,7 +20,7 @@ from neurosleep.features.architectures import StridedBackbone
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.ensemble import Member
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurosleep.analysis import rate_over_night, sparseness_over_night
 from neurosleep.interchange import open_spikes, to_csv, to_nir_data, to_nwb, to_sonata
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian

@@ -14,7 +14,7 @@ import neurosleep as ns
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint
 from neurosleep.sims.checkpoint import Resumable, digest
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member
 from neurosleep.sims.lock import beside
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

@@ -19,7 +19,7 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.loading import load
 from neurosleep.experiments.perform import perform, prepare
 from neurosleep.experiments.record import RunId
-from neurosleep.sims.drives.drive import RecordedSpikes
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.ensemble import simulate
 from neurosleep.snn import Coding, SpikingClassifier
 from neurosleep.training import Trainer, predict

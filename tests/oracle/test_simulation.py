@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from neurosleep.sims.drives.drive import MeanRate, RecordedSpikes
+from neurosleep.sims.drives.rates import MeanRate
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

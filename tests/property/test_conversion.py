@@ -12,7 +12,7 @@ from torch import nn
 from neurosleep import MagnitudePruning, Memory, SpontaneousReplay, sleep
 from neurosleep.converters import ConversionError, calibrate, to_spiking, write_back
 from neurosleep.networks import ClassicDropout
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drives.drive import MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.rates import MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError

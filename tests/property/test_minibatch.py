@@ -12,7 +12,9 @@ import neurosleep as ns
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint as checkpoints
 from neurosleep.sims.checkpoint import simulate_resumable
-from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import Drive
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines import cpu_streams as minibatch
 from neurosleep.sims.engines.contract import Engine, Sleeper

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosleep.sims.drives.drive import Drive, MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.drive import Drive
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

@@ -14,7 +14,7 @@ import neurosleep as ns
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint as module
 from neurosleep.sims.checkpoint import load, simulate_resumable
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian

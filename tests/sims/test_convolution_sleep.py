@@ -15,7 +15,8 @@ from neurosleep.memory import Memory
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.checkpoint import load, simulate_resumable
-from neurosleep.sims.drives.drive import MaskedMeanRate, MeanRate, RecordedSpikes, UniformNoise
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate
 from neurosleep.sims.errors import BackendError, InputError

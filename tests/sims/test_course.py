@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork

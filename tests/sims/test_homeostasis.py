@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neurosleep.sims.checkpoint import digest, load, simulate_resumable
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError

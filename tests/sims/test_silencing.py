@@ -11,7 +11,7 @@ from torch import nn
 import neurosleep as ns
 from neurosleep.converters import to_spiking
 from neurosleep.networks import relu_network
-from neurosleep.sims.drives.drive import Silenced
+from neurosleep.sims.drives.silenced import Silenced
 from neurosleep.sims.silencing import Silencing
 from neurosleep.sleep_record import synaptic_operations
 

@@ -15,7 +15,7 @@ import torch
 from neurosleep.continual import class_incremental
 from neurosleep.data.idx import DataError
 from neurosleep.night import SpontaneousReplay
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.rules.hebbian import GatedHebbian

@@ -28,7 +28,7 @@ from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SpontaneousReplay, sleep
-from neurosleep.sims.drives.drive import MeanRate
+from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.network import population_sizes

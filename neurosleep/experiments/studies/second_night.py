@@ -24,7 +24,7 @@ from neurosleep.experiments.studies.base import OnProgress, Study
 from neurosleep.experiments.studies.second_night_rows import second_night_rows
 from neurosleep.memory import Memory
 from neurosleep.night import SpontaneousReplay, fall_asleep
-from neurosleep.sims.drives.drive import MaskedMeanRate, UniformNoise
+from neurosleep.sims.drives.rates import MaskedMeanRate, UniformNoise
 from neurosleep.sims.ensemble import simulate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle

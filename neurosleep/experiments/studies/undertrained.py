@@ -19,7 +19,7 @@ from neurosleep.experiments.studies.base import OnProgress, Study, mean_and_sd
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.night import SleepRecord, SpontaneousReplay, sleep
-from neurosleep.sims.drives.drive import MaskedMeanRate
+from neurosleep.sims.drives.rates import MaskedMeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.rules.hebbian import GatedHebbian

@@ -1,10 +1,11 @@
-"""Spans of a night: each has a drive, a plasticity, gains and thresholds of its own; the network's state goes on."""
+"""Segments of a night: each has a drive, a plasticity, gains and thresholds of its own; the network's state goes on."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .drives.drive import Drive
+from .drives.populations import Kicks, settled_drive
 from .errors import InputError
 from .fields import check_ranges, settle
 from .network import SpikingNetwork
@@ -12,7 +13,7 @@ from .rules.hebbian import PlasticityRule
 
 
 @dataclass(frozen=True)
-class Span:
+class TimedSegment:
     """Some steps of a night, as N3 or REM, and what is different in them.
 
     Parameters
@@ -20,7 +21,7 @@ class Span:
     name
         As logs and records have it.
     stop
-        Steps of the night that are done when it ends. The last span of a night goes on for as long as the night does.
+        Steps of the night that are done when it ends. The last one goes on for as long as the night does.
     drive, plasticity
         As of `neurosleep.sims.ensemble.Member`, in whose place they are.
     gain, threshold
@@ -29,36 +30,37 @@ class Span:
 
     name: str
     stop: int
-    drive: Drive
+    drive: Drive | Mapping[str, Drive | Kicks]
     plasticity: PlasticityRule | None
     gain: float = 1.0
     threshold: float = 1.0
 
     def __post_init__(self) -> None:
         settle(self)
+        object.__setattr__(self, "drive", settled_drive(self.drive))
         check_ranges(self, stop="[1, inf)", gain="[0, inf)", threshold="(0, inf)")
 
     def of(self, network: SpikingNetwork) -> SpikingNetwork:
-        """Return a network with the gains and thresholds that it has in this span."""
+        """Return a network with the gains and thresholds that it has in this segment."""
         if self.gain == self.threshold == 1:
             return network
         layers = (replace(x, gain=x.gain * self.gain, threshold=x.threshold * self.threshold) for x in network.layers)
         return replace(network, layers=tuple(layers))
 
 
-def check_spans(spans: Sequence[Span]) -> None:
+def check_segments(segments: Sequence[TimedSegment]) -> None:
     """Raise `InputError` if they do not come one after the other."""
-    stops = [span.stop for span in spans]
+    stops = [segment.stop for segment in segments]
     if stops != sorted(set(stops)):
-        raise InputError(f"spans of a night must end one after the other, got stops {stops}")
+        raise InputError(f"segments of a night must end one after the other, got stops {stops}")
 
 
-def at(spans: Sequence[Span], step: int) -> int:
-    """Return which span a step is in, 0 for a night without spans."""
-    return min(bisect_right([span.stop for span in spans], step), max(len(spans) - 1, 0))
+def at(segments: Sequence[TimedSegment], step: int) -> int:
+    """Return which segment a step is in, 0 for a night without segments."""
+    return min(bisect_right([segment.stop for segment in segments], step), max(len(segments) - 1, 0))
 
 
-def halts(nights: Iterable[Sequence[Span]], begin: int, end: int) -> list[int]:
-    """Return the steps between `begin` and `end` before which a span of any night begins, and `end`."""
-    within = {span.stop for spans in nights for span in spans[:-1] if begin < span.stop < end}
+def halts(nights: Iterable[Sequence[TimedSegment]], begin: int, end: int) -> list[int]:
+    """Return the steps between `begin` and `end` before which a segment of any night begins, and `end`."""
+    within = {segment.stop for segments in nights for segment in segments[:-1] if begin < segment.stop < end}
     return [*sorted(within), end]

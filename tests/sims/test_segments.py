@@ -1,4 +1,4 @@
-"""Spans of a night: a night in one span is the plain night; spans of any kind on any engine, and stopped anywhere."""
+"""Segments of a night: a night in one is the plain night; segments of any kind on any engine, stopped anywhere."""
 
 import itertools
 from dataclasses import replace
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from neurosleep.sims.checkpoint import Checkpoint, Resumable, digest, load, save, simulate_resumable
-from neurosleep.sims.drives.drive import UniformNoise
+from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
-from neurosleep.sims.spans import Span
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import Segment, SpikeReader
 
@@ -29,12 +29,12 @@ def network() -> SpikingNetwork:
     return SpikingNetwork(tuple(SpikingLayer(w, threshold=0.5, decay=0.96875) for w in weights))
 
 
-def spans(rule: Any) -> tuple[Span, ...]:
+def segments(rule: Any) -> tuple[TimedSegment, ...]:
     return (
-        Span("N2", 25, DRIVE, rule),
-        Span("N3", 40, UniformNoise(300.0), Hebbian(2**-6, 2**-9), gain=2.0),
-        Span("REM", 70, UniformNoise(60.0), None, threshold=0.5),
-        Span("N2", 90, DRIVE, rule),
+        TimedSegment("N2", 25, DRIVE, rule),
+        TimedSegment("N3", 40, UniformNoise(300.0), Hebbian(2**-6, 2**-9), gain=2.0),
+        TimedSegment("REM", 70, UniformNoise(60.0), None, threshold=0.5),
+        TimedSegment("N2", 90, DRIVE, rule),
     )
 
 
@@ -58,41 +58,41 @@ def assert_same(a: Simulation, b: Simulation, exactly: bool = True) -> None:
 def test_alike_spans_are_the_plain_night(rule: Any) -> None:
     plain = night(member(rule))
     for stops in ([STEPS], [STEPS // 2], [13, 14, 50, 200]):
-        alike = tuple(Span(f"part {i}", stop, DRIVE, rule) for i, stop in enumerate(stops))
-        parts = night(member(rule, spans=alike))
+        alike = tuple(TimedSegment(f"part {i}", stop, DRIVE, rule) for i, stop in enumerate(stops))
+        parts = night(member(rule, segments=alike))
         assert_same(parts, plain)
         for v, w in zip(parts.state.membranes, plain.state.membranes, strict=True):
             np.testing.assert_array_equal(v, w)
-        np.testing.assert_array_equal(parts.span_spikes.sum(axis=0), [c.sum() for c in plain.spike_counts])
+        np.testing.assert_array_equal(parts.segment_spikes.sum(axis=0), [c.sum() for c in plain.spike_counts])
 
 
 @RULES
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_span_is_a_night_of_its_own_from_the_state_before(rule: Any, backend: Any) -> None:
-    whole = night(member(rule, spans=spans(rule)), backend=backend, chunk=9)
+    whole = night(member(rule, segments=segments(rule)), backend=backend, chunk=9)
     state, net, begin = None, network(), 0
-    for number, span in enumerate(spans(rule)):
-        steps, now = span.stop - begin, span.of(net)
-        part = simulate(now, span.drive, span.plasticity, steps, seed=3, state=state, backend=backend)
-        np.testing.assert_array_equal(whole.span_spikes[number], [c.sum() for c in part.spike_counts])
-        state, net, begin = part.state, net.with_weights([x.weights for x in part.network.layers]), span.stop
+    for number, segment in enumerate(segments(rule)):
+        steps, now = segment.stop - begin, segment.of(net)
+        part = simulate(now, segment.drive, segment.plasticity, steps, seed=3, state=state, backend=backend)
+        np.testing.assert_array_equal(whole.segment_spikes[number], [c.sum() for c in part.spike_counts])
+        state, net, begin = part.state, net.with_weights([x.weights for x in part.network.layers]), segment.stop
     for x, y in zip(whole.network.layers, net.layers, strict=True):
         np.testing.assert_array_equal(x.weights, y.weights)
         assert (x.gain, x.threshold) == (y.gain, y.threshold)
-    assert (whole.span_spikes[:, 0] > 0).all()
+    assert (whole.segment_spikes[:, 0] > 0).all()
 
 
 @RULES
 def test_engines_agree(rule: Any) -> None:
-    who = member(rule, spans=spans(rule), streams=1)
+    who = member(rule, segments=segments(rule), streams=1)
     assert_same(night(who), night(who, backend="reference"), exactly=isinstance(rule, Hebbian))
 
 
 @RULES
 @pytest.mark.parametrize("cut", [3, 25, 33, 70, 89])
 def test_a_night_goes_on_in_any_span(rule: Any, cut: int, tmp_path: Path) -> None:
-    """Killed in each span, and at borders: weights, spikes of spans and the log are those of a night in one go."""
-    who, names = member(rule, spans=spans(rule)), [("N2", 0), ("N3", 25), ("REM", 40), ("N2", 70)]
+    """Killed in each segment, and at borders: weights, spikes, and the log are those of a night in one go."""
+    who, names = member(rule, segments=segments(rule)), [("N2", 0), ("N3", 25), ("REM", 40), ("N2", 70)]
     logs = [tmp_path / "whole.h5", tmp_path / "cut.h5"]
     whole, path = None, tmp_path / "night.npz"
     for log_path in logs:
@@ -109,31 +109,34 @@ def test_a_night_goes_on_in_any_span(rule: Any, cut: int, tmp_path: Path) -> Non
         log.end_epoch()
     assert whole is not None
     assert_same(rest, whole)
-    np.testing.assert_array_equal(rest.span_spikes, whole.span_spikes)
+    np.testing.assert_array_equal(rest.segment_spikes, whole.segment_spikes)
     with h5py.File(logs[0]) as a, h5py.File(logs[1]) as b:
         for name in ("segments", "epochs", "progress", *(f"spikes/{x}/step" for x in network().populations)):
             assert a[name][()].tobytes() == b[name][()].tobytes()
 
 
 def _save(who: Member, first: Simulation, path: Path) -> None:
-    save(Checkpoint(digest(who, STEPS), first.network, first.state, first.spike_counts, first.span_spikes), path)
+    save(Checkpoint(digest(who, STEPS), first.network, first.state, first.spike_counts, first.segment_spikes), path)
 
 
 def test_a_checkpoint_is_of_these_spans(tmp_path: Path) -> None:
-    who = member(None, spans=spans(None))
-    assert len({digest(member(None), STEPS), digest(who, STEPS), digest(member(None, spans=who.spans[:2]), STEPS)}) == 3
+    who = member(None, segments=segments(None))
+    assert (
+        len({digest(member(None), STEPS), digest(who, STEPS), digest(member(None, segments=who.segments[:2]), STEPS)})
+        == 3
+    )
     simulate_resumable(who, STEPS, tmp_path / "night.npz")
-    assert load(tmp_path / "night.npz", network(), spans=4).span_spikes.shape == (4, 3)
+    assert load(tmp_path / "night.npz", network(), segments=4).segment_spikes.shape == (4, 3)
     with pytest.raises(InputError, match="another night"), Resumable(member(None), STEPS, tmp_path / "night.npz"):
         pass
 
 
 def test_spans_come_one_after_the_other() -> None:
     with pytest.raises(InputError, match=r"one after the other, got stops \[25, 40, 70, 25\]"):
-        night(member(None, spans=(*spans(None)[:3], spans(None)[0])))
+        night(member(None, segments=(*segments(None)[:3], segments(None)[0])))
     for wrong in ({"stop": 0}, {"gain": -1.0}, {"threshold": 0.0}):
         with pytest.raises(InputError):
-            replace(spans(None)[0], **wrong)
+            replace(segments(None)[0], **wrong)
 
 
 def test_logs_know_their_segments(tmp_path: Path) -> None:
