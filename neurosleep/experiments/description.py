@@ -17,7 +17,14 @@ from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
 from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.drives.correlated import CorrelatedNoise
+from neurosleep.sims.drives.modulated import Cosine, Modulated, Piecewise
+from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
+from neurosleep.sims.drives.signed import SignedRate
+from neurosleep.sims.drives.slow_oscillation import SlowOscillation
+from neurosleep.sims.drives.spindles import Bursts, Spindles
+from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
@@ -25,7 +32,18 @@ from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
 from neurosleep.tripartite.stages import NREM, REM, Interleaved, Settings
 
-DRIVES = (MeanRate, MaskedMeanRate, UniformNoise)
+DRIVES = (
+    MeanRate,
+    MaskedMeanRate,
+    UniformNoise,
+    SignedRate,
+    CorrelatedNoise,
+    SlowOscillation,
+    Spindles,
+    Bursts,
+    Modulated,
+    Sum,
+)
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
@@ -38,7 +56,9 @@ TABLES: dict[str, tuple[type, ...]] = {
 }
 """Tables of an experiment, and of which classes they may be."""
 PARTS: dict[tuple[type, str], tuple[type, ...]] = {
-    (SpontaneousReplay, "drive"): DRIVES,
+    (SpontaneousReplay, "drive"): (*DRIVES, Drives),
+    **{(cls, "drive"): DRIVES for cls in (SlowOscillation, Spindles, Bursts, Modulated, Kicks)},
+    (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
     (Interleaved, "nrem"): (NREM,),
@@ -59,6 +79,7 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 }
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
+    (Sum, "drives"): DRIVES,
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
@@ -67,6 +88,7 @@ _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allow
     Condition,
     DataStream,
     Looks,
+    Kicks,
     *STUDIES,
 }
 _PLAIN: dict[tuple[type, str], Any] = {
@@ -84,6 +106,8 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
     InputError
         If there is an object in it that no file can hold, such as recorded spikes or a normalisation of your own.
     """
+    if type(value) is Drives:
+        return {"kind": "Drives"} | {name: to_plain(item, whole=whole) for name, item in value.items()}
     if type(value) in _EVERY:
         return {"kind": type(value).__name__} | {
             field.name: _NONE if (item := getattr(value, field.name)) is None else to_plain(item, whole=whole)
@@ -126,6 +150,8 @@ def from_plain(values: Any, allowed: Sequence[type], where: str) -> Any:
         raise InputError(f"{where}: " + unknown("kind", kind, names))
     cls = allowed[names.index(kind)]
     given = {key: value for key, value in values.items() if key != "kind"}
+    if cls is Drives:
+        return _drives(given, where)
     known = {field.name: field for field in fields(cls) if field.init}
     for key in given:
         if key not in known:
@@ -137,6 +163,18 @@ def from_plain(values: Any, allowed: Sequence[type], where: str) -> Any:
     made = {key: _value(cls, key, value, hints[key], f"{where}.{key}") for key, value in given.items()}
     try:
         return cls(**made)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _drives(values: Mapping[str, Any], where: str) -> Drives:
+    """Return the drives of populations, each a table under the population's name."""
+    made = {
+        name: from_plain(item, DRIVES if name == "input" else (Kicks,), f"{where}.{name}")
+        for name, item in values.items()
+    }
+    try:
+        return Drives(made)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 

@@ -5,9 +5,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from .schedule import InputSchedule
+from .sum import Summable
 
 
-class RecordedSpikes:
+class RecordedSpikes(Summable):
     """Input spikes that were recorded before, played back step by step.
 
     Parameters
