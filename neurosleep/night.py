@@ -21,12 +21,13 @@ from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
-from neurosleep.sleep_record import hidden_until, synaptic_operations, weight_change
+from neurosleep.sleep_record import hidden_until, segment_records, synaptic_operations, weight_change
 from neurosleep.spontaneous_replay import SpontaneousReplay as SpontaneousReplay
 
 Precision = Literal["float32", "float64"]
@@ -39,7 +40,8 @@ class Member(ensemble.Member):
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis,
+    homeostasis_every, segments
         See `neurosleep.sims.ensemble.Member`.
     """
 
@@ -206,7 +208,9 @@ def fall_asleep(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
     layers = chain.weight_stages(model)
-    if stage.plasticity is not None or stage.downscaling is not None:
+    rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
+    rules += [part.plasticity for part in stage.segments]
+    if any(rule is not None for rule in rules):
         _some_may_change(layers, stage.plastic)
     network = to_spiking(
         layers,
@@ -223,7 +227,9 @@ def fall_asleep(
     check_own_answer(model, layers, input_shape_of(layers, memory.calibration))
     if precision is not None:
         network = network.astype(precision)
-    drive, state = silence(Silencing(stage.silenced or {}), network, stage.drive, stage.streams)
+    silenced = Silencing(stage.silenced or {})
+    drive, state = silence(silenced, network, stage.drive, stage.streams)
+    segments = [replace(x, drive=silence(silenced, network, x.drive)[0]) for x in stage.segments]
     member = Member(
         network,
         drive,
@@ -234,6 +240,9 @@ def fall_asleep(
         downscaling=stage.downscaling,
         downscale_every=stage.downscale_every,
         streams=stage.streams,
+        homeostasis=stage.homeostasis,
+        homeostasis_every=stage.homeostasis_every,
+        segments=tuple(segments),
     )
     return Asleep(member, layers, stage.steps)
 
@@ -266,6 +275,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
         synaptic_operations=synaptic_operations(before, simulation.spike_counts),
         hidden_until=hidden_until(before, simulation.state, asleep.backend),
+        segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
     )
 
 

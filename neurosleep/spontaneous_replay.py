@@ -5,13 +5,16 @@ from dataclasses import dataclass
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
+from neurosleep.hypnogram import Hypnogram, Preset
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
+from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
 from neurosleep.sims.network import Sharing, check_sharing
 from neurosleep.sims.rules.hebbian import PlasticityRule
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing
 
 
@@ -62,6 +65,14 @@ class SpontaneousReplay:
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
         infinity (or not a number); see `neurosleep.sims.silencing`.
+    homeostasis
+        What keeps the neurons' rates or weights in bounds during the night: a rule such as `SynapticScaling`, or
+        several that are applied one after the other; see `neurosleep.sims.homeostasis.rule`.
+    homeostasis_every
+        Steps from one application to the next.
+    hypnogram
+        Segments of the night with drives, gains, thresholds and plasticity of their own: a `Hypnogram`, or "human" or
+        "mouse". The steps are divided among them.
     """
 
     steps: int
@@ -80,6 +91,9 @@ class SpontaneousReplay:
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
     silenced: Mapping[str, Sequence[int]] | None = None
+    homeostasis: Homeostasis = ()
+    homeostasis_every: int = EVERY
+    hypnogram: Hypnogram | Preset | None = None
 
     def __post_init__(self) -> None:
         settle(self)
@@ -92,10 +106,19 @@ class SpontaneousReplay:
             inhibition="[0, inf)",
             dt="(0, inf)",
             downscale_every="[1, inf)",
+            homeostasis_every="[1, inf)",
         )
         object.__setattr__(self, "drive", settled_drive(self.drive))
         check_streams(self.streams)
         check_sharing(self.sharing)
+        object.__setattr__(self, "homeostasis", several(self.homeostasis))
         if self.silenced is not None:
             named = Silencing(self.silenced)
             object.__setattr__(self, "silenced", named if any(named.values()) else None)
+
+    @property
+    def segments(self) -> tuple[TimedSegment, ...]:
+        """What the hypnogram makes of the night's steps, drive and plasticity; empty if there is none."""
+        if self.hypnogram is None:
+            return ()
+        return Hypnogram.of(self.hypnogram).timed(self.steps, self.drive, self.plasticity)

@@ -195,14 +195,12 @@ def digest(member: Member, steps: int) -> str:
     parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
     parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
     arrays: list[NDArray[Any]] = []
+    driven: dict[int, tuple[list[Any], list[NDArray[Any]]]] = {}  # segments share drives, which take time to tell
     for drive in (member.drive, *(segment.drive for segment in member.segments)):
-        source, kicks = sources(drive, network, mean, check_seed(member.seed), check_streams(member.streams))
-        if isinstance(source, Spans):
-            parts.append(fingerprint(source, steps))
-        else:
-            arrays += [source.thresholds, source.offsets, source.ids]
-            parts += [source.window, source.height, source.width, source.recorded]
-        parts += [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()]
+        if id(drive) not in driven:
+            driven[id(drive)] = _told(drive, member, mean, steps)
+        parts += driven[id(drive)][0]
+        arrays += driven[id(drive)][1]
     if homeostasis := several(member.homeostasis):
         parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
     for segment in member.segments:
@@ -227,6 +225,20 @@ def digest(member: Member, steps: int) -> str:
         state.update(str(array.dtype).encode())
         state.update(array.tobytes())
     return state.hexdigest()
+
+
+def _told(
+    drive: Any, member: Member, mean: NDArray[np.float64] | None, steps: int
+) -> tuple[list[Any], list[NDArray[Any]]]:
+    """Return what a night depends on of a drive, arrays apart."""
+    source, kicks = sources(drive, member.network, mean, check_seed(member.seed), check_streams(member.streams))
+    arrays: list[NDArray[Any]] = []
+    if isinstance(source, Spans):
+        parts: list[Any] = [fingerprint(source, steps)]
+    else:
+        arrays = [source.thresholds, source.offsets, source.ids]
+        parts = [source.window, source.height, source.width, source.recorded]
+    return parts + [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()], arrays
 
 
 def _named(rule: object) -> object:

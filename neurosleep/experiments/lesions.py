@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from neurosleep.hypnogram import Hypnogram
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
@@ -62,7 +64,7 @@ class BlockedPotentiation:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, inc=0.0))
+        return _each_rule(stage, "inc")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,27 @@ class BlockedDepression:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return stage if stage.plasticity is None else replace(stage, plasticity=replace(stage.plasticity, dec=0.0))
+        return _each_rule(stage, "dec")
+
+
+def _each_rule(stage: SpontaneousReplay, step: str) -> SpontaneousReplay:
+    """Return a stage in whose rule a step is 0, and in those of the segments of its hypnogram."""
+    if stage.plasticity is not None:
+        stage = replace(stage, plasticity=_without(stage.plasticity, step))
+    if stage.hypnogram is None:
+        return stage
+    hypnogram = Hypnogram.of(stage.hypnogram)
+    segments = [
+        x if x.plasticity is None or x.plasticity == "stage" else replace(x, plasticity=_without(x.plasticity, step))
+        for x in hypnogram.segments
+    ]
+    return replace(stage, hypnogram=replace(hypnogram, segments=tuple(segments)))
+
+
+def _without(rule: Any, step: str) -> Any:
+    if not hasattr(rule, step):
+        raise InputError(f"{type(rule).__name__} has no {step} that could be blocked; use Hebbian or GatedHebbian")
+    return replace(rule, **{step: 0.0})
 
 
 Lesion = SilencedNeurons | BlockedPotentiation | BlockedDepression
