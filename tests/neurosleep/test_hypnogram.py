@@ -194,7 +194,7 @@ def test_what_cannot_work_is_told_before_the_night() -> None:
     with pytest.raises(InputError, match="probability"):
         try_night(model, memory, inputs, [wrong])
     for values, said in (
-        ({"hypnogram": "humen"}, "no hypnogram 'humen'; did you mean 'human'"),
+        ({"hypnogram": "humen"}, r"hypnogram must be Hypnogram\(...\) or 'human', 'mouse' or None"),
         ({"hypnogram": 3}, "hypnogram must be"),
         ({"homeostasis": 3}, "homeostasis must be a rule"),
         ({"homeostasis_every": 0}, "homeostasis_every must be at least 1"),
