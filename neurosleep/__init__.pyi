@@ -36,6 +36,11 @@ from .sims.homeostasis.downscaling import MagnitudePruning as MagnitudePruning
 from .sims.homeostasis.excitability import IntrinsicExcitability as IntrinsicExcitability
 from .sims.homeostasis.scaling import IncomingNormalisation as IncomingNormalisation
 from .sims.homeostasis.scaling import SynapticScaling as SynapticScaling
+from .sims.neurons import Adaptation as Adaptation
+from .sims.neurons import Neurons as Neurons
+from .sims.projections import Projection as Projection
+from .sims.projections import RandomWeights as RandomWeights
+from .sims.projections import StoredWeights as StoredWeights
 from .sims.rules.hebbian import GatedHebbian as GatedHebbian
 from .sims.rules.hebbian import Hebbian as Hebbian
 from .sims.spikes.log import SpikeLog as SpikeLog

@@ -1,7 +1,7 @@
 """`SpontaneousReplay`: the sleep of Sleep Replay Consolidation, with all its settings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
@@ -13,6 +13,8 @@ from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
 from neurosleep.sims.network import Sharing, check_sharing
+from neurosleep.sims.neurons import Neurons, NeuronsOf, settled_neurons
+from neurosleep.sims.projections import Projection, settled_projections
 from neurosleep.sims.rules.hebbian import PlasticityRule
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing
@@ -65,6 +67,12 @@ class SpontaneousReplay:
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
         infinity (or not a number); see `neurosleep.sims.silencing`.
+    neurons
+        What neurons do beyond leaking and firing: `neurosleep.sims.neurons.Neurons` for all layers, or a mapping of
+        population names to them, as ``{"hidden1": Neurons(refractory=2)}``. Not on "cuda", as the next.
+    projections
+        Synapses beside the network's own, with a delay: recurrent, lateral, top-down
+        (`neurosleep.sims.projections.Projection`). They belong to the night and are not written back.
     homeostasis
         What keeps the neurons' rates or weights in bounds during the night: a rule such as `SynapticScaling`, or
         several that are applied one after the other; see `neurosleep.sims.homeostasis.rule`.
@@ -91,6 +99,8 @@ class SpontaneousReplay:
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
     silenced: Mapping[str, Sequence[int]] | None = None
+    neurons: NeuronsOf = field(default_factory=Neurons)
+    projections: tuple[Projection, ...] = ()
     homeostasis: Homeostasis = ()
     homeostasis_every: int = EVERY
     hypnogram: Hypnogram | Preset | None = None
@@ -109,6 +119,8 @@ class SpontaneousReplay:
             homeostasis_every="[1, inf)",
         )
         object.__setattr__(self, "drive", settled_drive(self.drive))
+        object.__setattr__(self, "neurons", settled_neurons(self.neurons))
+        object.__setattr__(self, "projections", settled_projections(self.projections))
         check_streams(self.streams)
         check_sharing(self.sharing)
         object.__setattr__(self, "homeostasis", several(self.homeostasis))

@@ -1,6 +1,5 @@
 """`simulate_resumable`: a night that is saved as it goes, and goes on from there to the identical end."""
 
-import hashlib
 import math
 import os
 import time
@@ -13,20 +12,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .drives.fingerprint import fingerprint
-from .drives.populations import sources
-from .drives.spans import Spans
+from .digest import digest as digest
 from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
 from .homeostasis.homeostat import Homeostat
-from .homeostasis.rule import several
 from .lock import Lock, beside
 from .network import SpikingNetwork
+from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
-from .random import check_seed
-from .state import SimulationState, Unpaid, membrane_shapes
+from .state import SimulationState, Unpaid, kept_arrays, membrane_shapes
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -187,67 +183,6 @@ class Resumable:
         self.close()
 
 
-def digest(member: Member, steps: int) -> str:
-    """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
-    network = member.network
-    mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
-    rules = _named(member.plasticity), _named(member.downscaling)
-    parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
-    parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
-    arrays: list[NDArray[Any]] = []
-    driven: dict[int, tuple[list[Any], list[NDArray[Any]]]] = {}  # segments share drives, which take time to tell
-    for drive in (member.drive, *(segment.drive for segment in member.segments)):
-        if id(drive) not in driven:
-            driven[id(drive)] = _told(drive, member, mean, steps)
-        parts += driven[id(drive)][0]
-        arrays += driven[id(drive)][1]
-    if homeostasis := several(member.homeostasis):
-        parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
-    for segment in member.segments:
-        parts += [segment.name, segment.stop, segment.gain, segment.threshold, _named(segment.plasticity)]
-    for layer in network.layers:
-        parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
-        if layer.kernels is not None:
-            operator = layer.kernels.operator(layer.weights)
-            parts += [layer.input_shape, layer.kernels.pool, operator.groups, layer.sharing]
-            parts += [operator.stride, operator.padding, operator.dilation]
-        parts += [] if layer.plastic else ["frozen"]
-        arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
-    if member.state is not None:
-        parts += [member.state.step, member.state.membrane_steps]
-        arrays += member.state.membranes
-        if member.state.homeostat is not None:
-            parts.append(member.state.homeostat.step)
-            arrays += [*member.state.homeostat.counts, *member.state.homeostat.begun]
-        arrays += member.state.excitability or []
-    state = hashlib.sha256(repr(parts).encode())
-    for array in arrays:
-        state.update(str(array.dtype).encode())
-        state.update(array.tobytes())
-    return state.hexdigest()
-
-
-def _told(
-    drive: Any, member: Member, mean: NDArray[np.float64] | None, steps: int
-) -> tuple[list[Any], list[NDArray[Any]]]:
-    """Return what a night depends on of a drive, arrays apart."""
-    source, kicks = sources(drive, member.network, mean, check_seed(member.seed), check_streams(member.streams))
-    arrays: list[NDArray[Any]] = []
-    if isinstance(source, Spans):
-        parts: list[Any] = [fingerprint(source, steps)]
-    else:
-        arrays = [source.thresholds, source.offsets, source.ids]
-        parts = [source.window, source.height, source.width, source.recorded]
-    return parts + [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()], arrays
-
-
-def _named(rule: object) -> object:
-    """Return a rule of which Python tells no more than where it lies in memory as its type and values."""
-    if type(rule).__repr__ is not object.__repr__:
-        return rule
-    return type(rule).__qualname__, sorted(vars(rule).items()) if hasattr(rule, "__dict__") else []
-
-
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint, whole or not at all."""
     state, unpaid = checkpoint.state, checkpoint.state.unpaid
@@ -264,7 +199,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "owed": unpaid.owed if unpaid else [],
         "since": state.homeostat.counts if state.homeostat else [],
         "begun": state.homeostat.begun if state.homeostat else [],
-        "excitability": state.excitability or [],
+        "projected": [projection.weights for projection in checkpoint.network.projections],
+        **state.kept,
     }
     if state.homeostat is not None:
         arrays["since"] = state.homeostat.step
@@ -325,21 +261,28 @@ def _checkpoint(
     reached = checked(content, "membrane_steps", whole, (len(shapes),), 0, step).tolist()
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
-    homeostat = excitability = None
+    weights += each("projected", real, [projection.weights.shape for projection in network.projections])
+    wanted = kept_arrays(network, copies)
+    limits: dict[str, tuple[float, ...]] = {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    limits["excitability"] = (math.nextafter(-1, 0),)
+    if "excitability0" in content:
+        wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
+    kept: dict[str, Any] = {
+        name: each(name, kind, asked, *limits.get(name, ())) for name, (kind, asked) in wanted.items()
+    }
+    homeostat = None
     if "since" in content:
         since = int(checked(content, "since", whole, (), 0, step))
         begun = [name for name in content if name.startswith("begun")]
         columns = [layer.output_shape[0] for layer in network.layers]
-        kept = [(columns[i % len(columns)] if content[f"begun{i}"].size else 0,) for i in range(len(begun))]
+        sizes_begun = [(columns[i % len(columns)] if content[f"begun{i}"].size else 0,) for i in range(len(begun))]
         homeostat = Homeostat(
             since,
             each("since", whole, [(n,) for n in sizes[1:]], 0, step * copies),
-            each("begun", np.dtype(np.float64), kept),
+            each("begun", np.dtype(np.float64), sizes_begun),
         )
-    if "excitability0" in content:
-        excitability = each("excitability", np.dtype(np.float64), [(n,) for n in sizes[1:]], math.nextafter(-1, 0))
     in_segments = np.zeros((0, len(sizes)), dtype=whole)
     if segments:
         in_segments = checked(content, "segment_spikes", whole, (segments, len(sizes)), 0)
-    state = SimulationState(step, membranes, reached, unpaid, homeostat, excitability)
+    state = SimulationState(step, membranes, reached, unpaid, homeostat=homeostat, **kept)
     return Checkpoint(night, network.with_weights(weights), state, counts, in_segments)

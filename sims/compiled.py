@@ -62,6 +62,30 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
+def inner(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that only compiled functions call and that makes no array.
+
+    What calls from Python need, and counting references, is more code than most functions themselves.
+
+    Parameters
+    ----------
+    options
+        Of `numba.njit`.
+    """
+    return compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, **options)
+
+
+def entry(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that Python calls, other threads running on, and that makes no array.
+
+    Parameters
+    ----------
+    options
+        Of `numba.njit`.
+    """
+    return compiled(nogil=True, no_cfunc_wrapper=True, _nrt=False, **options)
+
+
 @cache
 def _place(folder: Path) -> Path | None:
     """Return the folder if files can be made in it, or None, which is said once, by the main process."""

@@ -16,6 +16,7 @@ from .drives.populations import Kicks, sources
 from .drives.spans import BLOCK, Spans
 from .engines.contract import MAX_STEPS, Engine, Sleeper
 from .engines.course import Cancelled, Course
+from .engines.features import needs_open
 from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
 from .engines.sinks import EventSink
@@ -31,7 +32,7 @@ from .pieces import Night, sleep_through
 from .random import check_seed
 from .rules.hebbian import PlasticityRule, check_rule
 from .segments import TimedSegment, check_segments
-from .state import SimulationState, membrane_shapes
+from .state import SimulationState, kept_arrays, membrane_shapes
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -232,6 +233,19 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
+    wanted, kept = kept_arrays(network, streams), dict(state.kept)
+    excitability = kept.pop("excitability", None)
+    if excitability is not None:
+        wanted["excitability"] = np.dtype(np.float64), [(n,) for n in network.sizes[1:]]
+        kept["excitability"] = excitability
+    for name in {**wanted, **kept}:
+        kind, asked = wanted.get(name, (None, None))
+        have = [array.shape for array in kept.get(name, ())]
+        if have != (asked or []) or any(array.dtype != kind for array in kept.get(name, ())):
+            raise InputError(
+                f"the state has {name} of shapes {have}, but neurons and projections of the network need {asked}: go "
+                "on with the network that it is of, or begin with SimulationState.asleep(network, streams)"
+            )
 
 
 def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
@@ -252,13 +266,10 @@ def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
-    kicked = any(sleeper.kicks for sleeper in sleepers)
+    if backend == "reference":
+        return ReferenceEngine(*sleepers)
+    opened = needs_open(sleepers, backend)
     if backend == "cuda":
-        if kicked:
-            raise BackendError(
-                'the backend "cuda" drives the input alone, and this night kicks hidden populations: use '
-                'backend="cpu" (or "reference")'
-            )
         if shared:
             raise BackendError(
                 'the backend "cuda" has dense, plastic layers only, and this network has convolutions or frozen '
@@ -272,11 +283,11 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         from .engines.cuda import CudaEngine  # needs the extra `cuda`
 
         return CudaEngine(sleepers)
-    if backend == "reference" or kicked:
-        return ReferenceEngine(*sleepers)
-    if any(sleeper.state.excitability is not None for sleeper in sleepers):
-        raise BackendError('thresholds of single neurons are simulated by backend="reference" only')
-    from .engines.cpu import CpuEngine  # only now, since these are compiled
+    if opened:
+        from .engines.open import OpenEngine  # only now, since these are compiled
+
+        return OpenEngine(*sleepers)
+    from .engines.cpu import CpuEngine
     from .engines.cpu_convolution import ConvolutionEngine
     from .engines.cpu_streams import MinibatchEngine
 

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .errors import InputError
+from .neurons import PLAIN, Neurons, NeuronsOf, neurons_of_layers, settled_neurons
 from .operators import AveragePool, Convolution, Dense, Floats, Operator, Shape
+from .projections import Projection, settled_projections
 
 Sharing = Literal["mean", "sum", "positions"]
 
@@ -194,10 +196,16 @@ class SpikingNetwork:
         From the first hidden layer to the output, each as wide in front as the one before it is at its end.
     dt
         Length of a step in seconds.
+    neurons
+        What its neurons do beyond leaking and firing: of all layers, or by population.
+    projections
+        Synapses beside those of the layers; their weights become numbers in the layers' precision.
     """
 
     layers: tuple[SpikingLayer, ...]
     dt: float = 0.001
+    neurons: NeuronsOf = PLAIN
+    projections: tuple[Projection, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -217,6 +225,30 @@ class SpikingNetwork:
             raise InputError(f"all weights must have one dtype, got {[str(x.weights.dtype) for x in self.layers]}")
         if not (np.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"dt must be a positive number of seconds, got {self.dt!r}")
+        object.__setattr__(self, "neurons", settled_neurons(self.neurons))
+        _ = self.layer_neurons
+        given = settled_projections(self.projections)
+        made = tuple(projection.made(self.populations, self.dtype) for projection in given)
+        object.__setattr__(self, "projections", made)
+
+    @property
+    def layer_neurons(self) -> tuple[Neurons, ...]:
+        """What the neurons of each layer do beyond leaking and firing."""
+        return neurons_of_layers(self.neurons, list(self.populations))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a chain of neurons that only leak and fire."""
+        return not self.projections and all(neurons.plain for neurons in self.layer_neurons)
+
+    @property
+    def remembered(self) -> tuple[int, ...]:
+        """For each population, input first, of how many past steps its spikes are still to arrive somewhere."""
+        lateral = [0, *(int(neurons.lateral > 0) for neurons in self.layer_neurons)]
+        delays = {name: [lateral[index]] for index, name in enumerate(self.populations)}
+        for projection in self.projections:
+            delays[projection.source].append(projection.delay)
+        return tuple(max(steps) for steps in delays.values())
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -238,9 +270,16 @@ class SpikingNetwork:
         return self._map(lambda layer: layer.weights.astype(dtype))
 
     def with_weights(self, weights: list[Floats]) -> "SpikingNetwork":
-        """Return the network with other weights, one array a layer, each of the shape it has."""
-        arrays = iter(weights)
-        return self._map(lambda _: next(arrays))
+        """Return the network with other weights, one array a layer, then one a projection, each of the shape it has.
+
+        Those of the projections may be left out.
+        """
+        arrays, others = iter(weights), weights[len(self.layers) :]
+        network = self._map(lambda _: next(arrays))
+        if not others:
+            return network
+        changed = zip(self.projections, others, strict=True)
+        return replace(network, projections=tuple(replace(p, weights=w) for p, w in changed))
 
     def _map(self, new_weights: Any) -> "SpikingNetwork":
         def change(layer: SpikingLayer) -> SpikingLayer:

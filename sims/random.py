@@ -20,6 +20,10 @@ INPUT_STREAM = 0
 """Stream of the input spikes."""
 WINDOW_STREAM = 1
 """Stream of the window positions of a masked drive."""
+NOISE_STREAM = 2**18
+"""Stream of the threshold noise of population 0; that of population p is so many further."""
+WEIGHT_STREAM = 2**19
+"""Stream of weights that are drawn."""
 
 POPULATION_STREAMS = 2**16
 """Stream of the events of population p: this and p; see `population_stream`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,23 @@ def leaked(membranes: Floats, left: float) -> Floats:
     return potentials
 
 
+def kept_arrays(network: SpikingNetwork, streams: int) -> dict[str, tuple[np.dtype[Any], list[tuple[int, ...]]]]:
+    """Return dtype and shapes of what a state of a night of this network must have beside the membranes, by name."""
+    neurons, shapes = network.layer_neurons, membrane_shapes(network.sizes, streams)
+    kept: dict[str, tuple[np.dtype[Any], list[tuple[int, ...]]]] = {}
+    if any(kind.refractory for kind in neurons):
+        kept["waiting"] = np.dtype(np.int32), shapes
+    if any(kind.adaptation for kind in neurons):
+        kept["adaptation"] = np.dtype(np.float64), shapes
+    if any(network.remembered):
+        copies = () if streams == 1 else (streams,)
+        depths = zip(network.remembered, network.sizes, strict=True)
+        kept["recent"] = np.dtype(np.bool_), [(depth, *copies, n) for depth, n in depths]
+    return kept
+
+
 class Unpaid(NamedTuple):
-    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec``.
+    """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec[l]``.
 
     A night goes on from these, if they give the network's weights exactly: rounding is then as in one go.
     """
@@ -33,19 +48,20 @@ class Unpaid(NamedTuple):
     stored: list[Floats]
     owed: list[NDArray[np.int32]]
 
-    def paid(self, dec: float) -> list[Floats]:
-        """Return the weights with everything taken that their columns owe."""
-        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n in zip(self.stored, self.owed, strict=True)]
+    def paid(self, decs: Sequence[float]) -> list[Floats]:
+        """Return the weights with everything taken that their columns owe, each layer's by its own depression."""
+        layers = zip(self.stored, self.owed, decs, strict=True)
+        return [w - n.astype(w.dtype) * w.dtype.type(dec) for w, n, dec in layers]
 
     @classmethod
-    def begin(cls, network: SpikingNetwork, state: "SimulationState", dec: float | None) -> "Unpaid":
+    def begin(cls, network: SpikingNetwork, state: "SimulationState", decs: Sequence[float] | None) -> "Unpaid":
         """Return what to begin with: as the state has it, if that gives the network's weights, else without debts.
 
-        `dec` is the depression of the constant rule, None for other rules.
+        `decs` are the depressions of the constant rule by layer, None for other rules.
         """
         weights = [layer.weights for layer in network.layers]
-        if state.unpaid is not None and dec is not None:
-            pairs = zip(state.unpaid.paid(dec), weights, strict=True)
+        if state.unpaid is not None and decs is not None:
+            pairs = zip(state.unpaid.paid(decs), weights, strict=True)
             if all(np.array_equal(a, b) for a, b in pairs):
                 return state.unpaid
         return cls(weights, [np.zeros(layer.n_post, dtype=np.int32) for layer in network.layers])
@@ -66,19 +82,28 @@ class SimulationState:
         Step at which each layer's membrane was last brought up to date: the leak since then is still to be applied.
     unpaid
         How a backend that puts off the depressions of the constant rule holds the weights, or None.
+    waiting
+        Steps for which each neuron is still refractory, shaped as the membranes; None where no neuron ever is.
+    adaptation
+        Rise of each neuron's threshold, in thresholds, shaped as the membranes; None where none adapts.
+    recent
+        Spikes that are still to arrive somewhere: for each population, input first, (steps, n) or (steps, streams, n),
+        the last step first; None where nothing has a delay.
+    excitability
+        What is added to each neuron's threshold for good, in thresholds, one (n_post,) array a layer; None for nothing.
     homeostat
         What homeostasis remembers, or None.
-    excitability
-        By how much the threshold of each neuron is raised, in units of its layer's threshold: float64, (n_post,) a
-        layer; None where all have that of their layer.
     """
 
     step: int
     membranes: list[Floats]
     membrane_steps: list[int] = field(default_factory=list)
     unpaid: Unpaid | None = None
-    homeostat: Homeostat | None = None
+    waiting: list[NDArray[np.int32]] | None = None
+    adaptation: list[NDArray[np.float64]] | None = None
+    recent: list[NDArray[np.bool_]] | None = None
     excitability: list[NDArray[np.float64]] | None = None
+    homeostat: Homeostat | None = None
 
     @classmethod
     def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":
@@ -86,7 +111,22 @@ class SimulationState:
         membranes: list[Floats] = [
             np.zeros(shape, dtype=network.dtype) for shape in membrane_shapes(network.sizes, streams)
         ]
-        return cls(0, membranes, [0] * len(membranes))
+        kept = kept_arrays(network, streams)
+        still: dict[str, Any] = {
+            name: [np.zeros(shape, dtype=kind) for shape in shapes] for name, (kind, shapes) in kept.items()
+        }
+        return cls(0, membranes, [0] * len(membranes), **still)
+
+    @property
+    def kept(self) -> dict[str, list[NDArray[Any]]]:
+        """What there is beside the membranes, by name: arrays of features that are on."""
+        names = ("waiting", "adaptation", "recent", "excitability")
+        return {name: arrays for name in names if (arrays := getattr(self, name)) is not None}
+
+    def copied(self) -> "SimulationState":
+        """Return a state that shares no array with this one; what a backend owes (`unpaid`) stays behind."""
+        kept: dict[str, Any] = {name: [array.copy() for array in arrays] for name, arrays in self.kept.items()}
+        return SimulationState(self.step, [v.copy() for v in self.membranes], list(self.membrane_steps), **kept)
 
     def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:
         """Return the membrane potential of every layer after the last step, all leak applied."""

@@ -27,6 +27,8 @@ from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.neurons import Adaptation, Neurons
+from neurosleep.sims.projections import Projection, RandomWeights, StoredWeights
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.training import Trainer
 from neurosleep.tripartite.looking import Looks
@@ -61,6 +63,9 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
+    (SpontaneousReplay, "neurons"): (Neurons,),
+    (Neurons, "adaptation"): (Adaptation,),
+    (Projection, "weights"): (RandomWeights, StoredWeights),
     (Interleaved, "nrem"): (NREM,),
     (Interleaved, "rem"): (REM,),
     (GenerativeNetwork, "settings"): (Settings,),
@@ -81,9 +86,12 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Sum, "drives"): DRIVES,
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
+    (SpontaneousReplay, "projections"): (Projection,),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
+BY_POPULATION = {(SpontaneousReplay, "neurons")}
+"""Fields that may hold an object for each population instead of one, as tables in a table."""
 _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {
     Condition,
     DataStream,
@@ -115,10 +123,10 @@ def to_plain(value: Any, *, whole: bool = False) -> Any:
             if field.init and (whole or not _is_default(field, getattr(value, field.name)))
         }
     if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item, whole=whole) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [to_plain(item) for item in value]
-    if hasattr(value, "item") and not is_dataclass(value):  # a NumPy number
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 and not is_dataclass(value):  # a NumPy number
         return value.item()
     if not isinstance(value, bool | int | float | str):
         known = ", ".join(sorted(cls.__name__ for cls in _EVERY))
@@ -181,6 +189,8 @@ def _drives(values: Mapping[str, Any], where: str) -> Drives:
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
     if (cls, key) in PARTS:
+        if (cls, key) in BY_POPULATION and _by_population(value, PARTS[cls, key]):
+            return {name: from_plain(item, PARTS[cls, key], f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, PARTS[cls, key], where)
     if (cls, key) in LISTS:
         if not isinstance(value, list | tuple):
@@ -190,6 +200,12 @@ def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
         return None
     made = checked(value, _PLAIN.get((cls, key), hint), where)
     return tuple(made) if isinstance(made, list) else made
+
+
+def _by_population(value: Any, kinds: Sequence[type]) -> bool:
+    """Whether a table holds tables by population, and not the values of one object."""
+    own = {"kind", *(field.name for kind in kinds for field in fields(kind))}
+    return isinstance(value, Mapping) and bool(value) and not own & set(value)
 
 
 def checked(value: Any, hint: Any, where: str) -> Any:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, minibatch
+from ..kernels.open_layout import OpenNight
 from ..network import SpikingNetwork
 from ..operators import Floats
-from ..rules.hebbian import PlasticityRule
+from ..rules.compiling import program
+from ..rules.per_layer import Plasticity
 from ..state import SimulationState, Unpaid, membrane_shapes
 from .contract import Events, Sleeper
 
@@ -21,6 +23,7 @@ EVENTS_PER_POPULATION = 65_536
 
 DENSE_GATED = 0.4
 DENSE_CONSTANT = 0.08
+DENSE_OWN = 0.4
 """Share of a layer that must fire in a step for its weights to be changed by going through all of them, by rule.
 
 Where both forms cost the same, measured (docs/performance.md)."""
@@ -35,7 +38,7 @@ class CompiledEngine(ABC):
     """
 
     overlap = 0
-    _night: layout.Night | minibatch.Copies
+    _night: layout.Night | minibatch.Copies | OpenNight
     _owed: NDArray[np.int32] | None = None  # (units,) by the constant rule, if its depressions are put off
 
     def __init__(self, sleeper: Sleeper) -> None:
@@ -46,7 +49,7 @@ class CompiledEngine(ABC):
         self._seed = np.uint64(sleeper.seed)
         self._step = state.step
         self._layers = layer_numbers(network)
-        self._rule = rule_numbers(plasticity, network.dtype)
+        self._rule = rule_numbers(plasticity, network)
         self._drained: list[tuple[int, Events]] = []
         room = [max(EVENTS_PER_POPULATION, n) for n in network.sizes]
         self._events = layout.EventBuffer(
@@ -76,11 +79,16 @@ class CompiledEngine(ABC):
 
     def _debts(self, state: SimulationState) -> tuple[Floats, NDArray[np.int32]]:
         """Return the weights to begin with, one behind the other, and what their columns owe, (units,)."""
-        stored, owed = Unpaid.begin(self._network, state, float(self._rule.dec) if self._rule.separable else None)
+        decs = self._decs()
+        stored, owed = Unpaid.begin(self._network, state, decs)
         units = np.concatenate([np.zeros(self._network.sizes[0], dtype=np.int32), *owed])
-        if self._rule.separable:
+        if decs is not None:
             self._owed = units
         return joined(stored, self._network.dtype), units
+
+    def _decs(self) -> list[float] | None:
+        """Return the depression of each layer by the constant rule, None for other rules."""
+        return self._rule.numbers[:, 1].tolist() if isinstance(self._rule, layout.Constant) else None
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Simulate up to step `until`, or until the event buffer is full, or to the end of a span of input."""
@@ -106,10 +114,10 @@ class CompiledEngine(ABC):
             rule.apply_in_place(weights)
 
     def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
-        """Give all layers other weights."""
+        """Give layers, and projections, other weights."""
         self._write_out()
-        for part, new in zip(self._parts(), weights, strict=True):
-            part[:] = new.ravel()
+        for stored, new in zip(self._stored(), weights, strict=True):
+            stored[:] = new
 
     def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
         """Refuse: neurons of this engine have the threshold of their layer."""
@@ -122,7 +130,7 @@ class CompiledEngine(ABC):
         """Return the weights; those in use, where nothing is put off."""
         unpaid = self._unpaid()
         if unpaid is not None:
-            return unpaid.paid(float(self._rule.dec))
+            return unpaid.paid(self._decs() or [])
         self._write_out()
         return self._stored()
 
@@ -197,14 +205,14 @@ def layer_numbers(network: SpikingNetwork) -> layout.Layers:
     )
 
 
-def rule_numbers(plasticity: PlasticityRule | None, real: np.dtype[Any]) -> layout.Rule:
-    """Return the rule in the precision of the weights."""
-    inc, dec, width = (0.0, 0.0, 0.0) if plasticity is None else plasticity.parameters()
-    return layout.Rule(
-        gated=width > 0,
-        separable=plasticity is not None and width == 0,
-        inc=real.type(inc),
-        dec=real.type(dec),
-        slope=real.type(-1 / width if width else 0.0),
-        dense=DENSE_GATED if width > 0 else DENSE_CONSTANT,
-    )
+def rule_numbers(plasticity: Plasticity | None, network: SpikingNetwork) -> layout.Kind:
+    """Return the rule as kernels take it."""
+    tag, numbers, plastic = program(plasticity, [layer.plastic for layer in network.layers], network.dtype)
+    kind = tag._numba_type_.kind
+    if kind == "none":
+        return layout.Frozen(dense=2.0)
+    if kind == "constant":
+        return layout.Constant(DENSE_CONSTANT, numbers, plastic)
+    if kind == "gated":
+        return layout.Gated(DENSE_GATED, numbers, plastic)
+    return layout.Own(DENSE_OWN, tag, numbers, plastic)

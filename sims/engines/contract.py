@@ -69,7 +69,7 @@ class Engine(Protocol):
         ...
 
     def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
-        """Give all layers of a sleeper other weights, of the same shapes and type; nothing may be in flight."""
+        """Give layers, then projections, other weights of the same shapes and type; nothing may be in flight."""
         ...
 
     def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
@@ -77,7 +77,10 @@ class Engine(Protocol):
         ...
 
     def weights(self, sleeper: int) -> list[Floats]:
-        """Return the weights as they are now, one (n_pre, n_post) array a layer, valid until the next `advance`."""
+        """Return the weights as they are now, valid until the next `advance`.
+
+        One (n_pre, n_post) array a layer, then one (n_source, n_target) array a projection.
+        """
         ...
 
     def membranes(self, sleeper: int) -> list[Floats]:

@@ -68,7 +68,8 @@ class Course(NamedTuple):
         if self.log.membranes_every and taken % self.log.membranes_every == 0:
             self.log.sample_membranes(taken, engine.membranes(sleeper))
         if self.log.weights_every and taken % self.log.weights_every == 0:
-            self.log.snapshot_weights(taken, [w.copy() for w in engine.weights(sleeper)])
+            layers = engine.weights(sleeper)[: self.n_populations - 1]
+            self.log.snapshot_weights(taken, [w.copy() for w in layers])
 
 
 def sleep(

@@ -1,10 +1,13 @@
 """The `cpu` backend: one night on one core, event-driven and compiled (Numba)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..kernels import layout, night
+from ..rules.per_layer import Plasticity
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
+from .own_traces import room_for_traces
 
 LIST_ROOM = 16_384
 """Firings of a layer that are noted before all its weights are brought up to date (at least two of every neuron's)."""
@@ -20,29 +23,43 @@ class CpuEngine(CompiledEngine):
     def __init__(self, sleeper: Sleeper) -> None:
         super().__init__(sleeper)
         network, state = sleeper.network, sleeper.state
-        sizes, real = network.sizes, network.dtype
-        n_layers, units, widest = len(network.layers), sum(sizes), max(sizes)
         weights, owed = self._debts(state)
-        self._night = self._begin(state, weights, joined([np.zeros(sizes[0]), *state.membranes], real))
-        room = max(LIST_ROOM, 2 * widest)
-        self._backlog = layout.Backlog(
+        self._night = self._begin(state, weights, joined([np.zeros(network.sizes[0]), *state.membranes], network.dtype))
+        self._backlog = self._put_off(owed, sleeper.plasticity)
+
+    def _put_off(self, owed: NDArray[np.int32], plasticity: Plasticity | None) -> layout.Debts | layout.Backlog | None:
+        """Return room for what the rule puts off."""
+        if isinstance(self._rule, layout.Frozen):
+            return None
+        if isinstance(self._rule, layout.Constant):
+            return layout.Debts(owed)
+        sizes = self._network.sizes
+        n_layers, units, widest = len(sizes) - 1, sum(sizes), max(sizes)
+        room, values = max(LIST_ROOM, 2 * widest), max(4096, (2 * widest + 63) // 64 * 64)
+        traces = None
+        if isinstance(self._rule, layout.Own) and plasticity is not None:
+            traces = room_for_traces(plasticity, self._network, room, values)
+        return layout.Backlog(
             room=room,
             fired=np.zeros(n_layers * room, dtype=np.uint32),
             n_fired=np.zeros(n_layers, dtype=np.int64),
             stretch=np.zeros(n_layers * room, dtype=np.int32),
             n_stretches=np.zeros(n_layers, dtype=np.int64),
-            last_step=np.full(n_layers, state.step, dtype=np.int64),
+            last_step=np.full(n_layers, self._step, dtype=np.int64),
             latest=np.zeros(units, dtype=np.int32),
             seen=np.zeros(units, dtype=np.int32),
             own=np.zeros(units, dtype=np.int32),
             at=np.zeros(units, dtype=np.int32),
-            owed=owed,
-            values=np.zeros(max(4096, (2 * widest + 63) // 64 * 64), dtype=real),
-            tasks=np.zeros((3, 1024), dtype=np.uint64),
+            values=np.zeros(values, dtype=self._network.dtype),
+            tasks=np.zeros((4, 1024), dtype=np.uint64),
             late=np.zeros(widest + 1, dtype=np.int32),
+            traces=traces,
         )
 
-    def _advance(self, until: int) -> int:
+    def _advance(self, until: int, settle: bool = False) -> int:
+        if isinstance(self._backlog, layout.Backlog) and self._backlog.traces is not None:
+            traces = self._backlog.traces._replace(modulator=self._modulators(until), begin=self._step)
+            self._backlog = self._backlog._replace(traces=traces)
         reached: int = night.advance(
             self._step,
             until,
@@ -53,9 +70,13 @@ class CpuEngine(CompiledEngine):
             self._night,
             self._backlog,
             self._events,
+            settle,
         )
         return reached
 
+    def _modulators(self, until: int) -> NDArray[np.float64]:
+        """Return the modulator in the steps from this one to `until` - 1."""
+        return np.ones(until - self._step)
+
     def _write_out(self) -> None:
-        night.settle_all(self._layers, self._rule, self._night, self._backlog)
-        night.pay_all(self._layers, self._rule, self._night, self._backlog)
+        self._advance(self._step, settle=True)

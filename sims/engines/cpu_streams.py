@@ -23,6 +23,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..kernels import minibatch
+from ..rules.hebbian import GatedHebbian, Hebbian
+from ..rules.per_layer import PerLayer, Plasticity
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
 
@@ -41,9 +43,7 @@ class MinibatchEngine(CompiledEngine):
 
     def __init__(self, sleeper: Sleeper) -> None:
         network, plasticity, state, streams = sleeper.network, sleeper.plasticity, sleeper.state, sleeper.streams
-        if plasticity is not None:  # the mean over the copies is a sum of changes that are so much smaller
-            plasticity = replace(plasticity, inc=plasticity.inc / streams, dec=plasticity.dec / streams)
-        super().__init__(sleeper._replace(plasticity=plasticity))
+        super().__init__(sleeper._replace(plasticity=_shared(plasticity, streams)))
         sizes, real = network.sizes, network.dtype
         widest = max(sizes)
         weights, owed = self._debts(state)
@@ -78,5 +78,14 @@ class MinibatchEngine(CompiledEngine):
         return reached
 
     def _write_out(self) -> None:
-        if self._rule.separable:
-            minibatch.pay_all(self._layers, self._rule, self._night)
+        if self._owed is not None:
+            minibatch.settle(self._layers, self._rule, self._night)
+
+
+def _shared(plasticity: Plasticity | None, streams: int) -> Plasticity | None:
+    """Return a rule whose steps are so much smaller that the mean over the copies is their sum."""
+    if isinstance(plasticity, PerLayer):
+        return PerLayer(tuple(_shared(rule, streams) for rule in plasticity.rules))
+    if isinstance(plasticity, Hebbian | GatedHebbian):
+        return replace(plasticity, inc=plasticity.inc / streams, dec=plasticity.dec / streams)
+    return plasticity

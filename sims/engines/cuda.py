@@ -32,6 +32,7 @@ from ..cuda_kernels.gpu import require_gpu
 from ..drives.spans import Spans
 from ..errors import BackendError, InputError
 from ..homeostasis.downscaling import DownscalingRule
+from ..network import SpikingNetwork
 from ..operators import Floats
 from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, Unpaid
@@ -76,7 +77,9 @@ class CudaEngine:
         room = max(LIST_ROOM, 2 * max(self._sizes))
         _check_memory(sleepers, room)
         self._device = Device(
-            sleepers, [Unpaid.begin(s.network, s.state, _constant_dec(s.plasticity)) for s in sleepers], room
+            sleepers,
+            [Unpaid.begin(s.network, s.state, _constant_decs(s.plasticity, s.network)) for s in sleepers],
+            room,
         )
         self._sources = [sleeper.schedule for sleeper in sleepers]
         self._own = any(isinstance(source, Spans) for source in self._sources)
@@ -140,8 +143,8 @@ class CudaEngine:
         self._settle()
         stored = self._stored(sleeper)
         owed = self._owed(sleeper)
-        dec = _constant_dec(self._rules[sleeper])
-        return stored if owed is None or dec is None else Unpaid(stored, owed).paid(dec)
+        decs = _constant_decs(self._rules[sleeper], self._networks[sleeper])
+        return stored if owed is None or decs is None else Unpaid(stored, owed).paid(decs)
 
     def membranes(self, sleeper: int) -> list[Floats]:
         """Return the membrane potentials, all leak applied."""
@@ -236,6 +239,7 @@ def _is_separable(rule: PlasticityRule | None) -> bool:
     return rule is not None and rule.parameters().gate_width == 0
 
 
-def _constant_dec(rule: PlasticityRule | None) -> float | None:
-    """Return the depression of the constant rule, None for other rules."""
-    return rule.parameters().dec if rule is not None and _is_separable(rule) else None
+def _constant_decs(rule: PlasticityRule | None, network: SpikingNetwork) -> list[float] | None:
+    """Return the depression of each layer by the constant rule, None for other rules."""
+    separable = rule is not None and _is_separable(rule)
+    return [rule.parameters().dec] * len(network.layers) if rule is not None and separable else None

@@ -17,11 +17,13 @@ from ..drives.schedule import InputSchedule
 from ..drives.spans import Spans as InputSpans
 from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
+from ..projections import Projection
 from ..random import INPUT_STREAM, random_words, window_position
 from ..rules.hebbian import PlasticityRule
-from ..state import SimulationState, membrane_shapes
+from ..state import SimulationState
 from .contract import MAX_STEPS, Events, Sleeper
 from .geometry import convolve, geometry, inputs_seen, learn_shared
+from .reference_neurons import ReferenceNeurons
 
 Spikes = NDArray[np.bool_]
 
@@ -42,9 +44,18 @@ class ReferenceEngine:
         self._drained: list[tuple[int, Events]] = []
         self._weights = [layer.weights.copy() for layer in network.layers]
         self._geometry = [geometry(layer) for layer in network.layers]
-        self._membranes = [v.reshape(self._streams, -1) for v in state.membrane_potentials(network)]
+        self._names = list(network.populations)
+        self._projected = [projection.weights.copy() for projection in network.projections]
+        self._state = state.copied()  # its arrays are those that change, seen as (..., streams, n)
+        self._state.membranes = [v.copy() for v in state.membrane_potentials(network)]
+        recent = self._state.recent or [np.zeros((0, n), dtype=np.bool_) for n in network.sizes]
+        self._recent = [
+            past.reshape(-1, self._streams, n) for past, n in zip(recent, network.sizes, strict=True)
+        ]  # each population's spikes, the last step first
+        self._neurons = [
+            ReferenceNeurons(network, index, sleeper.seed, self._state) for index in range(len(network.layers))
+        ]
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
-        self._excitability = state.excitability
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Simulate up to step `until`."""
@@ -72,40 +83,48 @@ class ReferenceEngine:
             post = np.stack([self._integrate(index, copy, spikes[-1][copy]) for copy in copies])
             self._learn(index, spikes[-1], post)
             spikes.append(post)
+        for past, now in zip(self._recent, spikes, strict=True):
+            past[1:] = past[:-1]
+            past[:1] = now
         return spikes
 
     def _integrate(self, index: int, copy: int, pre: Spikes) -> Spikes:
         """Bring one copy of a layer's membranes up to this step; return which neurons fire, (n_post,)."""
-        layer, weights, v = self._network.layers[index], self._weights[index], self._membranes[index][copy]
+        layer, weights = self._network.layers[index], self._weights[index]
         real = weights.dtype.type
         if layer.kernels is None:
             impulse = real(layer.gain) * (pre.astype(weights.dtype) @ weights)
         else:
             where = self._geometry[index]
             impulse = real(layer.gain) * convolve(where, weights, inputs_seen(where, pre, real))
+        for projection, own in zip(self._network.projections, self._projected, strict=True):
+            if projection.target == self._names[index + 1]:
+                before = self._earlier(projection)[copy]
+                impulse += real(projection.gain) * (before.astype(weights.dtype) @ own)
         impulse -= real(layer.inhibition) * impulse.mean()
-        v[:] = real(layer.decay) * v + impulse
-        if layer.bias is not None:
-            v += np.repeat(layer.bias, v.size // layer.bias.size)
+        if lateral := self._network.layer_neurons[index].lateral:
+            fired = self._recent[index + 1][0, copy]
+            impulse -= real(lateral * layer.threshold * (np.count_nonzero(fired) / fired.size))
         kick = self._kicks.get(index + 1)
+        kicks = None
         if kick is not None:
-            v[kick.spans.spikes(self._step, copy)] += real(kick.amount * layer.threshold)
-        post: Spikes = v >= self._threshold(index)
-        v[post] = 0
-        return post
+            kicks = kick.spans.spikes(self._step, copy) * real(kick.amount * layer.threshold)
+        return self._neurons[index].step(copy, self._step, impulse, kicks)
 
-    def _threshold(self, index: int) -> Floats | np.floating:
-        """Return the threshold of a layer's neurons."""
-        real, threshold = self._weights[index].dtype.type, self._network.layers[index].threshold
-        if self._excitability is None:
-            return real(threshold)
-        raised: Floats = (threshold + threshold * self._excitability[index]).astype(real)
-        return raised
+    def _earlier(self, projection: Projection) -> Spikes:
+        """Return the spikes that arrive by a projection in this step, (streams, n_source)."""
+        earlier: Spikes = self._recent[self._names.index(projection.source)][projection.delay - 1]
+        return earlier
 
     def _learn(self, index: int, pre: Spikes, post: Spikes) -> None:
-        """Change the weights of a layer for one step, spikes (streams, n)."""
+        """Change the weights of a layer, and of projections to it, for one step, spikes (streams, n)."""
         layer, weights, rule = self._network.layers[index], self._weights[index], self._plasticity
-        if rule is None or not layer.plastic:
+        if rule is None:
+            return
+        for projection, own in zip(self._network.projections, self._projected, strict=True):
+            if projection.plastic and projection.target == self._names[index + 1]:
+                learn(own, self._earlier(projection), post, rule)
+        if not layer.plastic:
             return
         if layer.kernels is None:
             learn(weights, pre, post, rule)
@@ -119,26 +138,28 @@ class ReferenceEngine:
         self._weights = [rule.apply(w) if layer.plastic else w for layer, w in layers]
 
     def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
-        """Give all layers other weights."""
-        self._weights = [w.copy() for w in weights]
+        """Give layers and projections other weights."""
+        new, n = [w.copy() for w in weights], len(self._weights)
+        self._weights, self._projected = new[:n], new[n:]
 
     def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
         """Raise the threshold of every neuron by so much, in units of that of its layer."""
-        self._excitability = list(excitability)
+        for mine, new in zip(self._state.excitability or [], excitability, strict=True):
+            mine[:] = new
 
     def weights(self, sleeper: int) -> list[Floats]:
-        """Return the weights."""
-        return self._weights
+        """Return the weights of the layers, then those of the projections."""
+        return [*self._weights, *self._projected]
 
     def membranes(self, sleeper: int) -> list[Floats]:
         """Return a copy of the membrane potentials of the first copy."""
-        return [v[0].copy() for v in self._membranes]
+        return [neurons.membranes[0].copy() for neurons in self._neurons]
 
     def state(self, sleeper: int) -> SimulationState:
         """Return a copy of the state."""
-        shapes = membrane_shapes(self._network.sizes, self._streams)
-        membranes: list[Floats] = [v.copy().reshape(shape) for v, shape in zip(self._membranes, shapes, strict=True)]
-        return SimulationState(self._step, membranes, [self._step] * len(membranes), excitability=self._excitability)
+        state = self._state.copied()
+        state.step, state.membrane_steps = self._step, [self._step] * len(state.membranes)
+        return state
 
     def spike_counts(self, sleeper: int) -> list[NDArray[np.int64]]:
         """Return the spikes of every neuron so far."""

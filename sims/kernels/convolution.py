@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
+from ..compiled import entry, inner
+from . import layout
 from .drawing import draw_input
 from .gate import gate
 from .integration import add_rows, charge
+from .kinds import for_kind
 from .layout import Real
 
 MEAN, SUM, POSITIONS = 0, 1, 2
@@ -75,7 +77,7 @@ class Scratch(NamedTuple):
     changes: Real  # (weights,) what they change by, before the gate
 
 
-@compiled()
+@inner()
 def _see(layer, pre_fired, shapes, scratch):
     """List what the kernels of a layer see; returns how many."""
     n = 0
@@ -96,7 +98,7 @@ def _see(layer, pre_fired, shapes, scratch):
     return n
 
 
-@compiled()
+@inner()
 def _convolve(layer, n_active, weights, shapes, scratch, impulse):
     """Add up what the active inputs send, each as often as its window's share that fired."""
     seen, taps, below = shapes.seen[layer], shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
@@ -119,7 +121,7 @@ def _convolve(layer, n_active, weights, shapes, scratch, impulse):
                 target[o] += share * row[o]
 
 
-@compiled()
+@inner()
 def _note_spikes(layer, v, threshold, shapes, scratch, spikes, counts):
     """Reset the neurons at threshold and list them in ascending order, channel by channel.
 
@@ -151,7 +153,7 @@ def _note_spikes(layer, v, threshold, shapes, scratch, spikes, counts):
     return n_channels
 
 
-@compiled()
+@inner()
 def _count_posts(layer, post_fired, n_channels, shapes, scratch):
     """Fill `spiked`, and `n` and `norm` of each tap and channel that spiked."""
     positions, taps = shapes.positions[layer], shapes.taps[layer]
@@ -182,7 +184,7 @@ def _count_posts(layer, post_fired, n_channels, shapes, scratch):
         scratch.bound[g] = k
 
 
-@compiled()
+@inner()
 def _count_both(layer, n_active, n_channels, shapes, scratch):
     """Count coincidences of each presynaptic channel and tap with each channel that spiked."""
     seen, taps, below = shapes.seen[layer], shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
@@ -200,26 +202,39 @@ def _count_both(layer, n_active, n_channels, shapes, scratch):
                 scratch.both[row + j] += scratch.spiked[post + j]
 
 
-@compiled()
+def _add(rule, layer, size, values, changes):
+    """Change weights by what the rule asks for."""
+    raise NotImplementedError
+
+
+@for_kind(_add, layout.Constant)
+def _add_constant(rule, layer, size, values, changes):
+    for m in range(size):
+        values[m] += changes[m]
+
+
+@for_kind(_add, layout.Gated)
+def _add_gated(rule, layer, size, values, changes):
+    slope = rule.numbers[layer, 2]
+    for m in range(size):
+        values[m] += changes[m] * gate(values[m], slope)
+
+
+@inner()
 def _change(layer, n_channels, weights, rule, shapes, scratch):
     """Change the weights into the channels that spiked."""
     taps, below = shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
     width = shapes.channels[layer] // shapes.groups[layer]
-    values, changes = scratch.values, scratch.changes
+    values, changes, inc, dec = scratch.values, scratch.changes, rule.numbers[layer, 0], rule.numbers[layer, 1]
     size = 0
     for row in range(weights.shape[0]):
         group, t = row // taps // below, row % taps
         for k in range(scratch.bound[group], scratch.bound[group + 1]):
             c, n = scratch.both[row * n_channels + k], scratch.n[t * n_channels + k]
             values[size] = weights[row, scratch.which[k] - group * width]
-            changes[size] = (rule.inc * c - rule.dec * (n - c)) / scratch.norm[t * n_channels + k]
+            changes[size] = (inc * c - dec * (n - c)) / scratch.norm[t * n_channels + k]
             size += 1
-    if rule.gated:
-        for m in range(size):
-            values[m] += changes[m] * gate(values[m], rule.slope)
-    else:
-        for m in range(size):
-            values[m] += changes[m]
+    _add(rule, layer, size, values, changes)
     size = 0
     for row in range(weights.shape[0]):
         group = row // taps // below
@@ -228,7 +243,24 @@ def _change(layer, n_channels, weights, rule, shapes, scratch):
             size += 1
 
 
-@compiled()
+def _learn(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    """Change the weights into the channels that spiked."""
+    raise NotImplementedError
+
+
+@for_kind(_learn, layout.Frozen)
+def _learn_nothing(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    pass
+
+
+@for_kind(_learn, layout.Constant, layout.Gated)
+def _learn_both(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
+    _count_posts(layer, post_fired, n_channels, shapes, scratch)
+    _count_both(layer, n_active, n_channels, shapes, scratch)
+    _change(layer, n_channels, weights, rule, shapes, scratch)
+
+
+@inner()
 def _one_layer(layer, step, layers, rule, night, shapes, scratch):
     """One layer in one step: membranes integrate, neurons fire, weights change."""
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
@@ -249,16 +281,14 @@ def _one_layer(layer, step, layers, rule, night, shapes, scratch):
     if n_fired > 0:
         spikes = night.spikes[post:last]
         n_channels = _note_spikes(layer, v, threshold, shapes, scratch, spikes, night.counts[post:last])
-        if shapes.plastic[layer] and (rule.gated or rule.separable):
-            _count_posts(layer, spikes[:n_fired], n_channels, shapes, scratch)
-            _count_both(layer, n_active, n_channels, shapes, scratch)
-            _change(layer, n_channels, weights, rule, shapes, scratch)
+        if shapes.plastic[layer]:
+            _learn(rule, layer, n_active, n_channels, spikes[:n_fired], weights, shapes, scratch)
     if shapes.pool_size[layer] > 0:
         for k in range(n_active):
             scratch.tally[scratch.active[k]] = 0
 
 
-@compiled()
+@inner()
 def _has_room(layers, events):
     """Whether the buffer holds one more step, even if every neuron fires."""
     for p in range(events.used.size):
@@ -268,7 +298,7 @@ def _has_room(layers, events):
     return True
 
 
-@compiled(nogil=True)
+@entry()
 def advance(first, last, seed, schedule, layers, rule, night, shapes, scratch, events):
     """Simulate the steps from `first` to `last` - 1, fewer where the event buffer is full; returns the next step."""
     events.used[:] = 0

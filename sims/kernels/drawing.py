@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from ..compiled import compiled
+from ..compiled import inner
 from ..random import INPUT_STREAM, WINDOW_STREAM
 
 _INPUT = INPUT_STREAM
 _WINDOW = WINDOW_STREAM
 
 
-@compiled(inline="always")
+@inner(inline="always")
 def philox(c0, c1, c2, c3, k0, k1):
     """Four 32-bit words (held in uint64) for a counter of four words and a key of two."""
     low = np.uint64(0xFFFFFFFF)
@@ -28,7 +28,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return x0, x1, x2, x3
 
 
-@compiled()
+@inner()
 def draw_words(blocks, step, stream, seed, words):
     """Random words of all blocks; the loop runs in vector registers."""
     low = np.uint64(0xFFFFFFFF)
@@ -43,7 +43,7 @@ def draw_words(blocks, step, stream, seed, words):
         words[3, k] = d
 
 
-@compiled()
+@inner()
 def _list_blocks(first, last, firing, blocks, n):
     """Append the blocks of four neurons that may fire among the neurons first to last - 1; returns their number.
 
@@ -57,7 +57,7 @@ def _list_blocks(first, last, firing, blocks, n):
     return n
 
 
-@compiled()
+@inner()
 def _list_window(step, seed, schedule, firing, blocks):
     """List the blocks of the window's place in this step."""
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -65,18 +65,19 @@ def _list_window(step, seed, schedule, firing, blocks):
     words = philox(np.uint64(0), early, late, np.uint64(_WINDOW), seed & low, seed >> shift)
     row = np.int64((words[0] * np.uint64(schedule.height - schedule.window + 1)) >> shift)
     column = np.int64((words[1] * np.uint64(schedule.width - schedule.window + 1)) >> shift)
-    n = 0
+    n = np.int64(0)
     for r in range(row, row + schedule.window):
         first = r * schedule.width + column
         n = _list_blocks(first, first + schedule.window, firing, blocks, n)
     return n
 
 
-@compiled()
+@inner()
 def _fire(step, seed, schedule, night):
     """Draw the input spikes of one step; returns their number."""
+    none = np.int64(0)  # a literal would be a type of its own, and compiled once more
     if schedule.window == 0:
-        n_blocks = _list_blocks(0, schedule.thresholds.size, night.firing, night.blocks, 0)
+        n_blocks = _list_blocks(none, schedule.thresholds.size, night.firing, night.blocks, none)
     else:
         n_blocks = _list_window(step, seed, schedule, night.firing, night.blocks)
     draw_words(night.blocks[0, :n_blocks], step, _INPUT, seed, night.words)
@@ -88,7 +89,7 @@ def _fire(step, seed, schedule, night):
     return n
 
 
-@compiled(inline="always")
+@inner(inline="always")
 def draw_input(step, seed, schedule, night):
     """Spikes of the input population, in ascending order."""
     if schedule.recorded:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..compiled import compiled
+from ..compiled import compiled, inner
 from .drawing import philox
 from .graph_layout import ADD, COLLECT, CONVOLUTION, DENSE, FIRE, LARGEST, SCALE, SUM_POOL, WINNER
 
 
-@compiled()
+@inner()
 def _add_rows(out, weights, begin, stride, units, base, values):
     """Add a row of weights for each event, four per pass. Rows lie `stride` apart; the first is that of unit `base`."""
     n = out.size
@@ -28,14 +28,14 @@ def _add_rows(out, weights, begin, stride, units, base, values):
         k += 1
 
 
-@compiled()
+@inner()
 def _dense(op, units, values, program, run):
     """Each event adds its row of weights; returns the number of additions."""
     _add_rows(run.arriving[op.target : op.target + op.n], program.weights, op.data, op.n, units, 0, values)
     return units.size * op.n
 
 
-@compiled()
+@inner()
 def _convolution(op, units, values, program, run):
     """Each event adds kernels to the outputs whose windows it is in; returns the number of additions.
 
@@ -87,13 +87,13 @@ def _convolution(op, units, values, program, run):
     return additions
 
 
-@compiled(inline="always")
+@inner(inline="always")
 def _windows(x, padding, size, stride, n):
     """First and last of the n windows along an axis that place x is in."""
     return max(0, -((size - 1 - padding - x) // stride)), min(n - 1, (x + padding) // stride)
 
 
-@compiled()
+@inner()
 def _speaks(op, at_h, at_w, channel, h, w, sums):
     """Whether a unit at (h, w) has the largest sum of the window at (at_h, at_w), and is the first that has it."""
     top, left = at_h * op.stride_h - op.padding_h, at_w * op.stride_w - op.padding_w
@@ -107,7 +107,7 @@ def _speaks(op, at_h, at_w, channel, h, w, sums):
     return True
 
 
-@compiled()
+@inner()
 def _pool(op, units, values, run):
     """Sum, winner or largest of each window; returns the number of additions."""
     sums = run.sums[op.data : op.data + op.space_h * op.space_w * op.channels]
@@ -136,7 +136,7 @@ def _pool(op, units, values, run):
     return additions
 
 
-@compiled()
+@inner()
 def _scale(op, units, values, program, run):
     """Multiply every event by its factor."""
     n = 0
@@ -149,7 +149,7 @@ def _scale(op, units, values, program, run):
     run.n_events[op.target_node] = n
 
 
-@compiled()
+@inner()
 def _collect(op, run):
     """Make events of what has arrived at a node on the way."""
     arriving, divisor = run.arriving[op.target : op.target + op.n], run.arriving.dtype.type(op.number)
@@ -163,7 +163,7 @@ def _collect(op, run):
     run.n_events[op.target_node] = n
 
 
-@compiled()
+@inner()
 def _fire(op, program, run):
     """Membranes take what has arrived; those at threshold become the events of this step.
 
@@ -200,7 +200,7 @@ def _fire(op, program, run):
     run.n_events[op.target_node] = n
 
 
-@compiled()
+@inner()
 def _go_through(operations, program, run):
     """Do a list of operations."""
     for i in range(operations.size):
@@ -227,7 +227,7 @@ def _go_through(operations, program, run):
         run.operations[op.population] += additions
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def begin(steps, analogue, program, run):
     """Get ready for an input. `analogue` is it, in the order of its node, or empty if it comes as spikes."""
     run.membrane[:] = program.initial
@@ -249,7 +249,7 @@ def begin(steps, analogue, program, run):
         run.arriving[j] = 0
 
 
-@compiled()
+@inner()
 def _draw(step, number, stream, seed, thresholds, program, run):
     """Spikes of the input, by the random numbers of this step and input."""
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -267,7 +267,7 @@ def _draw(step, number, stream, seed, thresholds, program, run):
     run.n_events[program.input_node] = n
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def advance(first, last, number, stream, seed, thresholds, looks, program, run):
     """Show input `number` in the steps from `first` to `last` - 1; `thresholds` are empty if it is analogue."""
     n_out = run.answers.shape[1]

@@ -5,12 +5,12 @@ These run in every step, so they take single arrays: handing over the tuples of 
 
 import numpy as np
 
-from ..compiled import compiled
+from ..compiled import inner
 
 _GROUP = 64  # neurons; smaller layers are not worth a pass over several rows
 
 
-@compiled()
+@inner()
 def add_rows(weights, rows, impulse):
     """Sum the rows into `impulse`, eight or four per pass over it, in the order of a simple loop."""
     n = impulse.size
@@ -39,14 +39,7 @@ def add_rows(weights, rows, impulse):
         k += 1
 
 
-@compiled()
-def forgive(impulse, owed, dec, n_pre):
-    """Take what the columns owe (see `separable`) from the impulse of `n_pre` rows."""
-    for j in range(impulse.size):
-        impulse[j] -= n_pre * (owed[j] * dec)
-
-
-@compiled()
+@inner()
 def charge(v, impulse, bias, leak, gain, inhibition, threshold):
     """Bring the membranes up to this step; returns how many neurons are at threshold."""
     common = impulse.dtype.type(0)
@@ -59,7 +52,7 @@ def charge(v, impulse, bias, leak, gain, inhibition, threshold):
     return reached
 
 
-@compiled()
+@inner()
 def reset(v, threshold, spikes, counts):
     """Note which neurons are at threshold, and set their membranes to 0."""
     n = 0

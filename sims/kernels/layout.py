@@ -4,7 +4,7 @@ Population p has the units ``unit[p]:unit[p + 1]``; layer l lies between the pop
 weights ``weight[l]:weight[l + 1]``, pre-major. Arrays marked *real* have the precision of the weights.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,38 @@ class Layers(NamedTuple):
     bias: Real  # (units,)
 
 
-class Rule(NamedTuple):
-    """A plasticity rule; its numbers have the precision of the weights."""
+class Frozen(NamedTuple):
+    """No rule: weights stay as they are. Kinds of rules are types, so that only what a night uses is compiled."""
 
-    gated: bool
-    separable: bool  # the constant rule; neither: weights stay as they are
-    inc: np.floating
-    dec: np.floating
-    slope: np.floating  # -1 / gate_width
+    dense: float
+
+
+class Constant(NamedTuple):
+    """The constant rule."""
+
     dense: float  # share of a layer that must fire for the dense form; above 1 never, below 0 always
+    numbers: Real  # (L, 2) inc, dec
+    plastic: NDArray[np.bool_]  # (L,) whether a layer's weights change
+
+
+class Gated(NamedTuple):
+    """The gated rule."""
+
+    dense: float
+    numbers: Real  # (L, 3) inc, dec, -1 / gate_width
+    plastic: NDArray[np.bool_]
+
+
+class Own(NamedTuple):
+    """A rule of one's own; `tag` and `numbers` are those of `neurosleep.sims.rules.compiling`."""
+
+    dense: float
+    tag: Any
+    numbers: NDArray[np.float64]  # (L, P)
+    plastic: NDArray[np.bool_]
+
+
+Kind = Frozen | Constant | Gated | Own
 
 
 class Night(NamedTuple):
@@ -51,15 +74,19 @@ class Night(NamedTuple):
     words: NDArray[np.uint32]  # (4, input blocks + 1) scratch: their random words
 
 
-class Backlog(NamedTuple):
-    """Changes of the weights that are not written yet: of the gated rule by row, of the constant rule by column.
+class Debts(NamedTuple):
+    """Changes of the weights that are not written yet, of the constant rule by column."""
 
-    Gated rule. Layer l lists the neurons that fired, in order, in ``fired[l * room:][:n_fired[l]]``. A presynaptic
+    owed: NDArray[np.int32]  # (units,) spikes of each neuron whose depression is not yet taken from its column
+
+
+class Backlog(NamedTuple):
+    """Changes of the weights that are not written yet, of all other rules by row.
+
+    Layer l lists the neurons that fired, in order, in ``fired[l * room:][:n_fired[l]]``. A presynaptic
     row i has all changes up to ``seen[i]`` (an index into that list). It fired itself in the step whose entries are
     ``seen[i]:own[i]``: they potentiate; those after it depress. ``stretch`` holds where stretches without a neuron
     twice begin, so that a stretch can be worked on in any order; row i goes on in stretch ``at[i]``.
-
-    Constant rule. ``owed[j]`` times neuron j has fired without its depression having been taken from its column.
     """
 
     room: int  # entries of a layer's list
@@ -72,10 +99,34 @@ class Backlog(NamedTuple):
     seen: NDArray[np.int32]  # (units,)
     own: NDArray[np.int32]  # (units,)
     at: NDArray[np.int32]  # (units,)
-    owed: NDArray[np.int32]  # (units,)
     values: Real  # scratch: weights being changed
-    tasks: NDArray[np.uint64]  # (3, tasks) scratch: begin of the row, begin and end of the part of the list
+    tasks: NDArray[np.uint64]  # (4, tasks) scratch: begin of the row, begin and end of the part of the list, unit
     late: NDArray[np.int32]  # (widest population + 1,) scratch: rows that are behind
+    traces: "Traces | None"  # of rules of one's own
+
+
+class Traces(NamedTuple):
+    """Traces, and what a list entry keeps of the step in which its neuron fired; K traces, those of "pre" first.
+
+    A trace is kept as it was after its neuron's last spike. What is left of it after n steps is
+    ``fine[l, k, n & 1023] * coarse[l, k, n >> 10]``, see `neurosleep.sims.rules.traces`.
+    """
+
+    fine: NDArray[np.float64]  # (L, K, 1024)
+    coarse: NDArray[np.float64]  # (L, K, blocks)
+    keep: NDArray[np.float64]  # (K,) 1 if a spike adds to a trace, 0 if it sets it
+    pre: NDArray[np.float64]  # (pre traces, units) right after the last spike, as presynaptic neuron
+    pre_last: NDArray[np.int64]  # (units,) the step of that spike
+    post: NDArray[np.float64]  # (post traces, units) the same as postsynaptic neuron
+    post_last: NDArray[np.int64]  # (units,)
+    step: NDArray[np.int64]  # (L * room,) of each entry of the list
+    posts: NDArray[np.float64]  # (post traces, L * room) traces of its neuron then, before they rose
+    modulators: NDArray[np.float64]  # (L * room,) the modulator then
+    x: NDArray[np.float64]  # (pre traces, values) scratch: traces beside each of `Backlog.values`
+    y: NDArray[np.float64]  # (post traces, values) scratch
+    m: NDArray[np.float64]  # (values,) scratch: modulators
+    modulator: NDArray[np.float64]  # its values from step `begin` on
+    begin: int
 
 
 class EventBuffer(NamedTuple):

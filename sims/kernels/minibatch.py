@@ -17,12 +17,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
+from ..compiled import entry, inner
+from . import layout, separable
 from .drawing import draw_input
 from .gate import gate
-from .integration import add_rows, charge, forgive, reset
+from .integration import add_rows, charge, reset
+from .kinds import for_kind
 from .layout import Real
-from .separable import learn_separable, pay_layer
+from .learning import forgive, weights_of, write_out
 
 _LANES = 64  # weights are changed in groups of this many, so that no loop ends in single ones
 _COPY = 32  # copy m draws the numbers of the steps from m << 32 on
@@ -72,7 +74,7 @@ class _Drawing(NamedTuple):
     words: NDArray[np.uint32]
 
 
-@compiled()
+@inner()
 def _draw(step, seed, schedule, copies):
     """Draw the input spikes of all copies; recorded ones are the same in all if their stride is 0."""
     for m in range(copies.spikes.shape[0]):
@@ -82,7 +84,7 @@ def _draw(step, seed, schedule, copies):
         draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
-@compiled()
+@inner()
 def _integrate(layer, step, weights, layers, rule, copies):
     """Bring all copies of a layer's membranes up to this step; returns how many neurons fire in all copies."""
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
@@ -97,8 +99,7 @@ def _integrate(layer, step, weights, layers, rule, copies):
         if copies.n_spikes[m, layer] > 0 or layers.biased[layer]:
             pre_fired = copies.spikes[m, first : first + copies.n_spikes[m, layer]]
             add_rows(weights, pre_fired, impulse)
-            if rule.separable:
-                forgive(impulse, copies.owed[post:last], rule.dec, weights.dtype.type(pre_fired.size))
+            forgive(rule, layer, impulse, post, pre_fired.size, copies)
             n_fired = charge(v, impulse, bias, leak, gain, inhibition, threshold)
         else:
             for j in range(v.size):
@@ -110,7 +111,7 @@ def _integrate(layer, step, weights, layers, rule, copies):
     return total
 
 
-@compiled()
+@inner()
 def _count(population, fired, layers, copies):
     """Add to `fired`, which is 0, the number of copies in which each neuron of a population fired."""
     first = layers.unit[population]
@@ -119,7 +120,7 @@ def _count(population, fired, layers, copies):
             fired[copies.spikes[m, first + k]] += 1
 
 
-@compiled()
+@inner()
 def _clear(population, fired, layers, copies):
     """Undo `_count`."""
     first = layers.unit[population]
@@ -128,23 +129,23 @@ def _clear(population, fired, layers, copies):
             fired[copies.spikes[m, first + k]] = 0
 
 
-@compiled()
-def _list_columns(n_post, rule, scratch):
+@inner()
+def _list_columns(n_post, dec, scratch):
     """List the neurons that fired in any copy, ascending, and what their weights lose; returns their number."""
     n = 0
     for j in range(n_post):
         if scratch.post[j] > 0:
             scratch.columns[n] = j
             scratch.place[j] = n
-            scratch.falls[n] = -(rule.dec * scratch.falls.dtype.type(scratch.post[j]))
+            scratch.falls[n] = -(dec * scratch.falls.dtype.type(scratch.post[j]))
             n += 1
     return n
 
 
-@compiled()
+@inner()
 def _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes):
     """Put into `changes` by what the weights of row i change, whose neuron fired in some copies, before the gate."""
-    real = changes.dtype.type
+    real, inc, dec = changes.dtype.type, rule.numbers[layer, 0], rule.numbers[layer, 1]
     first, post, both = layers.unit[layer], layers.unit[layer + 1], scratch.both
     both[:n_columns] = 0
     for m in range(copies.spikes.shape[0]):
@@ -156,17 +157,16 @@ def _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes):
     for k in range(n_columns):
         if both[k] > 0:
             c, n = real(both[k]), real(scratch.post[scratch.columns[k]])
-            changes[k] = rule.inc * c - rule.dec * (n - c)
+            changes[k] = inc * c - dec * (n - c)
 
 
-@compiled()
-def _change(weights, first, last, n_columns, rule, scratch):
+@inner()
+def _change(weights, first, last, n_columns, slope, scratch):
     """Change the weights of the rows first to last - 1 in the listed columns, in row after row.
 
     Whole numbers are unsigned and weights flat, so that no loop looks for negative indices.
     """
     flat, columns, values, changes = weights.reshape(-1), scratch.columns, scratch.values, scratch.changes
-    slope = rule.slope
     width, one = np.uint64(weights.shape[1]), np.uint64(1)
     n = np.uint64(0)
     for i in range(first, last):
@@ -185,13 +185,24 @@ def _change(weights, first, last, n_columns, rule, scratch):
             n += one
 
 
-@compiled()
-def _learn_gated(layer, weights, layers, rule, copies, scratch):
+def _learn(rule, layer, weights, layers, copies, scratch):
     """Change the weights into the neurons of a layer that fired in any copy."""
+    raise NotImplementedError
+
+
+@for_kind(_learn, layout.Frozen)
+def _learn_nothing(rule, layer, weights, layers, copies, scratch):
+    pass
+
+
+@for_kind(_learn, layout.Gated)
+def _learn_gated(rule, layer, weights, layers, copies, scratch):
+    if not rule.plastic[layer]:
+        return
     n_pre, n_post = weights.shape
     _count(layer, scratch.pre, layers, copies)
     _count(layer + 1, scratch.post, layers, copies)
-    n_columns = _list_columns(n_post, rule, scratch)
+    n_columns = _list_columns(n_post, rule.numbers[layer, 1], scratch)
     scratch.read[:] = 0
     rows = max(1, scratch.values.size // n_columns)
     for first in range(0, n_pre, rows):
@@ -202,44 +213,35 @@ def _learn_gated(layer, weights, layers, rule, copies, scratch):
                 changes[k] = scratch.falls[k]
             if scratch.pre[i] > 0:
                 _mean_changes(layer, i, n_columns, rule, layers, copies, scratch, changes)
-        _change(weights, first, last, n_columns, rule, scratch)
+        _change(weights, first, last, n_columns, rule.numbers[layer, 2], scratch)
     _clear(layer, scratch.pre, layers, copies)
     _clear(layer + 1, scratch.post, layers, copies)
 
 
-@compiled()
-def _learn_constant(layer, weights, layers, rule, copies):
+@for_kind(_learn, layout.Constant)
+def _learn_constant(rule, layer, weights, layers, copies, scratch):
     """Change the weights between neurons that fired in the same copy; what the others lose is counted."""
+    if not rule.plastic[layer]:
+        return
     first, post, last = layers.unit[layer], layers.unit[layer + 1], layers.unit[layer + 2]
     for m in range(copies.spikes.shape[0]):
         if copies.n_spikes[m, layer + 1] > 0:
             pre_fired = copies.spikes[m, first : first + copies.n_spikes[m, layer]]
             post_fired = copies.spikes[m, post : post + copies.n_spikes[m, layer + 1]]
             impulse = copies.impulse[: last - post]
-            learn_separable(weights, pre_fired, post_fired, rule, copies.owed[post:last], impulse)
+            owed, inc, dec = copies.owed[post:last], rule.numbers[layer, 0], rule.numbers[layer, 1]
+            separable.learn_separable(weights, pre_fired, post_fired, inc, dec, rule.dense, owed, impulse)
 
 
-@compiled()
-def _weights(layer, layers, copies):
-    """Return the weights of a layer, (n_pre, n_post)."""
-    n_pre = layers.unit[layer + 1] - layers.unit[layer]
-    n_post = layers.unit[layer + 2] - layers.unit[layer + 1]
-    return copies.weights[layers.weight[layer] : layers.weight[layer + 1]].reshape(n_pre, n_post)
-
-
-@compiled()
+@inner()
 def _one_layer(layer, step, layers, rule, copies, scratch):
     """One layer in one step: the membranes of all copies integrate, then weights change."""
-    weights = _weights(layer, layers, copies)
-    if _integrate(layer, step, weights, layers, rule, copies) == 0:
-        return
-    if rule.gated:
-        _learn_gated(layer, weights, layers, rule, copies, scratch)
-    elif rule.separable:
-        _learn_constant(layer, weights, layers, rule, copies)
+    weights = weights_of(layer, layers, copies)
+    if _integrate(layer, step, weights, layers, rule, copies) > 0:
+        _learn(rule, layer, weights, layers, copies, scratch)
 
 
-@compiled()
+@inner()
 def _has_room(layers, events):
     """Whether the buffer surely holds one more step, even if every neuron fires."""
     for p in range(events.used.size):
@@ -249,7 +251,7 @@ def _has_room(layers, events):
     return True
 
 
-@compiled()
+@inner()
 def _write_down(step, layers, copies, events):
     """Append the first copy's spikes of this step to the event buffer."""
     for p in range(events.used.size):
@@ -261,7 +263,7 @@ def _write_down(step, layers, copies, events):
             events.used[p] += copies.n_spikes[0, p]
 
 
-@compiled(nogil=True)
+@entry()
 def advance(first, last, seed, schedule, layers, rule, copies, scratch, events):
     """Simulate the steps from `first` to `last` - 1, fewer where the event buffer is full; returns the next step."""
     events.used[:] = 0
@@ -278,9 +280,8 @@ def advance(first, last, seed, schedule, layers, rule, copies, scratch, events):
     return last
 
 
-@compiled(nogil=True)
-def pay_all(layers, rule, copies):
+@entry()
+def settle(layers, rule, copies):
     """Take from the weights all that columns owe by the constant rule."""
     for layer in range(layers.gain.size):
-        owed = copies.owed[layers.unit[layer + 1] : layers.unit[layer + 2]]
-        pay_layer(_weights(layer, layers, copies), rule.dec, owed)
+        write_out(rule, layer, layers, copies, copies)

@@ -113,7 +113,7 @@ def _bits(flat: NDArray[np.floating]) -> NDArray[np.signedinteger]:
     return flat.view(np.int32 if flat.dtype == np.float32 else np.int64)
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def _select(bits: NDArray[np.signedinteger], k: int) -> tuple[int, int]:
     """Return the k-th smallest key, and how many of the weights with this key are among the k smallest."""
     shift = 8 * bits.itemsize - 1  # bits of the key that are still open
@@ -137,7 +137,7 @@ def _select(bits: NDArray[np.signedinteger], k: int) -> tuple[int, int]:
     return prefix, k
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def _prune(bits: NDArray[np.signedinteger], count: int) -> None:
     """Clear the `count` (at least 1) smallest: all below the cut, then the first of those at it."""
     cut, at_cut = _select(bits, count)
@@ -152,7 +152,7 @@ def _prune(bits: NDArray[np.signedinteger], count: int) -> None:
         i += 1
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def _scale(weights: NDArray[np.floating], rate: float, exponent: float, half_size: float) -> None:
     """See `scale_down`."""
     for i in range(weights.size):

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..compiled import compiled
+from ..compiled import compiled, inner
 from .drawing import draw_words
 
 _WORDS = 4294967296.0  # as many values a word has
 
 
-@compiled()
+@inner()
 def _list_blocks(probability, blocks):
     """List the blocks of four neurons of which one may have an event; returns their number."""
     n = 0
@@ -21,7 +21,7 @@ def _list_blocks(probability, blocks):
     return n
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, no_cfunc_wrapper=True)
 def draw_events(by_step, by_neuron, first, stream, seed, ids, counts):
     """Draw the events of steps whose counters begin at `first`; returns how many.
 

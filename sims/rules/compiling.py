@@ -18,12 +18,9 @@ the weights' precision, as their kernels always did; wrapped in other rules they
 What is known when a kernel is compiled stands in its `RuleType`: an `overload` on the tag's type can choose by it.
 """
 
-from collections import namedtuple
 from collections.abc import Callable, Sequence
-from types import CellType, FunctionType
 from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 from numba import types
 from numba.core.errors import NumbaError
@@ -33,11 +30,11 @@ from numpy.typing import NDArray
 from ..compiled import compiled
 from ..errors import InputError
 from ..kernels.gate import gate
-from .code import python_function, references, rule_digest
-from .exponential import exp
+from .code import rule_digest
+from .composing import composed, reason, written
 from .hebbian import GatedHebbian, Hebbian
 from .per_layer import Plasticity, by_layer
-from .rule import Rule, arguments, functions, number_names, traces_of, unwrapped, uses_modulator
+from .rule import Rule, traces_of, unwrapped, uses_modulator
 from .rule import numbers as own_numbers
 
 Kind = Literal["none", "constant", "gated", "own"]
@@ -148,7 +145,7 @@ def _tag(rule: Rule | None, kind: Kind) -> Tag:
     has_on_pre = unwrapped(rule)[0].on_pre is not None
     tag = Tag(RuleType(digest, kind, _n_numbers(rule), *traces, has_on_pre, uses_modulator(rule)))
     if digest not in _OWN:
-        _OWN[digest] = {name: _composed(rule, name, digest) for name in ("on_post", "on_pre")}
+        _OWN[digest] = {name: composed(rule, name, digest) for name in ("on_post", "on_pre")}
         try:
             _check_compiles(rule, tag)
         except InputError:
@@ -159,69 +156,6 @@ def _tag(rule: Rule | None, kind: Kind) -> Tag:
 
 _OWN: dict[str, dict[str, Callable[..., Any]]] = {}
 """What overloads give for tags of rules of one's own, by digest."""
-
-
-def _composed(rule: Rule, name: str, digest: str) -> Callable[..., Any]:
-    """Return `on_post` or `on_pre` of a rule with its wrappers, as kernels call it."""
-    inside, wrappers = unwrapped(rule)
-    own = functions(type(inside)).get(name)
-    if own is None:
-        return _written(f"{name}_{digest}", _ARGUMENTS, "return w", {})
-    space: dict[str, Any] = {"np": np}
-    where = {"w": "w", "fired": "fired", "modulator": "modulator", "new": "new"}
-    for side in ("pre", "post"):
-        where |= {trace: f"{side}[{k}]" for k, trace in enumerate(traces_of(rule, side))}
-    body, at = ["w = np.float64(w)"], 0
-    memo: dict[int, Any] = {}
-    for index, part in enumerate((inside, *wrappers)):
-        function = own if index == 0 else functions(type(part))["change"]
-        names = number_names(type(part))
-        space[f"f{index}"] = _translated(function, digest, memo)
-        space[f"Self{index}"] = namedtuple(type(part).__name__, names)
-        fields = f"Self{index}({', '.join(f'p[{at + k}]' for k in range(len(names)))})" if names else "None"
-        values = [where[argument] for argument in arguments(function)]
-        body.append(f"new = np.float64(f{index}({', '.join([fields, *values])}))")
-        at += len(names)
-    return _written(f"{name}_{digest}", _ARGUMENTS, "\n    ".join([*body, "return new"]), space)
-
-
-def _fields(cls: type[Rule]) -> Any:
-    """Return what stands for `self` in compiled functions: a tuple of the fields, by name."""
-    return namedtuple(cls.__name__, number_names(cls))
-
-
-_ARGUMENTS = "tag, p, w, fired, pre, post, modulator"
-
-
-def _written(name: str, head: str, body: str, space: dict[str, Any]) -> Callable[..., Any]:
-    """Return a function of this text; Numba can neither loop over the arguments nor over tuples of any length."""
-    exec(f"def {name}({head}):\n    {body}", space)  # noqa: S102 - our own text
-    function: Callable[..., Any] = space[name]
-    return function
-
-
-def _translated(function: Any, digest: str, memo: dict[int, Any]) -> Any:
-    """Compile a function together with the plain functions that it refers to.
-
-    Names carry the digest: machine code from the disk may come from several processes, and is linked by name.
-    """
-    function = python_function(function)
-    if id(function) not in memo:
-        values = references(function)
-        space: dict[str, Any] = {"__builtins__": function.__globals__.get("__builtins__"), "__name__": __name__}
-        cells = tuple(CellType() for _ in function.__code__.co_freevars)
-        made = FunctionType(function.__code__, space, function.__name__, function.__defaults__, cells)
-        made.__qualname__ = f"{function.__qualname__}_{digest}"
-        memo[id(function)] = numba.njit(error_model="numpy", forceinline=True)(made)
-        for name, value in values.items():
-            plain = isinstance(python_function(value), FunctionType) and value is not exp
-            space[name] = _translated(value, digest, memo) if plain else value
-        for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
-            cell.cell_contents = space[name]
-    return memo[id(function)]
-
-
-overload(exp, strict=False, jit_options={"error_model": "numpy", "forceinline": True})(lambda x: exp)
 
 
 @register_model(RuleType)
@@ -245,7 +179,7 @@ def parameters(tag: Any, numbers: Any, layer: Any) -> Any:
 @overload(parameters, **_HOW)
 def _parameters(tag: Any, numbers: Any, layer: Any) -> Any:
     entries = "".join(f"numbers[layer, {k}], " for k in range(tag.n_numbers))
-    return _written("parameters", "tag, numbers, layer", f"return ({entries})", {})
+    return written("parameters", "tag, numbers, layer", f"return ({entries})", {})
 
 
 def on_post(tag: Any, p: Any, w: Any, fired: Any, pre: Any, post: Any, modulator: Any) -> Any:
@@ -297,7 +231,7 @@ def pre_at(tag: Any, traces: Any, i: Any) -> Any:
 
 @overload(pre_at, **_HOW)
 def _pre_at(tag: Any, traces: Any, i: Any) -> Any:
-    return _written("pre_at", "tag, traces, i", f"return ({_column(tag.n_pre)})", {})
+    return written("pre_at", "tag, traces, i", f"return ({_column(tag.n_pre)})", {})
 
 
 def post_at(tag: Any, traces: Any, j: Any) -> Any:
@@ -307,7 +241,7 @@ def post_at(tag: Any, traces: Any, j: Any) -> Any:
 
 @overload(post_at, **_HOW)
 def _post_at(tag: Any, traces: Any, j: Any) -> Any:
-    return _written("post_at", "tag, traces, i", f"return ({_column(tag.n_post)})", {})
+    return written("post_at", "tag, traces, i", f"return ({_column(tag.n_post)})", {})
 
 
 def _column(n: int) -> str:
@@ -332,46 +266,6 @@ def _check_compiles(rule: Rule, tag: Tag) -> None:
         evaluate(tag, np.array([own_numbers(rule)]), 0, 0.25, True, *traces, 1.0)
     except NumbaError as error:
         raise InputError(
-            f"{_reason(rule) or str(error).splitlines()[0]}; functions of a rule must be arithmetic on numbers, and "
+            f"{reason(rule) or str(error).splitlines()[0]}; functions of a rule must be arithmetic on numbers, and "
             "return a number at every end"
         ) from error
-
-
-def _reason(rule: Rule) -> str | None:
-    """Return which function of a rule cannot be compiled, and why."""
-    inside, wrappers = unwrapped(rule)
-    for part in (inside, *wrappers):
-        cls, names = type(part), number_names(type(part))
-        itself = _self_type(cls, names)
-        for name, function in functions(cls).items():
-            given = [types.boolean if argument == "fired" else types.float64 for argument in arguments(function)]
-            what = f"{cls.__name__}.{name}"
-            made = _translated(function, "alone", {})
-            try:
-                made.compile((itself, *given))
-            except NumbaError as error:
-                return f"{what} cannot be compiled: {_said(error)}"
-            result = made.nopython_signatures[0].return_type
-            if not isinstance(result, types.Number | types.Boolean):
-                return f"{what} must return a number, but returns {result}"
-    return None
-
-
-def _self_type(cls: type[Rule], names: Sequence[str]) -> Any:
-    return numba.typeof(_fields(cls)(*[0.0] * len(names)) if names else None)  # type: ignore[no-untyped-call]
-
-
-def _said(error: NumbaError) -> str:
-    """Return the line of Numba's message that says what it cannot do."""
-    lines = [line.strip().rstrip(".:") for line in str(error).splitlines()]
-    marks = (
-        "Untyped global",
-        "Unknown attribute",
-        "Cannot unify",
-        "Use of unsupported",
-        "NameError",
-        "No implementation",
-    )
-    said = [line for mark in marks for line in lines if mark in line]
-    said += [line for line in lines if line and not line.startswith(("Failed in", "During", "File"))]
-    return said[0]

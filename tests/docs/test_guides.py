@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import warnings
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_sinabs(slept, tmp_path, monkeypatch) -> None:
     assert theirs == pytest.approx(ours, abs=1)  # one image of 100: sums are rounded in another order
     assert "spikes per step: at most one here, up to" in printed
     assert ": 0 changes" in printed
+
+
+@pytest.mark.skipif("NEUROSLEEP_BRIAN2" not in os.environ, reason="needs the python of an environment with Brian2")
+def test_brian2(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brian2").symlink_to(Path(os.environ["NEUROSLEEP_BRIAN2"]).absolute().parents[1])
+    printed = run("brian2.md", {})
+    found = [
+        (name, int(n), int(differ)) for name, n, differ in re.findall(r"(\w+): (\d+) spikes, (\d+) differ", printed)
+    ]
+    assert [name for name, _, _ in found] == ["input", "hidden1", "output"]
+    assert all(n > 100 and differ <= 0.01 * n for _, n, differ in found)
+    changes = re.findall(r"differ by (\S+) at most", printed)
+    assert len(changes) == 2
+    assert max(map(float, changes)) < 0.01
 
 
 def test_nir(slept, tmp_path, monkeypatch) -> None:

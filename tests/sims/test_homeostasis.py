@@ -12,7 +12,7 @@ from neurosleep.sims.checkpoint import digest, load, simulate_resumable
 from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
-from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
 from neurosleep.sims.homeostasis.rule import Values
@@ -117,6 +117,16 @@ def test_engines_agree_in_any_chunks(rule: Any, streams: int) -> None:
     assert max(abs(a.weights - b.weights).max() for a, b in zip(slow.network.layers, network().layers, strict=True)) > 0
     assert_same(night(network(), rule, **how), slow)
     assert_same(night(network(), rule, chunk=7, log=SpikeRecorder(), **how), slow)
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_excitability_agrees_in_any_chunks(streams: int) -> None:
+    how: dict[str, Any] = {"homeostasis": [IntrinsicExcitability(150.0, 0.1), Step(40.0)], "streams": streams}
+    slow = night(network(), None, backend="reference", **how)
+    assert slow.state.excitability is not None
+    assert all((e != 0).any() for e in slow.state.excitability)
+    assert_same(night(network(), None, **how), slow)
+    assert_same(night(network(), None, chunk=7, log=SpikeRecorder(), **how), slow)
 
 
 @pytest.mark.parametrize("rule", [HEBBIAN, GatedHebbian(0.01, 0.002)])
@@ -255,8 +265,3 @@ def test_what_is_no_homeostasis_is_refused(how: dict[str, Any], said: str) -> No
 def test_parameters_are_checked(make: Callable[[], object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()
-
-
-def test_single_thresholds_are_refused_where_there_are_none() -> None:
-    with pytest.raises(BackendError, match="reference"):
-        night(network(), homeostasis=IntrinsicExcitability(3.0))

@@ -1,0 +1,26 @@
+"""Functions that do another thing for each kind of rule: which is known when they are compiled, so only that is.
+
+A kind is a named tuple of `layout`; it is the first argument. In Python such a function cannot be called.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import types
+from numba.extending import overload
+
+Function = Callable[..., Any]
+
+
+def for_kind(function: Function, *kinds: type) -> Callable[[Function], Function]:
+    """Make what is decorated be `function` for rules of these kinds."""
+
+    def decorate(implementation: Function) -> Function:
+        @overload(function, strict=False)
+        def choose(rule: Any, *_: Any) -> Function | None:
+            matches = isinstance(rule, types.BaseNamedTuple) and rule.instance_class in kinds
+            return implementation if matches else None
+
+        return implementation
+
+    return decorate
