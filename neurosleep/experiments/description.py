@@ -16,6 +16,7 @@ from neurosleep.experiments.networks import ConvolutionalNetwork, GenerativeNetw
 from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
+from neurosleep.hypnogram import Hypnogram, Preset, Segment, StageDrive
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.drives.correlated import CorrelatedNoise
 from neurosleep.sims.drives.modulated import Cosine, Modulated, Piecewise
@@ -27,6 +28,8 @@ from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
+from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
 from neurosleep.sims.neurons import Adaptation, Neurons
 from neurosleep.sims.projections import Projection, RandomWeights, StoredWeights
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
@@ -45,9 +48,11 @@ DRIVES = (
     Bursts,
     Modulated,
     Sum,
+    StageDrive,
 )
 RULES = (Hebbian, GatedHebbian)
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
+HOMEOSTASIS = (SynapticScaling, IncomingNormalisation, IntrinsicExcitability, *DOWNSCALING)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
 STUDIES = (Patches, SecondNight, Undertrained)
 TABLES: dict[str, tuple[type, ...]] = {
@@ -63,6 +68,9 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Modulated, "envelope"): (Cosine, Piecewise),
     (SpontaneousReplay, "plasticity"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
+    (SpontaneousReplay, "hypnogram"): (Hypnogram,),
+    (Segment, "drive"): (*DRIVES, Drives),
+    (Segment, "plasticity"): RULES,
     (SpontaneousReplay, "neurons"): (Neurons,),
     (Neurons, "adaptation"): (Adaptation,),
     (Projection, "weights"): (RandomWeights, StoredWeights),
@@ -85,11 +93,19 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 """Fields that hold an object, and of which classes it may be."""
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Sum, "drives"): DRIVES,
+    (SpontaneousReplay, "homeostasis"): HOMEOSTASIS,
+    (Hypnogram, "segments"): (Segment,),
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
     (SpontaneousReplay, "projections"): (Projection,),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
+_ONE_OR_MORE = ((SpontaneousReplay, "homeostasis"),)
+NAMES: dict[tuple[type, str], tuple[str, ...]] = {
+    (SpontaneousReplay, "hypnogram"): get_args(Preset),
+    (Segment, "plasticity"): ("stage",),
+}
+"""Fields that hold an object or one of these names."""
 BY_POPULATION = {(SpontaneousReplay, "neurons")}
 """Fields that may hold an object for each population instead of one, as tables in a table."""
 _EVERY = {cls for allowed in (*PARTS.values(), *LISTS.values()) for cls in allowed} | {
@@ -188,11 +204,17 @@ def _drives(values: Mapping[str, Any], where: str) -> Drives:
 
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
+    if (cls, key) in NAMES and isinstance(value, str) and value != _NONE:
+        if value not in NAMES[cls, key]:
+            raise InputError(f"{where}: " + unknown(key, value, NAMES[cls, key]))
+        return value
     if (cls, key) in PARTS:
         if (cls, key) in BY_POPULATION and _by_population(value, PARTS[cls, key]):
             return {name: from_plain(item, PARTS[cls, key], f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, PARTS[cls, key], where)
     if (cls, key) in LISTS:
+        if isinstance(value, Mapping) and (cls, key) in _ONE_OR_MORE:
+            value = [value]
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list of tables, got {value!r}")
         return [from_plain(item, LISTS[cls, key], f"{where}[{i}]") for i, item in enumerate(value)]
