@@ -262,7 +262,7 @@ def _segments(night: _Night, reader: SpikeReader, stop: int, *, shaded: bool = F
         if shaded:
             shapes.append({**rect, "y0": 0, "y1": 1, "opacity": 0.12, "layer": "below"})
         across = share > 0.012 * len(segment.name)  # whether there is room for the name, upright or turned
-        text = plain(segment.name, 12) if across or (share > 0.008 and len(segment.name) <= 3) else ""
+        text = plain(segment.name, 12) if across or (share > 0.008 and len(segment.name) <= 2) else ""
         label = {"text": text, "textangle": 0 if across else -90, "font": {"color": "white", "size": 10}}
         shapes.append({**rect, "y0": 1.045, "y1": 1.085 if shaded else 1.13, "label": label})
     return shapes
