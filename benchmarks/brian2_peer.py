@@ -5,15 +5,18 @@ Brian2 itself reports for the loop over steps.
 """
 
 import shutil
+import subprocess
 import tempfile
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from ..sims.errors import InputError
+from ..sims.rules.hebbian import GatedHebbian
 from .peers import Outcome
 from .workloads import Workload
 
@@ -21,7 +24,31 @@ INSTALL = "Brian2 is left out; for it, install a C++ compiler and: pip install '
 WIDEST = 4800
 """Brian2 keeps some 20 bytes a synapse: a network 12000 neurons wide would need 3 GB and more."""
 
+
+class Equations(NamedTuple):
+    """A rule as Brian2 is told it; statements by the name of the slot of a step that they run in.
+
+    `on_spike` is what a spike does to its own neuron, after weights into it have changed and before those from it do.
+    """
+
+    on_pre: dict[str, str]
+    on_post: dict[str, str]
+    on_spike: str = ""
+    variables: str = ""
+    each_step: str = ""
+
+
 LEARN = "w += (fired_pre * (inc + dec) - dec) * 2 * (1 - 1 / (1 + exp(-w / gate_width)))"
+GATED = Equations(on_pre={}, on_post={"learn": LEARN})
+"""One pathway for up and down: each neuron keeps a flag of having fired in this step."""
+STDP = Equations(
+    on_pre={"depress": "w -= a_minus * y_post"},
+    on_post={"potentiate": "w += a_plus * x_pre"},
+    on_spike="\nx += 1\ny += 1",
+    variables="\nx : 1\ny : 1",
+    each_step="\nx *= left_tau_plus\ny *= left_tau_minus",
+)
+"""Pair STDP of all spikes, with traces of neurons."""
 BEFORE, AFTER = ["start", "groups", "input"], ["thresholds", "synapses", "resets", "end"]
 
 
@@ -31,11 +58,7 @@ def available() -> bool:
 
 
 class Brian2Peer:
-    """One workload as a compiled Brian2 program; a context manager, since the program lies in a temporary folder.
-
-    Each neuron keeps a flag of having fired in this step, so that plasticity is one pathway: when a postsynaptic neuron
-    fires, the weights into it move up or down by the presynaptic flag.
-    """
+    """One workload as a compiled Brian2 program; a context manager, since the program lies in a temporary folder."""
 
     def __init__(self, workload: Workload) -> None:
         b2: Any = import_module("brian2")
@@ -49,7 +72,13 @@ class Brian2Peer:
         b2.device.reinit()
         b2.device.activate(directory=self._folder.name, build_on_run=False)
         self._monitors, self._synapses = _describe(b2, workload)
+        self._program = Path(self._folder.name) / "main"
         self._device.build(directory=self._folder.name, compile=True, run=False, with_output=False)
+
+    def again(self) -> float:
+        """Run the program once more, whatever else Brian2 has been told since; returns the seconds of its steps."""
+        subprocess.run([self._program], cwd=self._folder.name, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+        return float((Path(self._folder.name) / "results" / "last_run_info.txt").read_text().split()[0])
 
     def __enter__(self) -> Self:
         return self
@@ -72,26 +101,34 @@ class Brian2Peer:
 
 def _describe(b2: Any, workload: Workload) -> tuple[list[Any], list[Any]]:
     """Tell Brian2 the network; returns the spike monitor of each population and the synapses of each layer."""
-    rule, layers, dt = workload.rule, workload.network.layers, workload.network.dt * b2.second
+    layers, dt = workload.network.layers, workload.network.dt * b2.second
+    rule = GATED if isinstance(workload.rule, GatedHebbian) else STDP
+    numbers = {**vars(workload.rule), **_left(vars(workload.rule), workload.network.dt)}
     b2.defaultclock.dt = dt
-    schedule = [*BEFORE, "threshold0"]
+    schedule = [*BEFORE, "threshold0", "reset0"]
     raster = b2.TimedArray(workload.raster.astype(np.float32), dt=dt)
     below = b2.NeuronGroup(
-        workload.network.sizes[0], "fired : 1", threshold="fired > 0.5", reset="", namespace={"raster": raster}
+        workload.network.sizes[0],
+        f"fired : 1{rule.variables}",
+        threshold="fired > 0.5",
+        reset=f"fired = 1{rule.on_spike}",
+        namespace={"raster": raster, **numbers},
     )
-    below.run_regularly("fired = raster(t, i)", when="input")
+    below.run_regularly(f"fired = raster(t, i){rule.each_step}", when="input")
     below.thresholder["spike"].when = "threshold0"
+    below.resetter["spike"].when = "reset0"
     groups, synapses = [below], []
     for k, layer in enumerate(layers):
-        schedule += [f"propagate{k}", f"threshold{k + 1}", f"learn{k}", f"reset{k + 1}"]
+        learning = [f"{name}{k}" for name in (*rule.on_pre, *rule.on_post)]
+        schedule += [f"propagate{k}", f"threshold{k + 1}", *learning, f"reset{k + 1}"]
         group = b2.NeuronGroup(
             layer.n_post,
-            "v : 1\nfired : 1",
+            f"v : 1\nfired : 1{rule.variables}",
             threshold="v >= theta",
-            reset="v = 0\nfired = 1",
-            namespace={"theta": layer.threshold, "decay": layer.decay},
+            reset=f"v = 0\nfired = 1{rule.on_spike}",
+            namespace={"theta": layer.threshold, "decay": layer.decay, **numbers},
         )
-        group.run_regularly("v *= decay\nfired = 0", when="input")
+        group.run_regularly(f"v *= decay\nfired = 0{rule.each_step}", when="input")
         group.thresholder["spike"].when = f"threshold{k + 1}"
         group.resetter["spike"].when = f"reset{k + 1}"
         group.v = workload.membranes[k]
@@ -99,12 +136,13 @@ def _describe(b2: Any, workload: Workload) -> tuple[list[Any], list[Any]]:
             groups[-1],
             group,
             "w : 1",
-            on_pre={"propagate": "v_post += gain * w"},
-            on_post={"learn": LEARN},
-            namespace={"gain": layer.gain, "inc": rule.inc, "dec": rule.dec, "gate_width": rule.gate_width},
+            on_pre={"propagate": "v_post += gain * w", **rule.on_pre},
+            on_post=rule.on_post,
+            namespace={"gain": layer.gain, **numbers},
         )
         synapse.connect()
-        synapse.propagate.when, synapse.learn.when = f"propagate{k}", f"learn{k}"
+        for name in ("propagate", *rule.on_pre, *rule.on_post):
+            getattr(synapse, name).when = f"{name}{k}"
         synapse.w = layer.weights.ravel()
         groups.append(group)
         synapses.append(synapse)
@@ -113,3 +151,8 @@ def _describe(b2: Any, workload: Workload) -> tuple[list[Any], list[Any]]:
     network.schedule = [*schedule, *AFTER]
     network.run(workload.steps * dt)
     return monitors, synapses
+
+
+def _left(numbers: dict[str, float], dt: float) -> dict[str, float]:
+    """Return how much is left of each trace after a step, by the name of its time constant."""
+    return {f"left_{name}": float(np.exp(-dt / value)) for name, value in numbers.items() if name.startswith("tau")}

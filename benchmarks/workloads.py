@@ -30,6 +30,7 @@ from ..sims.errors import InputError
 from ..sims.network import SpikingLayer, SpikingNetwork
 from ..sims.operators import Floats
 from ..sims.rules.hebbian import GatedHebbian
+from ..sims.rules.rule import Rule
 from ..sims.state import SimulationState
 
 RULE = GatedHebbian(0.032064, 0.003344)
@@ -83,7 +84,7 @@ class Workload:
     raster: NDArray[np.bool_]
     membranes: list[Floats]
     about: str
-    rule: GatedHebbian = RULE
+    rule: Rule = RULE
 
     @property
     def steps(self) -> int:
@@ -178,7 +179,7 @@ def widened(source: Trained, width: int) -> Trained:
         weights = rng.choice(layer.weights.ravel(), (n_pre, n_post))
         drawn = SpikingLayer(weights, layer.gain, layer.threshold, layer.decay)
         if wanted is not None:
-            drawn, raster = _tuned(drawn, raster, wanted)
+            drawn, raster = tuned(drawn, raster, wanted)
         layers.append(drawn)
     about = f"weights drawn from those of the trained network, thresholds tuned to {TARGET} spikes a step"
     return replace(source, network=SpikingNetwork(tuple(layers), source.network.dt), about=about)
@@ -189,7 +190,9 @@ def active_steps(width: int) -> int:
     return min(ACTIVE_STEPS, ACTIVE_STEPS * width // 1200)
 
 
-def _tuned(layer: SpikingLayer, raster: NDArray[np.bool_], wanted: float) -> tuple[SpikingLayer, NDArray[np.bool_]]:
+def tuned(
+    layer: SpikingLayer, raster: NDArray[np.bool_], wanted: float, rule: Rule = RULE
+) -> tuple[SpikingLayer, NDArray[np.bool_]]:
     """Find the threshold at which a layer fires `wanted` times a step; also returns its spikes, (steps, n_post)."""
     low, high = -4.0, 4.0  # log2 of the factor on the threshold
     nearest = math.inf
@@ -197,7 +200,7 @@ def _tuned(layer: SpikingLayer, raster: NDArray[np.bool_], wanted: float) -> tup
         middle = (low + high) / 2
         tried = replace(layer, threshold=layer.threshold * 2**middle)
         recorder = SpikeRecorder()
-        simulate(SpikingNetwork((tried,)), RecordedSpikes(raster), RULE, len(raster), log=recorder)
+        simulate(SpikingNetwork((tried,)), RecordedSpikes(raster), rule, len(raster), log=recorder)
         fired = recorder.raster(1, layer.n_post)
         rate = fired.sum() / len(raster)
         if abs(rate - wanted) < nearest:
@@ -246,7 +249,7 @@ def dense(width: int = 1200, steps: int = 100, share: float = 0.4) -> Workload:
     pre, layers = raster[:TUNED_STEPS], []
     for n_pre, n_post in pairwise((784, width, width, 10)):
         weights = (rng.uniform(0, 0.02, (n_pre, n_post)) * rng.uniform(0.5, 1.5, n_post)).astype(np.float32)
-        layer, pre = _tuned(SpikingLayer(weights), pre, share * n_post)
+        layer, pre = tuned(SpikingLayer(weights), pre, share * n_post)
         layers.append(layer)
     network = SpikingNetwork(tuple(layers))
     about = f"uniform weights, thresholds tuned so that {share:.0%} of each layer fire in every step"

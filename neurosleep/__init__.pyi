@@ -12,6 +12,7 @@ from .night import SpontaneousReplay as SpontaneousReplay
 from .night import sleep as sleep
 from .sims.awake.present import present as present
 from .sims.drives.correlated import CorrelatedNoise as CorrelatedNoise
+from .sims.drives.cued import CuedReplay as CuedReplay
 from .sims.drives.drive import Factors as Factors
 from .sims.drives.modulated import Cosine as Cosine
 from .sims.drives.modulated import Modulated as Modulated
@@ -41,8 +42,20 @@ from .sims.neurons import Neurons as Neurons
 from .sims.projections import Projection as Projection
 from .sims.projections import RandomWeights as RandomWeights
 from .sims.projections import StoredWeights as StoredWeights
+from .sims.rules.bcm import BCM as BCM
+from .sims.rules.bounds import HardBounds as HardBounds
+from .sims.rules.bounds import SoftBounds as SoftBounds
+from .sims.rules.checking import check_rule as check_rule
 from .sims.rules.hebbian import GatedHebbian as GatedHebbian
 from .sims.rules.hebbian import Hebbian as Hebbian
+from .sims.rules.keep_sign import KeepSign as KeepSign
+from .sims.rules.neuromodulated import Neuromodulated as Neuromodulated
+from .sims.rules.oja import Oja as Oja
+from .sims.rules.per_layer import PerLayer as PerLayer
+from .sims.rules.rule import Rule as Rule
+from .sims.rules.rule import Trace as Trace
+from .sims.rules.stdp import PairSTDP as PairSTDP
+from .sims.rules.stdp import TripletSTDP as TripletSTDP
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
 

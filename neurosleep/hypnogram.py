@@ -16,7 +16,7 @@ from neurosleep.sims.drives.spindles import Spindles
 from neurosleep.sims.drives.sum import Summable
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import check_ranges, check_text, settle
-from neurosleep.sims.rules.hebbian import PlasticityRule
+from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.spikes.file import MAX_NAME_BYTES
 
@@ -61,7 +61,7 @@ class Segment:
     drive: AnyDrive | None = None
     gain: float = 1.0
     threshold: float = 1.0
-    plasticity: PlasticityRule | Literal["stage"] | None = "stage"
+    plasticity: Plasticity | Literal["stage"] | None = "stage"
 
     def __post_init__(self) -> None:
         settle(self)
@@ -170,7 +170,7 @@ class Hypnogram:
                 raise InputError("a segment has " + unknown("value", key, known))
         return replace(self, segments=tuple(replace(x, **values) if x.name == name else x for x in self.segments))
 
-    def timed(self, steps: int, drive: AnyDrive, plasticity: PlasticityRule | None) -> tuple[TimedSegment, ...]:
+    def timed(self, steps: int, drive: AnyDrive, plasticity: Plasticity | None) -> tuple[TimedSegment, ...]:
         """Return the segments of a night of so many steps with this drive and plasticity.
 
         Those of less than half a step are left out; of a night of no steps, which is only tried, none is.

@@ -17,6 +17,7 @@ from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
+from neurosleep.sims.drives.cued import recalled
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
@@ -228,9 +229,9 @@ def fall_asleep(
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
-    silenced = Silencing(stage.silenced or {})
-    drive, state = silence(silenced, network, stage.drive, stage.streams)
-    segments = [replace(x, drive=silence(silenced, network, x.drive)[0]) for x in stage.segments]
+    silenced, remembered = Silencing(stage.silenced or {}), memory.task_means
+    drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
+    segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
     member = Member(
         network,
         drive,
@@ -241,6 +242,7 @@ def fall_asleep(
         downscaling=stage.downscaling,
         downscale_every=stage.downscale_every,
         streams=stage.streams,
+        modulator=stage.modulator,
         homeostasis=stage.homeostasis,
         homeostasis_every=stage.homeostasis_every,
         segments=tuple(segments),

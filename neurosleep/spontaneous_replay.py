@@ -15,7 +15,8 @@ from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
 from neurosleep.sims.network import Sharing, check_sharing
 from neurosleep.sims.neurons import Neurons, NeuronsOf, settled_neurons
 from neurosleep.sims.projections import Projection, settled_projections
-from neurosleep.sims.rules.hebbian import PlasticityRule
+from neurosleep.sims.rules.modulator import Modulator, check_modulator
+from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing
 
@@ -34,7 +35,7 @@ class SpontaneousReplay:
         What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
         the output have `Kicks`: ``{"input": MeanRate(200.0), "hidden1": Kicks(UniformNoise(5.0), 0.5)}``.
     plasticity
-        How weights change; None to only watch.
+        How weights change: a rule, or `PerLayer` rules; None to only watch.
     thresholds
         Firing threshold of all layers, or one for each (beta in the released code).
     gain_scale
@@ -73,6 +74,9 @@ class SpontaneousReplay:
     projections
         Synapses beside the network's own, with a delay: recurrent, lateral, top-down
         (`neurosleep.sims.projections.Projection`). They belong to the night and are not written back.
+    modulator
+        A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
+        `neurosleep.sims.ensemble.Member`.
     homeostasis
         What keeps the neurons' rates or weights in bounds during the night: a rule such as `SynapticScaling`, or
         several that are applied one after the other; see `neurosleep.sims.homeostasis.rule`.
@@ -85,7 +89,7 @@ class SpontaneousReplay:
 
     steps: int
     drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
+    plasticity: Plasticity | None
     thresholds: float | Sequence[float] = 1.0
     gain_scale: float = 1.0
     normalization: Normalization | NormalizationName = "released"
@@ -101,6 +105,7 @@ class SpontaneousReplay:
     silenced: Mapping[str, Sequence[int]] | None = None
     neurons: NeuronsOf = field(default_factory=Neurons)
     projections: tuple[Projection, ...] = ()
+    modulator: Modulator | None = None
     homeostasis: Homeostasis = ()
     homeostasis_every: int = EVERY
     hypnogram: Hypnogram | Preset | None = None
@@ -123,6 +128,7 @@ class SpontaneousReplay:
         object.__setattr__(self, "projections", settled_projections(self.projections))
         check_streams(self.streams)
         check_sharing(self.sharing)
+        check_modulator(self.modulator, self.plasticity)
         object.__setattr__(self, "homeostasis", several(self.homeostasis))
         if self.silenced is not None:
             named = Silencing(self.silenced)

@@ -17,12 +17,13 @@ from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
+from .fields import plain
 from .homeostasis.homeostat import Homeostat
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
-from .state import SimulationState, Unpaid, kept_arrays, membrane_shapes
+from .state import TRACES, SimulationState, Unpaid, kept_arrays, membrane_shapes, trace_arrays
 from .whole import whole
 
 FIRST_PIECE = 1000
@@ -107,12 +108,14 @@ class Resumable:
 
     def __init__(self, member: Member, steps: int, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._member, self._steps = member, steps
+        self._member, self._steps = member, plain(steps, int, "steps")
+        if self._steps < 0:
+            raise InputError(f"steps must be at least 0, got {steps}")
         if not self.path.parent.is_dir():
             raise InputError(f"checkpoint {path}: there is no folder {self.path.parent}; create it first")
         if self.path.is_dir():
             raise InputError(f"checkpoint {path} is a folder; give the name of a file")
-        self.identity = digest(member, steps)
+        self.identity = digest(member, self._steps)
         refusal = f"{path} is the checkpoint of a night that another process is simulating: wait until it ends"
         self._lock = Lock(beside(self.path), refusal)
         try:
@@ -150,6 +153,7 @@ class Resumable:
             If steps are saved that the log has not taken.
         """
         saved, steps, member = self._saved, self._steps, replace(self._member, log=log)
+        seconds = plain(seconds, float, "seconds")
         begun = member.state.step if member.state else 0
         if log is not None and begun + log.steps < saved.state.step < steps:
             raise InputError(f"{saved.state.step - begun} steps are saved in {self.path}, but the log has {log.steps}")
@@ -247,7 +251,9 @@ def _checkpoint(
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
 
-    def each(name: str, kind: np.dtype[Any], shapes: Sequence[tuple[int, ...]], *between: float) -> list[NDArray[Any]]:
+    def each(
+        name: str, kind: np.dtype[Any], shapes: Sequence[tuple[int | None, ...]], *between: float
+    ) -> list[NDArray[Any]]:
         return [checked(content, f"{name}{index}", kind, shape, *between) for index, shape in enumerate(shapes)]
 
     step = int(checked(content, "step", whole, (), 0, MAX_STEPS if steps is None else steps))
@@ -262,11 +268,14 @@ def _checkpoint(
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
     weights += each("projected", real, [projection.weights.shape for projection in network.projections])
-    wanted = kept_arrays(network, copies)
     limits: dict[str, tuple[float, ...]] = {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, copies)}
     limits["excitability"] = (math.nextafter(-1, 0),)
     if "excitability0" in content:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
+    if any(name.startswith(TRACES) for name in content):
+        wanted |= trace_arrays(network, copies, None, None)
+        limits |= {"pre_traces": (0,), "post_traces": (0,), "pre_last": (0, step), "post_last": (0, step)}
     kept: dict[str, Any] = {
         name: each(name, kind, asked, *limits.get(name, ())) for name, (kind, asked) in wanted.items()
     }

@@ -13,6 +13,7 @@ from .ensemble import check_streams
 from .homeostasis.rule import several
 from .member import Member
 from .random import check_seed
+from .rules.front import plasticity_digest
 
 
 def digest(member: Member, steps: int) -> str:
@@ -33,6 +34,7 @@ def digest(member: Member, steps: int) -> str:
         parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
     for segment in member.segments:
         parts += [segment.name, segment.stop, segment.gain, segment.threshold, _named(segment.plasticity)]
+        parts += [plasticity_digest(segment.plasticity)]
     for layer in network.layers:
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
         if layer.kernels is not None:
@@ -53,6 +55,12 @@ def digest(member: Member, steps: int) -> str:
             parts += [projection.source, projection.target, projection.delay, projection.gain, projection.plastic]
             parts += [projection.weights.shape]
             arrays += [projection.weights]
+    code = plasticity_digest(member.plasticity)
+    parts += [] if code is None else [code]
+    if member.modulator is not None:
+        parts += [_named(member.modulator)]
+        held = getattr(member.modulator, "__dict__", {})
+        arrays += [value for _, value in sorted(held.items()) if isinstance(value, np.ndarray)]
     state = hashlib.sha256(repr(parts).encode())
     for array in arrays:
         state.update(str(array.dtype).encode())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,9 +30,11 @@ from .member import Simulation as Simulation
 from .network import SpikingNetwork
 from .pieces import Night, sleep_through
 from .random import check_seed
-from .rules.hebbian import PlasticityRule, check_rule
-from .segments import TimedSegment, check_segments
-from .state import SimulationState, kept_arrays, membrane_shapes
+from .rules.front import check_plasticity, n_traces, with_traces
+from .rules.modulator import Modulator, check_modulator, takes_modulator
+from .rules.per_layer import Plasticity
+from .segments import TimedSegment, check_segments, parts
+from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
 Backend = Literal["cpu", "cuda", "reference"]
 MAX_STREAMS = 2**31
@@ -41,7 +43,7 @@ MAX_STREAMS = 2**31
 def simulate(
     network: SpikingNetwork,
     drive: Drive | Mapping[str, Drive | Kicks],
-    plasticity: PlasticityRule | None,
+    plasticity: Plasticity | None,
     steps: int,
     *,
     mean_input: ArrayLike | None = None,
@@ -52,6 +54,7 @@ def simulate(
     downscaling: DownscalingRule | None = None,
     downscale_every: int | None = None,
     streams: int = 1,
+    modulator: Modulator | None = None,
     homeostasis: Homeostasis = None,
     homeostasis_every: int = EVERY,
     segments: tuple[TimedSegment, ...] = (),
@@ -62,8 +65,8 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis,
-    homeostasis_every, segments
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, modulator,
+    homeostasis, homeostasis_every, segments
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -75,7 +78,7 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    when = downscaling, downscale_every, streams, homeostasis, homeostasis_every, segments
+    when = downscaling, downscale_every, streams, modulator, homeostasis, homeostasis_every, segments
     member = Member(network, drive, plasticity, mean_input, seed, state, log, *when)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
@@ -162,9 +165,11 @@ def _night(members: Sequence[Member], number: int, steps: int, backend: Backend)
     try:
         member = members[number]
         check_segments(member.segments)
-        alike = [(member, MAX_STEPS)]
-        parts = [(replace(member, drive=x.drive, plasticity=x.plasticity), x.stop) for x in member.segments] or alike
-        checked = [_checked(each, steps, backend, until) for each, until in (*parts[:-1], (parts[-1][0], MAX_STEPS))]
+        checked = [
+            _checked(_in_segment(member, segment, state), steps, backend, stop)
+            for segment, stop, state in parts(member.segments, member.state)
+        ]
+        checked = checked or [_checked(member, steps, backend)]
         return Night(member.network, member.segments, checked, partial(_course, member))
     except (InputError, BackendError) as error:
         if len(members) == 1:
@@ -172,16 +177,23 @@ def _night(members: Sequence[Member], number: int, steps: int, backend: Backend)
         raise type(error)(f"member {number} of the ensemble: {error}") from error
 
 
+def _in_segment(member: Member, segment: TimedSegment, state: SimulationState | None) -> Member:
+    modulator = member.modulator if takes_modulator(segment.plasticity) else None
+    return replace(member, drive=segment.drive, plasticity=segment.plasticity, modulator=modulator, state=state)
+
+
 def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEPS) -> Sleeper:
     """Return a member as an engine takes it, for its night or a segment that ends at step `until`."""
     network = member.network
-    check_rule(member.plasticity, backend)
+    check_modulator(member.modulator, member.plasticity)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     seed, streams = check_seed(member.seed), check_streams(member.streams)
+    check_plasticity(member.plasticity, network.layers, streams, backend)
     source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
-    _check_state(state, network, streams)
+    state = with_traces(state, network, streams, member.plasticity)
+    _check_state(state, network, streams, member.plasticity)
     _check_shared(member)
     end = state.step + steps
     if end > MAX_STEPS:
@@ -200,7 +212,7 @@ def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEP
         raise InputError(f"homeostasis_every must be at least 1, got {member.homeostasis_every}")
     if state.excitability is None and any(isinstance(x, IntrinsicHomeostasis) for x in several(member.homeostasis)):
         state = replace(state, excitability=[np.zeros(n) for n in network.sizes[1:]])
-    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks)
+    return Sleeper(network, source, member.plasticity, seed, state, streams, kicks, member.modulator)
 
 
 def check_streams(streams: int) -> int:
@@ -224,7 +236,7 @@ def _check_shared(member: Member) -> None:
         )
 
 
-def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) -> None:
+def _check_state(state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None) -> None:
     shapes = [v.shape for v in state.membranes]
     if shapes != membrane_shapes(network.sizes, streams):
         raise InputError(
@@ -233,7 +245,10 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         )
     if any(v.dtype != network.dtype for v in state.membranes):
         raise InputError(f"the state and the network must have one precision, the network has {network.dtype}")
-    wanted, kept = kept_arrays(network, streams), dict(state.kept)
+    wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, streams)}
+    kept = dict(state.kept)
+    if traces := n_traces(plasticity):
+        wanted |= trace_arrays(network, streams, *traces)
     excitability = kept.pop("excitability", None)
     if excitability is not None:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in network.sizes[1:]]
@@ -243,7 +258,7 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int) 
         have = [array.shape for array in kept.get(name, ())]
         if have != (asked or []) or any(array.dtype != kind for array in kept.get(name, ())):
             raise InputError(
-                f"the state has {name} of shapes {have}, but neurons and projections of the network need {asked}: go "
+                f"the state has {name} of shapes {have}, but network and rule need {asked}: go "
                 "on with the network that it is of, or begin with SimulationState.asleep(network, streams)"
             )
 
@@ -280,9 +295,9 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
                 '"reference"), or streams=1'
             )
-        from .engines.cuda import CudaEngine  # needs the extra `cuda`
+        from .engines.cuda_own import cuda_engine  # needs the extra `cuda`
 
-        return CudaEngine(sleepers)
+        return cuda_engine(sleepers)
     if opened:
         from .engines.open import OpenEngine  # only now, since these are compiled
 

@@ -12,7 +12,8 @@ from .engines.sinks import EventSink
 from .homeostasis.downscaling import DownscalingRule
 from .homeostasis.rule import EVERY, Homeostasis
 from .network import SpikingNetwork
-from .rules.hebbian import PlasticityRule
+from .rules.modulator import Modulator
+from .rules.per_layer import Plasticity
 from .segments import TimedSegment
 from .state import SimulationState
 
@@ -29,7 +30,7 @@ class Member:
         What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
         the output have `Kicks`.
     plasticity
-        How weights change, or None to leave them as they are.
+        How weights change: a rule, `PerLayer` rules, or None to leave them as they are.
     mean_input
         (n_inputs,) mean input in [0, 1], for drives that need it.
     seed
@@ -47,6 +48,9 @@ class Member:
         mini-batch of Tadros et al. 2022, see `neurosleep.sims.engines.cpu_streams`. Copy m's noise does not depend on
         how many there are. Spike counts are those of all copies together; a log takes the spikes and membranes of the
         first.
+    modulator
+        A factor over time for rules that take one (`neurosleep.sims.rules.neuromodulated`): an object with the method
+        ``values(steps)``, which returns a finite number for each of some steps of the night, float64. None is 1 always.
     homeostasis
         Rules that correct weights or thresholds by the rates of the neurons, one or several that are applied one after
         the other; see `neurosleep.sims.homeostasis.rule`.
@@ -58,7 +62,7 @@ class Member:
 
     network: SpikingNetwork
     drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
+    plasticity: Plasticity | None
     mean_input: ArrayLike | None = None
     seed: int = 0
     state: SimulationState | None = None
@@ -66,6 +70,7 @@ class Member:
     downscaling: DownscalingRule | None = None
     downscale_every: int | None = None
     streams: int = 1
+    modulator: Modulator | None = None
     homeostasis: Homeostasis = None
     homeostasis_every: int = EVERY
     segments: tuple[TimedSegment, ...] = ()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from .engines.contract import Engine, Sleeper
 from .engines.course import Course, sleep
 from .network import SpikingNetwork
-from .segments import TimedSegment, at, halts
+from .rules.front import with_traces
+from .segments import TimedSegment, at, entering, halts
 from .state import SimulationState
 
 
@@ -35,10 +36,10 @@ class Night(NamedTuple):
 
     def sleeper(self, network: SpikingNetwork, state: SimulationState) -> Sleeper:
         """Return what an engine is given to go on from a state."""
-        segment = at(self.segments, state.step)
-        return self.sleepers[segment]._replace(
-            network=self.segments[segment].of(network) if self.segments else network, state=state
-        )
+        number = at(self.segments, state.step)
+        sleeper = self.sleepers[number]
+        state = with_traces(entering(self.segments, state), network, sleeper.streams, sleeper.plasticity)
+        return sleeper._replace(network=self.segments[number].of(network) if self.segments else network, state=state)
 
 
 class Slept(NamedTuple):

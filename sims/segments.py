@@ -3,13 +3,16 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .drives.drive import Drive
 from .drives.populations import Kicks, settled_drive
+from .engines.contract import MAX_STEPS
 from .errors import InputError
 from .fields import check_ranges, settle
 from .network import SpikingNetwork
-from .rules.hebbian import PlasticityRule
+from .rules.per_layer import Plasticity
+from .state import TRACES, SimulationState
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class TimedSegment:
     name: str
     stop: int
     drive: Drive | Mapping[str, Drive | Kicks]
-    plasticity: PlasticityRule | None
+    plasticity: Plasticity | None
     gain: float = 1.0
     threshold: float = 1.0
 
@@ -58,6 +61,29 @@ def check_segments(segments: Sequence[TimedSegment]) -> None:
 def at(segments: Sequence[TimedSegment], step: int) -> int:
     """Return which segment a step is in, 0 for a night without segments."""
     return min(bisect_right([segment.stop for segment in segments], step), max(len(segments) - 1, 0))
+
+
+def entering(segments: Sequence[TimedSegment], state: SimulationState) -> SimulationState:
+    """Return a state without traces where a segment begins with another rule than the one before: they begin at 0."""
+    here, before = at(segments, state.step), at(segments, state.step - 1)
+    other = here != before and segments[here].plasticity != segments[before].plasticity
+    return _without_traces(state) if other else state
+
+
+def _without_traces(state: SimulationState) -> SimulationState:
+    none: dict[str, Any] = dict.fromkeys(TRACES)
+    return replace(state, **none)
+
+
+def parts(segments: Sequence[TimedSegment], state: SimulationState | None) -> list[tuple[TimedSegment, int, Any]]:
+    """Return each segment, the step that it can reach, and a state that has nothing of the rules of other segments."""
+    here = at(segments, state.step if state else 0)
+    found = list[tuple[TimedSegment, int, Any]]()
+    for number, segment in enumerate(segments):
+        stop = segment.stop if segment is not segments[-1] else MAX_STEPS
+        own = state and (entering(segments, state) if number == here else _without_traces(state))
+        found.append((segment, stop, own))
+    return found
 
 
 def halts(nights: Iterable[Sequence[TimedSegment]], begin: int, end: int) -> list[int]:

@@ -39,6 +39,25 @@ def kept_arrays(network: SpikingNetwork, streams: int) -> dict[str, tuple[np.dty
     return kept
 
 
+def trace_arrays(
+    network: SpikingNetwork, streams: int, n_pre: int | None, n_post: int | None
+) -> dict[str, tuple[np.dtype[Any], list[tuple[int | None, ...]]]]:
+    """Return the same for a rule with so many traces of presynaptic and postsynaptic neurons; None for any number."""
+    ends = [(layer.n_pre, layer.n_post) for layer in network.layers]
+    ends += [(projection.weights.shape[0], projection.weights.shape[1]) for projection in network.projections]
+    real, whole = np.dtype(np.float64), np.dtype(np.int64)
+    return {
+        "pre_traces": (real, [(n_pre, streams, n) for n, _ in ends]),
+        "post_traces": (real, [(n_post, streams, n) for _, n in ends]),
+        "pre_last": (whole, [(streams, n) for n, _ in ends]),
+        "post_last": (whole, [(streams, n) for _, n in ends]),
+    }
+
+
+TRACES = ("pre_traces", "post_traces", "pre_last", "post_last")
+"""Names of what `SimulationState` has for traces of a plasticity rule."""
+
+
 class Unpaid(NamedTuple):
     """Weights from which depressions are still to be taken: column j of layer l is ``stored[l] - owed[l][j] * dec[l]``.
 
@@ -91,6 +110,11 @@ class SimulationState:
         the last step first; None where nothing has a delay.
     excitability
         What is added to each neuron's threshold for good, in thresholds, one (n_post,) array a layer; None for nothing.
+    pre_traces, post_traces
+        Traces of a plasticity rule right after each neuron's last spike, one (traces, streams, n) array a layer, then
+        one a projection; None for a rule without traces, also the next two.
+    pre_last, post_last
+        Step of each neuron's last spike as its traces know it, (streams, n) arrays alike.
     homeostat
         What homeostasis remembers, or None.
     """
@@ -103,6 +127,10 @@ class SimulationState:
     adaptation: list[NDArray[np.float64]] | None = None
     recent: list[NDArray[np.bool_]] | None = None
     excitability: list[NDArray[np.float64]] | None = None
+    pre_traces: list[NDArray[np.float64]] | None = None
+    post_traces: list[NDArray[np.float64]] | None = None
+    pre_last: list[NDArray[np.int64]] | None = None
+    post_last: list[NDArray[np.int64]] | None = None
     homeostat: Homeostat | None = None
 
     @classmethod
@@ -120,7 +148,7 @@ class SimulationState:
     @property
     def kept(self) -> dict[str, list[NDArray[Any]]]:
         """What there is beside the membranes, by name: arrays of features that are on."""
-        names = ("waiting", "adaptation", "recent", "excitability")
+        names = ("waiting", "adaptation", "recent", "excitability", *TRACES)
         return {name: arrays for name in names if (arrays := getattr(self, name)) is not None}
 
     def copied(self) -> "SimulationState":

@@ -66,7 +66,7 @@ class Coupling:
         return (
             f"{self.fast[0]:g} to {self.fast[1]:g} Hz of {self.population} on {self.slow[0]:g} to {self.slow[1]:g} Hz "
             f"of {self.of}: modulation index {self.index}, chance {self.chance:.3g}, {p_text(self.p)}; strongest at "
-            f"{math.degrees(self.preferred):+.0f} degrees"
+            f"{round(math.degrees(self.preferred)):+d} degrees"
         )
 
 

@@ -61,7 +61,7 @@ class PhaseLocking:
     def __str__(self) -> str:
         locked = self.p_corrected < 0.05
         mean = np.exp(1j * self.phase[locked]).sum()
-        at = f", at {np.degrees(np.angle(mean)):+.0f} degrees from its peak" if locked.any() else ""
+        at = f", at {round(np.degrees(np.angle(mean))):+d} degrees from its peak" if locked.any() else ""
         return (
             f"{self.population}: {locked.sum()} of {np.count_nonzero(self.spikes)} firing neurons locked to "
             f"{self.band[0]:g} to {self.band[1]:g} Hz of {self.of} ({self.correction}, p < 0.05){at}; "

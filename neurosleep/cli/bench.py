@@ -20,11 +20,12 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
 @click.command(short_help="Measure speed against other ways to do the same.")
 @click.option(
     "--suite",
-    type=click.Choice(["nights", "replay", "conversion"]),
+    type=click.Choice(["nights", "replay", "conversion", "rules"]),
     default="nights",
     show_default=True,
-    help="Nights of spontaneous replay; an iteration of tripartite sleep against the public code's way of working; or "
-    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters.",
+    help="Nights of spontaneous replay; an iteration of tripartite sleep against the public code's way of working; "
+    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters; or rules of one's own "
+    "against the built-in one and Brian2.",
 )
 @click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
 @click.option(
@@ -68,6 +69,11 @@ def bench(
         from neurosleep.benchmarks import conversion
 
         conversion.run(100 if quick else 1000, data_dir, out, ["MNIST MLP"] if quick else list(conversion.CASES))
+        return
+    if suite == "rules":
+        from neurosleep.benchmarks import rules
+
+        rules.run(quick, rounds, data_dir, out)
         return
     from neurosleep.benchmarks.bench import Options
     from neurosleep.benchmarks.bench import run as measure

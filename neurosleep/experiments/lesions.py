@@ -1,6 +1,6 @@
 """Lesions: what is taken from a network for its nights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,10 @@ from neurosleep.hypnogram import Hypnogram
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
+from neurosleep.sims.rules.hebbian import is_shipped
+from neurosleep.sims.rules.one_way import OnlyDepression, OnlyPotentiation
+from neurosleep.sims.rules.per_layer import PerLayer, Plasticity
+from neurosleep.sims.rules.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class BlockedPotentiation:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return _each_rule(stage, "inc")
+        return _with_each_rule(stage, lambda rule: _without(rule, "inc", OnlyDepression))
 
 
 @dataclass(frozen=True)
@@ -73,27 +77,31 @@ class BlockedDepression:
 
     def apply(self, stage: SpontaneousReplay, populations: Mapping[str, int], seed: int) -> SpontaneousReplay:
         """Return the stage under this lesion."""
-        return _each_rule(stage, "dec")
+        return _with_each_rule(stage, lambda rule: _without(rule, "dec", OnlyPotentiation))
 
 
-def _each_rule(stage: SpontaneousReplay, step: str) -> SpontaneousReplay:
-    """Return a stage in whose rule a step is 0, and in those of the segments of its hypnogram."""
-    if stage.plasticity is not None:
-        stage = replace(stage, plasticity=_without(stage.plasticity, step))
+def _with_each_rule(stage: SpontaneousReplay, change: Callable[[Rule], Rule]) -> SpontaneousReplay:
+    """Return a stage with its rules changed, and those of the segments of its hypnogram."""
+
+    def changed(plasticity: Plasticity | None) -> Plasticity | None:
+        if isinstance(plasticity, PerLayer):
+            return PerLayer(tuple(rule and change(rule) for rule in plasticity.rules))
+        return plasticity and change(plasticity)
+
+    stage = replace(stage, plasticity=changed(stage.plasticity))
     if stage.hypnogram is None:
         return stage
-    hypnogram = Hypnogram.of(stage.hypnogram)
-    segments = [
-        x if x.plasticity is None or x.plasticity == "stage" else replace(x, plasticity=_without(x.plasticity, step))
-        for x in hypnogram.segments
-    ]
-    return replace(stage, hypnogram=replace(hypnogram, segments=tuple(segments)))
+    segments = Hypnogram.of(stage.hypnogram).segments
+    own = [x if x.plasticity == "stage" else replace(x, plasticity=changed(x.plasticity)) for x in segments]
+    return replace(stage, hypnogram=Hypnogram(tuple(own)))
 
 
-def _without(rule: Any, step: str) -> Any:
-    if not hasattr(rule, step):
-        raise InputError(f"{type(rule).__name__} has no {step} that could be blocked; use Hebbian or GatedHebbian")
-    return replace(rule, **{step: 0.0})
+def _without(rule: Rule, step: str, blocked: type[OnlyDepression | OnlyPotentiation]) -> Rule:
+    """Return a rule with one of its steps 0, if it is one of the two that every engine has, else blocked."""
+    if is_shipped(rule):
+        nothing: dict[str, Any] = {step: 0.0}
+        return replace(rule, **nothing)
+    return blocked(rule)
 
 
 Lesion = SilencedNeurons | BlockedPotentiation | BlockedDepression

@@ -1,17 +1,16 @@
 """Plasticity rules as Brian2 writes them: code for the two ends of a synapse, and traces of neurons."""
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from neurosleep.sims.errors import InputError
-from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
+from neurosleep.sims.rules.rule import Rule, number_names, traces_of
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace of spikes; see `Brian2Rule`."""
+    """A trace of the spikes at one end: "pre" or "post", time constant in seconds, by the nearest spike or by all."""
 
-    end: Literal["pre", "post"]
+    end: str
     tau: float
     nearest: bool
 
@@ -24,7 +23,7 @@ class Brian2Rule:
     ----------
     on_pre, on_post
         Code for when the presynaptic neuron fires, or nothing, and for when the postsynaptic one does. ``fired_pre``
-        and ``fired_post`` are 1 for neurons that fire in this step, else 0.
+        is 1 for presynaptic neurons that fire in this step, else 0.
     parameters
         What names in the code stand for.
     traces
@@ -37,7 +36,7 @@ class Brian2Rule:
     traces: dict[str, Trace]
 
 
-def in_brian2(rule: Any) -> Brian2Rule:
+def in_brian2(rule: Rule) -> Brian2Rule:
     """Return a rule as Brian2 writes it.
 
     Raises
@@ -45,18 +44,41 @@ def in_brian2(rule: Any) -> Brian2Rule:
     InputError
         If it is none of those that are known there.
     """
-    if type(rule) not in _CODE:
-        known = ", ".join(kind.__name__ for kind in _CODE)
-        raise InputError(f"{type(rule).__name__} cannot be written for Brian2; the rules that can are {known}")
-    on_pre, on_post = _CODE[type(rule)]
-    return Brian2Rule(on_pre, on_post, {field.name: getattr(rule, field.name) for field in fields(rule)}, {})
+    kind = type(rule)
+    if kind.__name__ not in CODE or not kind.__module__.startswith(Rule.__module__.rpartition(".")[0]):
+        known = ", ".join(CODE)
+        raise InputError(f"{kind.__name__} cannot be written for Brian2; the rules that can are {known}")
+    on_pre, on_post = CODE[kind.__name__]
+    traces = {
+        name: Trace(end, trace.seconds(rule), trace.kind == "nearest")
+        for end in ("pre", "post")
+        for name, trace in traces_of(rule, end).items()
+    }
+    return Brian2Rule(on_pre, on_post, {name: getattr(rule, name) for name in number_names(kind)}, traces)
 
 
-_CODE: dict[type[Any], tuple[str, str]] = {
-    Hebbian: ("", "w += inc * fired_pre - dec * (1 - fired_pre)"),
-    GatedHebbian: (
+CODE = {
+    "Hebbian": ("", "w += inc * fired_pre - dec * (1 - fired_pre)"),
+    "GatedHebbian": (
         "",
         "w += (inc * fired_pre - dec * (1 - fired_pre)) * (2 * (1 - 1 / (1 + exp(-w / gate_width))))",
     ),
+    "SoftBounds": ("", "w += inc * (high - w) * fired_pre - dec * (w - low) * (1 - fired_pre)"),
+    "HardBounds": (
+        "",
+        "most = int(w > high) * w + int(w <= high) * high\n"
+        "least = int(w < low) * w + int(w >= low) * low\n"
+        "w = fired_pre * clip(w + inc, w, most) + (1 - fired_pre) * clip(w - dec, least, w)",
+    ),
+    "PairSTDP": ("w -= a_minus * y_post", "w += a_plus * x_pre"),
+    "TripletSTDP": (
+        "w -= o1_post * (a2_minus + a3_minus * r2_pre)",
+        "w += r1_pre * (a2_plus + a3_plus * o2_post)",
+    ),
+    "Oja": ("", "w += eta * (x_pre - y_post * w)"),
+    "BCM": (
+        "",
+        "mean = slow_post / tau_theta\nw += eta * x_pre * (y_post / tau - mean * mean / target)",
+    ),
 }
-"""Of each class of rules, by the names of its fields and traces."""
+"""Of each rule that ships, by the names of its fields and traces: code for presynaptic and for postsynaptic spikes."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 
+from neurosleep.interchange.brian2_neurons import Population, group, listed, regularly
 from neurosleep.interchange.brian2_rules import Brian2Rule, Trace
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import SpikingNetwork
 
 _HEAD = Template('''"""A night in Brian2; its weights and input spikes are in the .npz of the same name.
 
@@ -60,13 +61,13 @@ into_$name.propagate.when = "${name}_sums"
 objects += [$name, into_$name]
 """)
 
-_POOL = Template("""${name}_pool = NeuronGroup(1, "total : 1")
-${name}_pooled = Synapses($name, ${name}_pool, "total_post = impulse_pre : 1 (summed)")
-${name}_pooled.connect()
-${name}_pooled.summed_updaters["total_post"].when = "${name}_integrates"
-${name}_pooled.summed_updaters["total_post"].order = -1
-$name.total = linked_var(${name}_pool, "total")
-objects += [${name}_pool, ${name}_pooled]
+_PROJECTION = Template("""
+# the projection from $source to $target
+projection$number = Synapses($source, $target, "w : 1", on_pre="sum${number}_post += w", delay=$delay * dt)
+projection$number.connect()
+projection$number.w = data["projection${number}_weights"].ravel()
+projection$number.pre.when = "${target}_sums"
+objects += [projection$number]
 """)
 
 _TAIL = Template("""
@@ -95,8 +96,7 @@ class Part:
     """A layer: its population, the one below, and the rule by which its weights change, or None."""
 
     below: str
-    name: str
-    layer: SpikingLayer
+    population: Population
     rule: Brian2Rule | None
 
     def traces(self, end: str) -> dict[str, Trace]:
@@ -108,107 +108,67 @@ class Part:
 
 def written(parts: Sequence[Part], network: SpikingNetwork, steps: int, script: str) -> str:
     """Return the text of a script whose file is called `script`."""
-    exact = network.dtype == "float64"
-    own: dict[str, dict[str, Trace]] = {name: {} for name in network.populations}
+    exact, names = network.dtype == "float64", list(network.populations)
+    own: dict[str, dict[str, Trace]] = {name: {} for name in names}
     for part in parts:  # a population has the traces of the layer that it is the end of, and of that above it
         own[part.below] |= part.traces("pre")
-        own[part.name] |= part.traces("post")
-    names = {name: name for name in network.populations}
+        own[part.population.name] |= part.traces("post")
+    n = network.sizes[0]
     head = _HEAD.substitute(
         script=script,
         dtype=network.dtype.name,
         dt=repr(network.dt),
         steps=steps,
-        n=network.sizes[0],
-        input=_group("input", network.sizes[0], ["fired : 1"], own["input"], {}, "fired > 0", "", exact),
+        n=n,
+        input=group("input", n, ["fired : 1"], {}, "fired > 0", "", own["input"], exact),
     )
+    layers = [_layer(part, own[part.population.name], exact) for part in parts]
+    for number, projection in enumerate(network.projections):
+        later = names.index(projection.source) >= names.index(projection.target)  # its spikes are those of last step
+        layers.append(
+            _PROJECTION.substitute(
+                number=number, source=projection.source, target=projection.target, delay=projection.delay - later
+            )
+        )
     tail = _TAIL.substitute(
-        synapses=_dict({part.name: f"into_{part.name}" for part in parts}), populations=_dict(names)
+        synapses=listed({name: f"into_{name}" for name in names[1:]}),
+        populations=listed({name: name for name in names}),
     )
-    return head + "".join(_layer(part, own[part.name], exact) for part in parts) + tail
+    return head + "".join(layers) + tail
 
 
 def _layer(part: Part, traces: Mapping[str, Trace], exact: bool) -> str:
-    layer, rule, name = part.layer, part.rule, part.name
-    biased, pooled = layer.bias is not None, layer.inhibition > 0
-    variables = ["v : 1", "impulse : 1", "fired : 1", *["bias : 1"] * biased, *["total : 1 (linked)"] * pooled]
-    numbers = {"gain": layer.gain, "decay": layer.decay, "threshold": layer.threshold}
-    numbers |= {"inhibition": layer.inhibition} if pooled else {}
-    on_pre = {"propagate": "impulse += w"} | ({"depart": rule.on_pre} if rule and rule.on_pre else {})
+    rule, its = part.rule, part.population
+    paths = {"propagate": "impulse += w"} | ({"depart": rule.on_pre} if rule and rule.on_pre else {})
     text = _LAYER.substitute(
-        name=name,
+        name=its.name,
         below=part.below,
-        group=_group(name, layer.n_post, variables, traces, numbers, "v >= threshold", "v = 0; fired = 1", exact),
-        on_pre=on_pre,
-        on_post={"arrive": rule.on_post} if rule else None,
-        parameters=rule.parameters if rule else {},
+        group=group(its.name, its.layer.n_post, its.variables, its.numbers, its.threshold, its.reset, traces, exact),
+        on_pre=_code(paths),
+        on_post=_code({"arrive": rule.on_post}) if rule else "{}",
+        parameters="{" + listed({key: repr(value) for key, value in rule.parameters.items()} if rule else {}) + "}",
     )
-    if biased:
-        text += f'{name}.bias = data["{name}_bias"]\n'
-    if pooled:
-        text += _regularly(name, f"{name}_integrates", -2, "impulse *= gain") + _POOL.substitute(name=name)
-    integration = ["impulse -= inhibition * (total / N)", "v = decay * v + impulse"]
-    text += _regularly(
-        name,
-        f"{name}_integrates",
-        0,
-        *(integration if pooled else ["v = decay * v + gain * impulse"]),
-        *["v += bias"] * biased,
-        "impulse = 0",
-        "fired = 0",
-    )
-    return text + "".join(_learning(part))
+    return text + "".join([*its.code(), *_learning(part)])
+
+
+def _code(paths: Mapping[str, str]) -> str:
+    """Return code by the names of its paths, as it is written in the script."""
+    indented = {name: '"""' + code.replace("\n", "\n        ") + '"""' for name, code in paths.items()}
+    return "{" + listed(indented) + "}"
 
 
 def _learning(part: Part) -> Iterator[str]:
     """Yield the order of learning: weights from neurons that fired, their traces, weights into such, their traces."""
     if part.rule is None:
         return
+    name = part.population.name
     for number, (end, path) in enumerate((("pre", "depart"), ("post", "arrive"))):
         if path == "arrive" or part.rule.on_pre:
-            what = f"into_{part.name}.{path}"
-            yield f'{what}.when, {what}.order = "{part.name}_learns", {2 * number}\n'
+            what = f"into_{name}.{path}"
+            yield f'{what}.when, {what}.order = "{name}_learns", {2 * number}\n'
         rises = [
-            f"{name} = {'fired + (1 - fired) * ' if trace.nearest else 'fired + '}{name}"
-            for name, trace in part.traces(end).items()
+            f"{trace} = {'fired + (1 - fired) * ' if its.nearest else 'fired + '}{trace}"
+            for trace, its in part.traces(end).items()
         ]
         if rises:
-            group = part.below if end == "pre" else part.name
-            yield _regularly(group, f"{part.name}_learns", 2 * number + 1, *rises)
-
-
-def _group(
-    name: str,
-    n: int,
-    variables: Sequence[str],
-    traces: Mapping[str, Trace],
-    numbers: Mapping[str, float],
-    threshold: str,
-    reset: str,
-    exact: bool,
-) -> str:
-    equations = "\n    ".join([*variables, *(f"d{trace}/dt = -{trace} / tau_{trace} : 1" for trace in traces)])
-    values = {key: repr(value) for key, value in numbers.items()}
-    values |= {f"tau_{key}": f"{trace.tau!r} * second" for key, trace in traces.items()}
-    doubles = dict.fromkeys(traces, "np.float64")
-    lines = [
-        f"{name} = NeuronGroup(",
-        f"    {n},",
-        f'    """{equations}""",',
-        f'    threshold="{threshold}",',
-        f'    reset="{reset}",',
-        f"    namespace={{{_dict(values)}}},",
-        *[f"    dtype={{{_dict(doubles)}}},"] * (not exact and bool(traces)),
-        *['    method="exact",'] * bool(traces),
-        ")",
-    ]
-    return "\n".join(lines)
-
-
-def _regularly(group: str, when: str, order: int, *code: str) -> str:
-    lines = "\n    ".join(code)
-    return f'{group}.run_regularly(\n    """{lines}""",\n    when="{when}",\n    order={order},\n)\n'
-
-
-def _dict(items: Mapping[str, str]) -> str:
-    return ", ".join(f'"{key}": {value}' for key, value in items.items())
+            yield regularly(part.below if end == "pre" else name, f"{name}_learns", 2 * number + 1, *rises)

@@ -30,7 +30,7 @@ class _Flight(NamedTuple):
     """A launch under way."""
 
     events: layout.Events
-    members: layout.Members
+    arrays: tuple[Any, ...]  # what the kernel was given: it must outlive the launch
     ended: Any  # CUDA event
 
 
@@ -74,11 +74,12 @@ class Device:
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Launch the steps up to `until`; at most two launches may be under way."""
-        flight = _Flight(self._events[self._n_launched % 2], self._members, self._ended[self._n_launched % 2])
+        kernel, arrays = self._night_of_steps()
+        flight = _Flight(self._events[self._n_launched % 2], arrays, self._ended[self._n_launched % 2])
         self._n_launched += 1
         flight.events.wanted.copy_to_device(np.array(wanted, dtype=np.uint8), stream=self._computing)
         flight.events.filled.copy_to_device(np.zeros(1, dtype=np.int64), stream=self._computing)
-        self._launch(night.advance, self._size, int(until), *self._arrays(), flight.events)
+        self._launch(kernel, self._size, int(until), *arrays, flight.events)
         flight.ended.record(self._computing)
         self._flying.append(flight)
 
@@ -131,6 +132,10 @@ class Device:
         host: NDArray[Any] = array.copy_to_host(stream=self._computing)
         self._computing.synchronize()
         return host
+
+    def _night_of_steps(self) -> tuple[Any, tuple[Any, ...]]:
+        """Return the kernel that simulates steps, and the arrays that it takes before the events."""
+        return night.advance, self._arrays()
 
     def _arrays(self) -> tuple[Any, ...]:
         return self._plan, self._members, self.night, self.backlog

@@ -29,7 +29,7 @@ WORDS = TILE // 32
 DIGITS = 2048
 """Bins of the histograms of radix selection."""
 
-NONE, GATED, SEPARABLE = 0, 1, 2  # kinds of plasticity
+NONE, GATED, SEPARABLE = 0, 1, 2  # kinds of plasticity of which something is put off
 
 
 class Plan(NamedTuple):
@@ -90,6 +90,38 @@ class Backlog(NamedTuple):
     seen: Array  # (M, units) int32
     own: Array  # (M, units) int32
     owed: Array  # (M, units) int32
+
+
+class Links(NamedTuple):
+    """Layers of weights, and projections behind them, as rules of one's own see them; C of them."""
+
+    plastic: Array  # (M, C) uint8
+    pre: Array  # (C + 1,) int64: where presynaptic neurons begin in `Ends`
+    post: Array  # (C + 1,) int64: where postsynaptic neurons begin in `Ends`
+
+
+class Rules(NamedTuple):
+    """Numbers of the rules of all members, which do the same but for these; T traces have different time constants."""
+
+    numbers: Array  # (M, L, P) float64, or real for the two rules of the papers
+    fine: Array  # (T, 1024) float64, see `neurosleep.sims.rules.traces`
+    coarse: Array  # (T, longest) float64
+    modulator: Array  # (M, steps) float64; (1, 1) if no rule takes it
+    begin: Array  # (M,) int64, the step of the first of these
+
+
+class Ends(NamedTuple):
+    """Traces of the presynaptic or of the postsynaptic neurons of all links, K a neuron.
+
+    A trace is as it was at its neuron's last spike.
+    """
+
+    value: Array  # (M, K, neurons) float64
+    last: Array  # (M, neurons) int64, the step of that spike
+    table: Array  # (M, C, K) int32, rows of `fine` and `coarse`
+    keep: Array  # (K,) float64: 1, or 0 where only the last spike counts
+    now: Array  # (M, K, widest) float64, scratch: traces in this step
+    stamp: Array  # (M, widest) int64, scratch: who fired, marked by a number of its own for each step and link
 
 
 class Events(NamedTuple):

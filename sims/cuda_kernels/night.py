@@ -46,7 +46,7 @@ def _one_layer(m, layer, step, n_pre, plan, members, night, backlog, events, sha
 
 
 @plain
-def _has_room(m, plan, events):
+def has_room(m, plan, events):
     """Whether the buffer surely holds one more step, even if every neuron fires in it."""
     room = True
     for p in range(events.used.shape[1]):
@@ -57,7 +57,7 @@ def _has_room(m, plan, events):
 
 
 @on_device
-def _hand_over(m, events):
+def hand_over(m, events):
     """Move the member's spikes to the pool; begins with all visible."""
     if cuda.threadIdx.x == 0:
         total = np.int64(0)
@@ -83,7 +83,7 @@ def advance(until, plan, members, night, backlog, events):
         events.used[m, p] = 0
     step = night.step[m]
     cuda.syncthreads()
-    while step < until and _has_room(m, plan, events):
+    while step < until and has_room(m, plan, events):
         n = draw_input(m, step, plan, members, night, events, shared)
         for layer in range(plan.weight.size - 1):
             if n > 0 or members.biased[m, layer]:
@@ -92,7 +92,7 @@ def advance(until, plan, members, night, backlog, events):
     if cuda.threadIdx.x == 0:
         night.step[m] = step
         events.reached[m] = step
-    _hand_over(m, events)
+    hand_over(m, events)
 
 
 @on_gpu

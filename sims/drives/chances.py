@@ -1,6 +1,5 @@
 """How likely events are under any drive, checked: what drives made of drives, and the drawing of events, ask for."""
 
-from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -39,13 +38,8 @@ def chances(
     if schedule is not None:
         return _of_schedule(schedule, steps, random)
     own: Any = drive
-    extra = {"random": random} if _takes_random(type(drive)) else {}
+    extra = {"random": random} if "random" in signature(own.probability).parameters else {}
     return _checked(type(drive).__name__, own.probability(steps, n, dt, mean_input, **extra), steps, n)
-
-
-@cache
-def _takes_random(cls: type) -> bool:
-    return "random" in signature(cls.probability).parameters  # type: ignore[attr-defined]
 
 
 def _of_schedule(schedule: InputSchedule, steps: NDArray[np.int64], random: NightNumbers) -> Factors:
@@ -95,7 +89,7 @@ def broadcast(drive: str, values: Any, shape: tuple[int, ...], what: str) -> NDA
             f"{drive}: {what} must be numbers that broadcast to {shape}, steps by neurons, got shape {array.shape} of "
             f"{array.dtype}"
         )
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def _refuse(drive: str, probability: NDArray[np.float64], steps: NDArray[np.int64]) -> None:

@@ -11,6 +11,8 @@ from .sum import Summable
 class RecordedSpikes(Summable):
     """Input spikes that were recorded before, played back step by step.
 
+    A night cannot be longer than they are; within another drive, such as `Kicks`, there are none after their end.
+
     Parameters
     ----------
     raster

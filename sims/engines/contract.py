@@ -1,7 +1,7 @@
 """What every backend does: the contract between `simulate_ensemble` and the engines."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ..drives.spans import Spans
 from ..homeostasis.downscaling import DownscalingRule
 from ..network import SpikingNetwork
 from ..operators import Floats
-from ..rules.hebbian import PlasticityRule
+from ..rules.modulator import Modulator
 from ..state import SimulationState
 
 MAX_STEPS = 2**32
@@ -26,16 +26,17 @@ class Sleeper(NamedTuple):
     """One network of an engine, all of it checked.
 
     `streams` is how many copies of its membranes there are. `kicks` are the drives of hidden populations, by their
-    numbers, the input being 0.
+    numbers, the input being 0. `modulator` is the third factor that rules can take.
     """
 
     network: SpikingNetwork
     schedule: InputSchedule | Spans
-    plasticity: PlasticityRule | None
+    plasticity: Any  # Plasticity | None; the compiled engines are given the rules that they have
     seed: int
     state: SimulationState
     streams: int = 1
     kicks: Mapping[int, Kick] = {}
+    modulator: Modulator | None = None
 
 
 class Engine(Protocol):

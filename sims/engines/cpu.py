@@ -1,13 +1,19 @@
 """The `cpu` backend: one night on one core, event-driven and compiled (Numba)."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..kernels import layout, night
+from ..operators import Floats
+from ..rules.modulator import modulation
 from ..rules.per_layer import Plasticity
+from ..state import SimulationState
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
-from .own_traces import room_for_traces
+from .own_traces import kept_traces, room_for_traces
 
 LIST_ROOM = 16_384
 """Firings of a layer that are noted before all its weights are brought up to date (at least two of every neuron's)."""
@@ -25,9 +31,12 @@ class CpuEngine(CompiledEngine):
         network, state = sleeper.network, sleeper.state
         weights, owed = self._debts(state)
         self._night = self._begin(state, weights, joined([np.zeros(network.sizes[0]), *state.membranes], network.dtype))
-        self._backlog = self._put_off(owed, sleeper.plasticity)
+        self._modulator = sleeper.modulator
+        self._backlog = self._put_off(owed, sleeper.plasticity, state)
 
-    def _put_off(self, owed: NDArray[np.int32], plasticity: Plasticity | None) -> layout.Debts | layout.Backlog | None:
+    def _put_off(
+        self, owed: NDArray[np.int32], plasticity: Plasticity | None, state: SimulationState
+    ) -> layout.Debts | layout.Backlog | None:
         """Return room for what the rule puts off."""
         if isinstance(self._rule, layout.Frozen):
             return None
@@ -38,7 +47,7 @@ class CpuEngine(CompiledEngine):
         room, values = max(LIST_ROOM, 2 * widest), max(4096, (2 * widest + 63) // 64 * 64)
         traces = None
         if isinstance(self._rule, layout.Own) and plasticity is not None:
-            traces = room_for_traces(plasticity, self._network, room, values)
+            traces = room_for_traces(plasticity, self._network, state, room, values)
         return layout.Backlog(
             room=room,
             fired=np.zeros(n_layers * room, dtype=np.uint32),
@@ -58,7 +67,8 @@ class CpuEngine(CompiledEngine):
 
     def _advance(self, until: int, settle: bool = False) -> int:
         if isinstance(self._backlog, layout.Backlog) and self._backlog.traces is not None:
-            traces = self._backlog.traces._replace(modulator=self._modulators(until), begin=self._step)
+            given = modulation(self._modulator, self._step, until)
+            traces = self._backlog.traces._replace(modulator=given, begin=self._step)
             self._backlog = self._backlog._replace(traces=traces)
         reached: int = night.advance(
             self._step,
@@ -74,9 +84,21 @@ class CpuEngine(CompiledEngine):
         )
         return reached
 
-    def _modulators(self, until: int) -> NDArray[np.float64]:
-        """Return the modulator in the steps from this one to `until` - 1."""
-        return np.ones(until - self._step)
-
     def _write_out(self) -> None:
         self._advance(self._step, settle=True)
+
+    def _state(self) -> SimulationState:
+        state, traces = super()._state(), getattr(self._backlog, "traces", None)
+        if traces is not None and len(traces.keep) > 0:
+            kept = kept_traces(traces, self._network)
+            state = replace(state, **{name: [part.copy() for part in parts] for name, parts in kept.items()})
+        return state
+
+    def _stored(self) -> list[Floats]:
+        stored = super()._stored()
+        if isinstance(self._rule, layout.Own) and not all(np.isfinite(w).all() for w in stored):
+            raise InputError(
+                f"the rule of this night made a weight infinite or NaN before step {self._step}: check_rule(rule) says "
+                "where; a weight must stay a finite number"
+            )
+        return stored

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..homeostasis.downscaling import DownscalingRule
-from ..kernels import convolution
+from ..kernels import convolution, layout
 from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
 from .compiled_base import CompiledEngine, joined, offsets
@@ -31,7 +31,7 @@ class ConvolutionEngine(CompiledEngine):
         widest, silent_input = max(sizes), np.zeros(sizes[0])
         biases = [_space_first(layer, _bias(layer)) for layer in network.layers]
         self._layers = self._layers._replace(bias=np.concatenate([silent_input, *biases]).astype(real))
-        self._shapes = shapes = _shapes(network)
+        self._shapes = shapes = _shapes(network, self._rule)
         weights = joined([pre_major(layer, layer.weights) for layer in network.layers], real)
         membranes = [_space_first(layer, v) for layer, v in zip(network.layers, state.membranes, strict=True)]
         self._night = self._begin(state, weights, joined([silent_input, *membranes], real))
@@ -130,7 +130,7 @@ def _lists(inverses: Sequence[tuple[NDArray[np.int64], NDArray[np.int32], NDArra
     return at, bounds, places, np.concatenate([window for _, _, window in inverses])
 
 
-def _shapes(network: SpikingNetwork) -> convolution.Shapes:
+def _shapes(network: SpikingNetwork, rule: layout.Kind) -> convolution.Shapes:
     """Return how the layers of a network share their weights."""
     layers = network.layers
     where = [geometry(layer) for layer in layers]
@@ -150,7 +150,7 @@ def _shapes(network: SpikingNetwork) -> convolution.Shapes:
         positions=_numbers(len(x.taps) for x in where),
         taps=_numbers(x.taps.shape[1] for x in where),
         full=np.array([_is_full(x) for x in where]),
-        plastic=np.array([layer.plastic for layer in layers]),
+        plastic=np.zeros(len(layers), dtype=np.bool_) if isinstance(rule, layout.Frozen) else rule.plastic,
         sharing=_numbers(_SHARING[layer.sharing] for layer in layers),
         pool_size=_numbers(pool.shape[1] if len(pool) else 0 for pool in pools),
         pool_at=pool_at,

@@ -23,7 +23,7 @@ By the gated rule there come, each time `LIST_ROOM` neurons of a layer have fire
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ from ..operators import Floats
 from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, Unpaid
 from .contract import Events, Sleeper
+
+if TYPE_CHECKING:
+    from ..cuda_kernels.device import Device
 
 LIST_ROOM = 16_384
 """Firings of a layer that are noted before all its weights are brought up to date; at least two steps' worth."""
@@ -67,20 +70,12 @@ class CudaEngine:
     overlap = 1
 
     def __init__(self, sleepers: Sequence[Sleeper]) -> None:
-        _check_alike(sleepers)
+        check_alike(sleepers)
         require_gpu()
-        from ..cuda_kernels.device import Device  # only now: it imports numba.cuda
-
         self._networks = [sleeper.network for sleeper in sleepers]
         self._rules = [sleeper.plasticity for sleeper in sleepers]
         self._sizes = self._networks[0].sizes
-        room = max(LIST_ROOM, 2 * max(self._sizes))
-        _check_memory(sleepers, room)
-        self._device = Device(
-            sleepers,
-            [Unpaid.begin(s.network, s.state, _constant_decs(s.plasticity, s.network)) for s in sleepers],
-            room,
-        )
+        self._device = self._wake(sleepers)
         self._sources = [sleeper.schedule for sleeper in sleepers]
         self._own = any(isinstance(source, Spans) for source in self._sources)
         self._reached = [sleeper.state.step for sleeper in sleepers]  # as far as is known
@@ -88,6 +83,15 @@ class CudaEngine:
         self._put_off = False  # whether there may be changes that the gated rule has put off
         self._requests: dict[int, DownscalingRule] = {}
         self._copies: dict[str, NDArray[Any]] = {}  # small arrays as they are now
+
+    def _wake(self, sleepers: Sequence[Sleeper]) -> "Device":
+        """Put the sleepers on the GPU."""
+        from ..cuda_kernels.device import Device  # only now: it imports numba.cuda
+
+        room = max(LIST_ROOM, 2 * max(self._sizes))
+        check_memory(sleepers, room)
+        begins = [Unpaid.begin(s.network, s.state, _constant_decs(s.plasticity, s.network)) for s in sleepers]
+        return Device(sleepers, begins, room)
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Launch the steps up to `until`; each member stops early where its event buffer is full."""
@@ -100,9 +104,13 @@ class CudaEngine:
             spans = [source.span(step, until) for source, step in zip(self._sources, self._reached, strict=True)]
             until = min(reached for _, reached in spans)
             self._device.play([schedule for schedule, _ in spans])
+        self._prepare(until)
         self._device.advance(until, wanted)
         self._put_off = True
         self._copies.clear()
+
+    def _prepare(self, until: int) -> None:
+        """Hand over what else the steps up to `until` need."""
 
     def drain(self) -> list[tuple[int, Events]]:
         """Wait for the oldest launch, and return the step that each member came to, and its spikes."""
@@ -205,7 +213,8 @@ class CudaEngine:
         return [part.copy() for part in np.split(units, np.cumsum(self._sizes)[:-1])]
 
 
-def _check_alike(sleepers: Sequence[Sleeper]) -> None:
+def check_alike(sleepers: Sequence[Sleeper]) -> None:
+    """Check that members fit into one ensemble, or raise `InputError`."""
     first = sleepers[0]
     for number, sleeper in enumerate(sleepers):
         for what, got, expected in (
@@ -220,13 +229,15 @@ def _check_alike(sleepers: Sequence[Sleeper]) -> None:
                 )
 
 
-def _check_memory(sleepers: Sequence[Sleeper], room: int) -> None:
+def check_memory(sleepers: Sequence[Sleeper], room: int, more: int = 0) -> None:
+    """Check that the GPU has room for all members, `more` bytes each beside the usual, or raise `BackendError`."""
     from numba import cuda
 
     network = sleepers[0].network
     units, widest, real = sum(network.sizes), max(network.sizes), network.dtype.itemsize
     weights = sum(layer.weights.size for layer in network.layers)
     member = real * (weights + 2 * units + widest) + 24 * units + 8 * network.sizes[0] + 4 * len(network.layers) * room
+    member += more
     needed, free = len(sleepers) * member, max(0, cuda.current_context().get_memory_info().free - EVENT_BYTES)
     if needed > free:
         raise BackendError(

@@ -122,6 +122,19 @@ def learn_shared(
 ) -> None:
     """Change kernels in place for one step in which `seen` came in and `post` (n_post,) spiked."""
     real = weights.dtype.type
+    c, n, norm = asked(where, weights, seen, post, sharing)
+    change = (real(rule.inc) * c - real(rule.dec) * (n - c)) / np.maximum(norm, 1)
+    weights += change.reshape(weights.shape) * rule.factor(weights)
+
+
+def asked(
+    where: Geometry, weights: Floats, seen: Floats, post: Spikes, sharing: Sharing
+) -> tuple[Floats, Floats, Floats]:
+    """Return how many synapses of each weight had both neurons fire, the postsynaptic one fire, and what they count.
+
+    All can be broadcast to (groups, channels of a group, presynaptic channels of a group, taps). The last is what a
+    sum over synapses is divided by, if it is at least 1.
+    """
     met = (where.taps >= 0).astype(weights.dtype)
     spiked = post.reshape(where.groups, -1, len(where.taps)).astype(weights.dtype)
     n_channels = spiked.shape[1]
@@ -130,5 +143,4 @@ def learn_shared(
     )
     n = (spiked @ met)[:, :, None, :]
     norm = {"mean": n, "sum": np.ones_like(n), "positions": met.sum(axis=0)}[sharing]
-    change = (real(rule.inc) * c - real(rule.dec) * (n - c)) / np.maximum(norm, 1)
-    weights += change.reshape(weights.shape) * rule.factor(weights)
+    return c, n, norm

@@ -19,10 +19,15 @@ from ..homeostasis.downscaling import DownscalingRule
 from ..operators import Floats
 from ..projections import Projection
 from ..random import INPUT_STREAM, random_words, window_position
-from ..rules.hebbian import PlasticityRule
-from ..state import SimulationState
+from ..rules.hebbian import PlasticityRule, is_shipped
+from ..rules.modulator import modulation
+from ..rules.per_layer import by_layer
+from ..rules.rule import Rule
+from ..state import TRACES, SimulationState
 from .contract import MAX_STEPS, Events, Sleeper
 from .geometry import convolve, geometry, inputs_seen, learn_shared
+from .learning import Learning
+from .learning import learn_shared as learn_shared_own
 from .reference_neurons import ReferenceNeurons
 
 Spikes = NDArray[np.bool_]
@@ -37,7 +42,8 @@ class ReferenceEngine:
         network, state = sleeper.network, sleeper.state
         self._network = network
         self._schedule, self._kicks = sleeper.schedule, sleeper.kicks
-        self._plasticity = sleeper.plasticity
+        self._rules = by_layer(sleeper.plasticity, len(network.layers))
+        self._modulator, self._modulation, self._begin = sleeper.modulator, np.ones(0), state.step
         self._seed = sleeper.seed
         self._streams = sleeper.streams
         self._step = state.step
@@ -56,10 +62,24 @@ class ReferenceEngine:
             ReferenceNeurons(network, index, sleeper.seed, self._state) for index in range(len(network.layers))
         ]
         self._counts = [np.zeros(n, dtype=np.int64) for n in network.sizes]
+        targets = [*range(len(network.layers)), *(self._names.index(p.target) - 1 for p in network.projections)]
+        self._learning = [self._at_work(self._rules[target], number) for number, target in enumerate(targets)]
+
+    def _at_work(self, rule: Rule | None, number: int) -> Learning | None:
+        """Return a rule of one's own at work on a layer or, counted from there, a projection; its traces change."""
+        if rule is None or is_shipped(rule):
+            return None
+        arrays = [getattr(self._state, name) for name in TRACES]
+        n_pre, n_post = [*self._weights, *self._projected][number].shape[:2]
+        none = [np.zeros((0, self._streams, n)) for n in (n_pre, n_post)]
+        last = [np.zeros((self._streams, n), dtype=np.int64) for n in (n_pre, n_post)]
+        own = [*none, *last] if arrays[0] is None else [array[number] for array in arrays]
+        return Learning(rule, self._network.dt, own)
 
     def advance(self, until: int, wanted: Sequence[Sequence[bool]]) -> None:
         """Simulate up to step `until`."""
         trains: list[list[tuple[int, NDArray[np.intp]]]] = [[] for _ in self._counts]
+        self._begin, self._modulation = self._step, modulation(self._modulator, self._step, until)
         while self._step < until:
             for population, spikes in enumerate(self._one_step()):
                 self._counts[population] += spikes.sum(axis=0)
@@ -118,19 +138,33 @@ class ReferenceEngine:
 
     def _learn(self, index: int, pre: Spikes, post: Spikes) -> None:
         """Change the weights of a layer, and of projections to it, for one step, spikes (streams, n)."""
-        layer, weights, rule = self._network.layers[index], self._weights[index], self._plasticity
+        layer, weights, rule = self._network.layers[index], self._weights[index], self._rules[index]
         if rule is None:
             return
-        for projection, own in zip(self._network.projections, self._projected, strict=True):
+        modulator = float(self._modulation[self._step - self._begin])
+        for number, (projection, own) in enumerate(zip(self._network.projections, self._projected, strict=True)):
             if projection.plastic and projection.target == self._names[index + 1]:
-                learn(own, self._earlier(projection), post, rule)
+                learning = self._learning[len(self._weights) + number]
+                self._dense(learning, own, self._earlier(projection), post, rule, modulator)
         if not layer.plastic:
             return
         if layer.kernels is None:
-            learn(weights, pre, post, rule)
+            self._dense(self._learning[index], weights, pre, post, rule, modulator)
+            return
+        where = self._geometry[index]
+        seen = inputs_seen(where, pre[0], weights.dtype.type)
+        if is_shipped(rule):
+            learn_shared(where, weights, seen, post[0], rule, layer.sharing)
         else:
-            where = self._geometry[index]
-            learn_shared(where, weights, inputs_seen(where, pre[0], weights.dtype.type), post[0], rule, layer.sharing)
+            learn_shared_own(where, weights, seen, post[0], rule, layer.sharing, modulator)
+
+    def _dense(
+        self, learning: Learning | None, weights: Floats, pre: Spikes, post: Spikes, rule: Rule, modulator: float
+    ) -> None:
+        if is_shipped(rule):
+            learn(weights, pre, post, rule)
+        elif learning is not None:
+            learning.learn(weights, pre, post, self._step, modulator)
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
         """Downscale all layers that are not frozen."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import entry, inner
+from ..rules.compiling import on_post, parameters
 from . import layout
 from .drawing import draw_input
 from .gate import gate
@@ -202,13 +203,33 @@ def _count_both(layer, n_active, n_channels, shapes, scratch):
                 scratch.both[row + j] += scratch.spiked[post + j]
 
 
-def _add(rule, layer, size, values, changes):
-    """Change weights by what the rule asks for."""
+def _asked(rule, layer, w, c, n, norm):
+    """Return what a weight is to change by, before the gate, of whose `n` synapses `c` had a presynaptic spike."""
     raise NotImplementedError
 
 
-@for_kind(_add, layout.Constant)
-def _add_constant(rule, layer, size, values, changes):
+@for_kind(_asked, layout.Constant, layout.Gated)
+def _asked_by_counts(rule, layer, w, c, n, norm):
+    return (rule.numbers[layer, 0] * c - rule.numbers[layer, 1] * (n - c)) / norm
+
+
+@for_kind(_asked, layout.Own)
+def _asked_by_own(rule, layer, w, c, n, norm):
+    p, wide, change = parameters(rule.tag, rule.numbers, layer), np.float64(w), 0.0
+    if c > 0:
+        change += np.float64(c) * (on_post(rule.tag, p, wide, True, (), (), 1.0) - wide)
+    if n > c:
+        change += np.float64(n - c) * (on_post(rule.tag, p, wide, False, (), (), 1.0) - wide)
+    return change / np.float64(norm)
+
+
+def _add(rule, layer, size, values, changes):
+    """Change weights by what was asked for."""
+    raise NotImplementedError
+
+
+@for_kind(_add, layout.Constant, layout.Own)
+def _add_as_asked(rule, layer, size, values, changes):
     for m in range(size):
         values[m] += changes[m]
 
@@ -225,14 +246,14 @@ def _change(layer, n_channels, weights, rule, shapes, scratch):
     """Change the weights into the channels that spiked."""
     taps, below = shapes.taps[layer], shapes.below[layer] // shapes.groups[layer]
     width = shapes.channels[layer] // shapes.groups[layer]
-    values, changes, inc, dec = scratch.values, scratch.changes, rule.numbers[layer, 0], rule.numbers[layer, 1]
+    values, changes = scratch.values, scratch.changes
     size = 0
     for row in range(weights.shape[0]):
         group, t = row // taps // below, row % taps
         for k in range(scratch.bound[group], scratch.bound[group + 1]):
             c, n = scratch.both[row * n_channels + k], scratch.n[t * n_channels + k]
             values[size] = weights[row, scratch.which[k] - group * width]
-            changes[size] = (inc * c - dec * (n - c)) / scratch.norm[t * n_channels + k]
+            changes[size] = _asked(rule, layer, values[size], c, n, scratch.norm[t * n_channels + k])
             size += 1
     _add(rule, layer, size, values, changes)
     size = 0
@@ -253,7 +274,7 @@ def _learn_nothing(rule, layer, n_active, n_channels, post_fired, weights, shape
     pass
 
 
-@for_kind(_learn, layout.Constant, layout.Gated)
+@for_kind(_learn, layout.Constant, layout.Gated, layout.Own)
 def _learn_both(rule, layer, n_active, n_channels, post_fired, weights, shapes, scratch):
     _count_posts(layer, post_fired, n_channels, shapes, scratch)
     _count_both(layer, n_active, n_channels, shapes, scratch)

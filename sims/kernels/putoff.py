@@ -179,7 +179,7 @@ def _prepare(rule, layer, step, layers, night, backlog):
             _catch_up(rule, layer, n_late, weights_of(layer, layers, night), layers, backlog)
 
 
-@inner()
+@inner(inline="always")
 def put_off(rule, layer, step, layers, night, backlog):
     """Change the weights into the neurons that fired, at once or by noting that they are to be changed.
 

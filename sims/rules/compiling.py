@@ -9,7 +9,7 @@ not for its numbers, so a kernel is compiled once for each kind of rule, and its
         for j in range(weights.size):
             weights[j] = on_post(tag, p, weights[j], False, (), (), modulator)
 
-    rule = program(SoftBounds(0.1, 0.1), [True], np.dtype(np.float32))
+    rule = program(SoftBounds(0.1, 0.1, 0.0, 1.0), [True], np.dtype(np.float32))
     depress(rule.tag, rule.numbers, weights, 1.0)
 
 Functions of one's own are evaluated in float64 and return float64. `Hebbian` and `GatedHebbian` as they ship work in
@@ -32,7 +32,7 @@ from ..errors import InputError
 from ..kernels.gate import gate
 from .code import rule_digest
 from .composing import composed, reason, written
-from .hebbian import GatedHebbian, Hebbian
+from .hebbian import GatedHebbian, Hebbian, is_shipped
 from .per_layer import Plasticity, by_layer
 from .rule import Rule, traces_of, unwrapped, uses_modulator
 from .rule import numbers as own_numbers
@@ -115,13 +115,9 @@ def program(plasticity: Plasticity | None, plastic: Sequence[bool], real: np.dty
 def _kind(rule: Rule | None) -> Kind:
     if rule is None:
         return "none"
-    for cls, kind in KINDS.items():
-        if isinstance(rule, cls) and type(rule).on_post is cls.on_post:
-            return kind
-    return "own"
-
-
-KINDS: dict[type[Rule], Kind] = {Hebbian: "constant", GatedHebbian: "gated"}
+    if not is_shipped(rule):
+        return "own"
+    return "constant" if isinstance(rule, Hebbian) else "gated"
 
 
 def _numbers(rule: Rule) -> tuple[float, ...]:

@@ -15,9 +15,15 @@ from .code import python_function, references
 from .exponential import exp
 from .rule import Rule, arguments, functions, number_names, traces_of, unwrapped
 
+Translate = Callable[[Any, str, dict[int, Any]], Any]
 
-def composed(rule: Rule, name: str, digest: str) -> Callable[..., Any]:
-    """Return `on_post` or `on_pre` of a rule with its wrappers, as kernels call it."""
+
+def composed(rule: Rule, name: str, digest: str, translated: Translate | None = None) -> Callable[..., Any]:
+    """Return `on_post` or `on_pre` of a rule with its wrappers, as kernels call it.
+
+    `translated` makes a compiled function of a function, a suffix for its name, and what it made before.
+    """
+    translated = translated or _translated
     inside, wrappers = unwrapped(rule)
     own = functions(type(inside)).get(name)
     if own is None:
@@ -31,8 +37,8 @@ def composed(rule: Rule, name: str, digest: str) -> Callable[..., Any]:
     for index, part in enumerate((inside, *wrappers)):
         function = own if index == 0 else functions(type(part))["change"]
         names = number_names(type(part))
-        space[f"f{index}"] = _translated(function, f"{digest}_{name}", memo)
-        space[f"Self{index}"] = _fields(type(part))
+        space[f"f{index}"] = translated(function, f"{digest}_{name}", memo)
+        space[f"Self{index}"] = own_fields(type(part))
         fields = f"Self{index}({', '.join(f'p[{at + k}]' for k in range(len(names)))})" if names else "None"
         values = [where[argument] for argument in arguments(function)]
         body.append(f"new = np.float64(f{index}({', '.join([fields, *values])}))")
@@ -40,7 +46,7 @@ def composed(rule: Rule, name: str, digest: str) -> Callable[..., Any]:
     return written(f"{name}_{digest}", _ARGUMENTS, "\n    ".join([*body, "return new"]), space)
 
 
-def _fields(cls: type[Rule]) -> Any:
+def own_fields(cls: type[Rule]) -> Any:
     """Return what stands for `self` in compiled functions: a tuple of the fields, by name."""
     return namedtuple(cls.__name__, number_names(cls))
 
@@ -92,7 +98,7 @@ def reason(rule: Rule) -> str | None:
             try:
                 made.compile((itself, *given))
             except NumbaError as error:
-                return f"{what} cannot be compiled: {_said(error)}"
+                return f"{what} cannot be compiled: {said(error)}"
             result = made.nopython_signatures[0].return_type
             if not isinstance(result, types.Number | types.Boolean):
                 return f"{what} must return a number, but returns {result}"
@@ -100,10 +106,10 @@ def reason(rule: Rule) -> str | None:
 
 
 def _self_type(cls: type[Rule], names: Sequence[str]) -> Any:
-    return numba.typeof(_fields(cls)(*[0.0] * len(names)) if names else None)  # type: ignore[no-untyped-call]
+    return numba.typeof(own_fields(cls)(*[0.0] * len(names)) if names else None)  # type: ignore[no-untyped-call]
 
 
-def _said(error: NumbaError) -> str:
+def said(error: NumbaError) -> str:
     """Return the line of Numba's message that says what it cannot do."""
     lines = [line.strip().rstrip(".:") for line in str(error).splitlines()]
     marks = (

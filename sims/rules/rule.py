@@ -32,7 +32,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_type_hints
 
 from ..errors import InputError, nearest
 from ..fields import settle
@@ -62,7 +62,8 @@ class Trace:
             _check_tau("tau", self.tau)
 
     def seconds(self, rule: "Rule") -> float:
-        """Return the time constant of this trace of a rule."""
+        """Return the time constant of this trace of a rule, wrapped or not."""
+        rule = unwrapped(rule)[0]
         return float(getattr(rule, self.tau) if isinstance(self.tau, str) else self.tau)
 
 
@@ -82,8 +83,9 @@ class Rule:
     """
 
     traces: ClassVar[Mapping[str, Trace]] = {}
-    on_post: ClassVar[Callable[..., float]]
     on_pre: ClassVar[Callable[..., float] | None] = None
+    if TYPE_CHECKING:  # an annotation alone would be listed among the fields of a dataclass
+        on_post: ClassVar[Callable[..., float]]
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Make a rule of a class that was checked."""
@@ -113,7 +115,8 @@ class Wrapper(Rule):
     """
 
     rule: Rule
-    change: ClassVar[Callable[..., float]]
+    if TYPE_CHECKING:
+        change: ClassVar[Callable[..., float]]
 
 
 def unwrapped(rule: Rule) -> tuple[Rule, list[Wrapper]]:

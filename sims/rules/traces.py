@@ -4,6 +4,8 @@ A trace is kept as it was right after its neuron's last spike, and decays when i
 ``fine[n & 1023] * coarse[min(n >> 10, len(coarse) - 1)]``: two tables, so that no exponential is taken during a night.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +18,15 @@ _SIZE = 1 << BITS
 _VANISHED = 746.0  # exp(-746) is 0
 
 
+@lru_cache(maxsize=64)
 def left_tables(tau_steps: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the fine and the coarse table of a trace with a time constant of so many steps; the last entry is 0."""
     rate = 1.0 / tau_steps
     blocks = min(int(_VANISHED / (rate * _SIZE)) + 2, 1 << (32 - BITS))
     coarse = np.outer(_falling(rate * _SIZE * _SIZE, -(-blocks // _SIZE)), _falling(rate * _SIZE, _SIZE)).ravel()
-    return _falling(rate, _SIZE), coarse[:blocks]
+    fine, coarse = _falling(rate, _SIZE), coarse[:blocks]
+    fine.flags.writeable = coarse.flags.writeable = False
+    return fine, coarse
 
 
 def _falling(rate: float, n: int) -> NDArray[np.float64]:

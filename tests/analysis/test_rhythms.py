@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy import signal
 
+import neurosleep as ns
 from neurosleep.analysis import coupling, irregularity, phase_locking, spectrum, up_states
 from neurosleep.analysis.coupling import _index
 from neurosleep.analysis.phase_locking import _rayleigh
 from neurosleep.interchange import open_spikes, to_elephant
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.spikes.log import SpikeLog
 
 DT = 0.002
@@ -285,3 +287,56 @@ def test_silent_populations_are_left_out_unless_they_are_asked_for(tmp_path) -> 
     frequencies, power = signal.welch(raster.mean(1) / DT, 1 / DT, nperseg=2000)
     np.testing.assert_allclose(spectrum(log).power["input"], power)
     np.testing.assert_allclose(spectrum(log).frequencies, frequencies)
+
+
+# drives that ship
+
+
+def driven(path, drive, seconds, size=100):
+    """Log the input of a night under a drive."""
+    network = SpikingNetwork([SpikingLayer(np.zeros((size, 1), dtype=np.float32))], DT)
+    with SpikeLog(path, {"input": size, "output": 1}, dt=DT) as log:
+        log.begin_epoch("night", seed=0)
+        ns.simulate(network, drive, None, round(seconds / DT), log=log)
+        log.end_epoch()
+    return path
+
+
+def test_the_slow_oscillation_drive_has_its_frequency_share_and_depth(tmp_path) -> None:
+    log = driven(tmp_path / "a.h5", ns.SlowOscillation(ns.UniformNoise(40.0), frequency=0.8, up=0.4, depth=0.75), 20)
+    found = up_states(log, "input")
+    np.testing.assert_allclose(found.begin, np.arange(16) / 0.8, atol=0.03)
+    assert found.share == pytest.approx(0.4, abs=0.01)
+    assert found.duration.value == pytest.approx(0.4 / 0.8, abs=0.01)
+    assert found.frequency == pytest.approx(0.8, abs=0.005)
+    assert found.depth == pytest.approx(0.75, abs=0.03)
+    assert spectrum(log, resolution=0.2).peak("input")[0] == pytest.approx(0.8)
+    fano = irregularity(log, window=0.5, populations=["input"])["input"].means["fano"]
+    assert fano.low > 1.5  # 1 - p without up states
+
+
+def test_jitter_leaves_up_states_their_share_and_number(tmp_path) -> None:
+    drive = ns.SlowOscillation(ns.UniformNoise(40.0), frequency=1.0, up=0.5, depth=1.0, jitter=0.3)
+    found = up_states(driven(tmp_path / "a.h5", drive, 30), "input")
+    assert found.frequency == pytest.approx(1, abs=0.02)
+    assert found.share == pytest.approx(0.5, abs=0.02)
+    assert 0.05 < np.diff(found.begin).std() < 0.2  # of the difference of two uniform numbers: 0.3 / sqrt(6)
+
+
+def test_what_comes_in_up_states_alone_is_coupled_to_them(tmp_path) -> None:
+    fast = ns.Modulated(ns.UniformNoise(80.0), ns.Cosine(13.0, 1.0))
+    drive = ns.SlowOscillation(fast, frequency=1.0, up=0.5, depth=0.8)
+    log = driven(tmp_path / "a.h5", drive, 40)
+    assert spectrum(log, resolution=0.5).peak("input", (5, 20))[0] == 13.0
+    found = coupling(log, "input")
+    assert found.p < 0.01
+    assert found.preferred == pytest.approx(0, abs=0.2)
+    assert found.index.low > 1.4 * coupling(log, "input", fast=(30, 40)).index.value  # of more spikes
+    assert phase_locking(log, "input", "input", (12, 14)).consistency.value > 0.1
+
+
+def test_spindles_have_their_frequency(tmp_path) -> None:
+    drive = ns.Spindles(ns.UniformNoise(80.0), frequency=12.0, rate=0.5, duration=1.0, depth=1.0)
+    log = driven(tmp_path / "a.h5", drive, 20)
+    assert spectrum(log, resolution=0.5).peak("input", (5, 20))[0] == 12.0
+    assert len(up_states(log, "input", smoothing=0.1, shortest=0.2).begin) == 10  # one in two seconds

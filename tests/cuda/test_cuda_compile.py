@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,9 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip insta
 
 from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
-PROGRAM = """
+TYPES = """
 import types
+from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher, types as t
@@ -24,11 +26,12 @@ def packed(tuple_class, *entries):
     return t.NamedTuple([t.Array(e[0], e[1], "C") if isinstance(e, tuple) else e for e in entries], tuple_class)
 
 i4, i8, u1, u4, u8, f8 = t.int32, t.int64, t.uint8, t.uint32, t.uint64, t.float64
-for real in (t.float32, t.float64):
+
+def arrays(real):
     plan = packed(layout.Plan, (i8, 1), (i8, 1), (u4, 1), i8)
     members = packed(
         layout.Members, (real, 2), (real, 2), (real, 2), (f8, 2), (u1, 2), (real, 2), (i4, 1), (real, 1), (real, 1),
-        (real, 1), (u8, 1), (u8, 2), (i8, 2), (i8, 1), (i8, 1), (i4, 1),
+        (real, 1), (u8, 1), (u8, 2), (i8, 2), (i8, 1), (i8, 1), (i8, 1), (i4, 1),
     )
     state = packed(
         layout.Night, (i8, 1), (real, 2), (real, 2), (i8, 2), (real, 2), (real, 1), (u4, 1), (i8, 2)
@@ -37,22 +40,92 @@ for real in (t.float32, t.float64):
     events = packed(
         layout.Events, (i8, 1), (u4, 2), (u4, 2), (u1, 2), (i4, 2), (i8, 1), (i8, 1), (i8, 1), (u4, 1), (u4, 1)
     )
-    signature = t.void(i8, plan, members, state, backlog, events)
-    print(cuda.compile_ptx(night.advance.py_func, signature, cc=(9, 0))[0])
+    return plan, members, state, backlog, events
+"""
+
+NIGHT = """
+for real in (t.float32, t.float64):
+    print(cuda.compile_ptx(night.advance.py_func, t.void(i8, *arrays(real)), cc=(9, 0))[0])
+"""
+
+OWN = """
+import neurosleep as ns
+from neurosleep.sims.cuda_kernels import own, own_code
+from neurosleep.sims.rules import exponential
+from neurosleep.sims.rules.compiling import program
+
+def falling(x):
+    x *= x - 1
+    return exponential.exp(-x) * x - x ** 3
+
+@dataclass(frozen=True)
+class Everything(ns.Rule):
+    rate: float
+    traces = {"x": ns.Trace("pre", tau=0.02), "y": ns.Trace("post", tau=0.01, kind="nearest")}
+
+    def on_post(self, w: float, modulator: float, y: float, x: float, fired: bool) -> float:
+        return w + self.rate * falling(x * 2 - modulator * y) if fired else w - self.rate * x
+
+    def on_pre(self, w: float, fired: bool, y: float) -> float:
+        return w - fired * self.rate * y
+
+@dataclass(frozen=True)
+class Loud(ns.Rule):
+    def on_post(self, w: float, fired: bool) -> float:
+        return w + len(str(int(w)))
+
+def compiled(rule, real):
+    made = program(rule, [True], np.dtype(str(real)))
+    plan, members, state, _, events = arrays(real)
+    number = t.float64 if made.numbers.dtype == np.float64 else real
+    links = packed(layout.Links, (u1, 2), (i8, 1), (i8, 1))
+    rules = packed(layout.Rules, (number, 3), (f8, 2), (f8, 2), (f8, 2), (i8, 1))
+    ends = packed(layout.Ends, (f8, 3), (i8, 2), (i4, 3), (f8, 1), (f8, 3), (i8, 2))
+    kernel = own.advance_with(own_code.code_of(rule, made.tag._numba_type_)).py_func
+    signature = t.void(i8, plan, members, state, links, rules, ends, ends, events)
+    return cuda.compile_ptx(kernel, signature, cc=(9, 0))[0]
+
+for rule in (Everything(0.1), ns.KeepSign(ns.Hebbian(0.1, 0.1)), ns.GatedHebbian(0.1, 0.1)):
+    print(compiled(rule, t.float32))
+print("said:")
+for rule in (Loud(),):
+    try:
+        compiled(rule, t.float64)
+    except ns.BackendError as error:
+        print(error)
 """
 
 
-def test_no_product_is_fused_with_a_sum() -> None:
+def run(program: str, tmp_path: Path) -> str:
     for library in ("nvvm", "nvrtc"):
         try:
             load_nvidia_dynamic_lib(library)
         except DynamicLibNotFoundError:
             pytest.skip(f"NVIDIA's compiler library {library} is not installed: pip install 'neurosleep[cuda]'")
+    file = tmp_path / "program.py"  # a rule's source must lie in a file
+    file.write_text(TYPES + program)
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(re.findall(r"\bmul\.rn\.f32", done.stdout)) > 50
-    assert len(re.findall(r"\bmul\.rn\.f64", done.stdout)) > 50
-    assert not re.findall(r"\bfma\.", done.stdout)
+    return done.stdout
+
+
+def test_no_product_is_fused_with_a_sum(tmp_path: Path) -> None:
+    ptx = run(NIGHT, tmp_path)
+    assert len(re.findall(r"\bmul\.rn\.f32", ptx)) > 50
+    assert len(re.findall(r"\bmul\.rn\.f64", ptx)) > 50
+    assert not re.findall(r"\bfma\.", ptx)
     # products that may be fused are those of the leak's power, which go into no sum
-    assert len(re.findall(r"\bmul\.f(?:32|64)", done.stdout)) == 2 * 2
+    assert len(re.findall(r"\bmul\.f(?:32|64)", ptx)) == 2 * 2
+
+
+def test_rules_of_ones_own_compile(tmp_path: Path) -> None:
+    """Nothing of theirs is fused, either, nothing is left of functions that a rule lacks, and they fit a launch."""
+    ptx, said = run(OWN, tmp_path).split("said:\n")
+    kernels = ptx.split(".visible .entry")[1:]
+    assert len(kernels) == 3
+    assert all(sum(8 for _ in re.findall(r"\.param ", kernel.split("{")[0])) <= 4096 for kernel in kernels)
+    assert not re.findall(r"\bfma\.", ptx)
+    assert len(re.findall(r"\bmul\.f(?:32|64)", ptx)) == 3 * 2
+    assert len(re.findall(r"\bmul\.rn\.f64", kernels[0])) > len(re.findall(r"\bmul\.rn\.f64", kernels[1])) + 20
+    assert re.fullmatch(r"Loud\.on_post cannot be compiled for a GPU: [^\n]*; use backend='cpu'\n", said)

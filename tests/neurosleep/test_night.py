@@ -278,7 +278,7 @@ def test_a_rule_of_ones_own_runs_as_written_or_not_at_all() -> None:
     ns.sleep(model, memory, stage(plasticity=Soft(0.01, 0.001)), backend="reference")
     ns.sleep(model, memory, stage(plasticity=Named(0.01, 0.001)))
     for wrong in ("hebbian", ns.Hebbian):
-        with pytest.raises(ns.InputError, match=r"plasticity must be Hebbian\(...\) or GatedHebbian\(...\) or None"):
+        with pytest.raises(ns.InputError, match=r"plasticity must be Rule\(...\) or PerLayer\(...\) or None"):
             ns.sleep(model, memory, stage(plasticity=wrong))
 
 

@@ -156,7 +156,7 @@ def own_night(drive: object, **how: object) -> object:
         (1.5, r"Saying: .* from 0 to 1, got 1.5 in step 0 at neuron 0"),
         (np.nan, "got nan in step 0 at neuron 0"),
         (lambda steps: np.where(steps == 270, -0.1, 0.1)[:, None] * [1, 1, 1, 1], "got -0.1 in step 270 at neuron 0"),
-        (np.array([0.1, 0.2, 0.3, 2.0]), "got 2.0 in step 0 at neuron 3"),
+        (np.array([0.1, 0.2, 0.3, 2.0]), "got 2 in step 0 at neuron 3"),
         (Factors(np.full(256, 2.0), np.array([0.1, 0.2, 0.7, 0.1])), "got 1.4 in step 0 at neuron 2"),
         (Factors(np.full(256, -1.0), np.full(4, -0.1)), "at least 0"),
         (np.zeros(3), r"broadcast to \(256, 4\).*got shape \(3,\)"),
@@ -226,6 +226,11 @@ def test_what_cannot_be_is_refused_when_made(make: object) -> None:
     with pytest.raises(InputError) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+def test_a_mean_input_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mean_input must have shape \(4,\)"):
+        own_night(Saying(0.1), mean_input=np.ones(1))
 
 
 def test_a_probability_that_goes_wrong_later_is_told_when_it_comes() -> None:

@@ -1,0 +1,96 @@
+"""What is checked of the plasticity of a night before it begins, and what its state has for it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, InputError
+from ..network import SpikingLayer, SpikingNetwork
+from ..state import TRACES, SimulationState, trace_arrays
+from .code import rule_digest
+from .hebbian import check_formula, is_shipped
+from .keep_sign import KeepSign
+from .per_layer import PerLayer, Plasticity, by_layer
+from .rule import Rule, traces_of, unwrapped
+
+
+def any_rule(plasticity: Plasticity | None) -> Rule | None:
+    """Return one of the rules, which are all of one class."""
+    return plasticity.given[0] if isinstance(plasticity, PerLayer) else plasticity
+
+
+def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: int, backend: str) -> None:
+    """Check that the plasticity of a night is one, fits the layers, and runs on a backend as it is written.
+
+    Raises
+    ------
+    InputError
+        If it is no rule, or one that the layers cannot have.
+    BackendError
+        If the backend would run it by another formula, or not at all.
+    """
+    if plasticity is None:
+        return
+    if not isinstance(plasticity, Rule | PerLayer):
+        raise InputError(
+            "plasticity must be a rule, such as Hebbian(...) or GatedHebbian(...) or None, or a dataclass derived from "
+            f"Rule, got {plasticity!r}"
+        )
+    if isinstance(plasticity, PerLayer) and backend == "cpu":
+        raise BackendError(f"backend {backend!r} does not run PerLayer: use backend='reference'")
+    for layer, rule in zip(layers, by_layer(plasticity, len(layers)), strict=True):
+        if rule is None:
+            continue
+        check_formula(rule, backend)
+        if not is_shipped(rule):
+            rule_digest(rule)  # refuses what remembers more than its traces
+            if streams > 1 and any(isinstance(wrapper, KeepSign) for wrapper in unwrapped(rule)[1]):
+                raise InputError(
+                    f"KeepSign is for one stream, since a mean forgets the sign of 0; got streams={streams}"
+                )
+            if backend == "cpu":
+                raise BackendError(f"backend {backend!r} does not run {type(rule).__name__}: use backend='reference'")
+            if layer.kernels is not None and layer.plastic:
+                _check_shared(rule, layer)
+
+
+def _check_shared(rule: Rule, layer: SpikingLayer) -> None:
+    inside = unwrapped(rule)[0]
+    has = "traces" if inside.traces else "on_pre" if inside.on_pre is not None else None
+    if has is not None:
+        raise InputError(
+            f"{type(inside).__name__} has {has}, which shared weights cannot follow: layer {layer.name!r} is a "
+            "convolution; freeze it, give None for it in PerLayer, or take a rule with on_post alone and no traces"
+        )
+
+
+def n_traces(plasticity: Plasticity | None) -> tuple[int, int] | None:
+    """Return how many traces of presynaptic and postsynaptic neurons there are; None if there are none at all."""
+    rule = any_rule(plasticity)
+    if rule is None or not unwrapped(rule)[0].traces:
+        return None
+    return len(traces_of(rule, "pre")), len(traces_of(rule, "post"))
+
+
+def with_traces(
+    state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None
+) -> SimulationState:
+    """Return a state as the rule needs it: without traces, or with those that it has, or with traces that are 0."""
+    traces = n_traces(plasticity)
+    there = any(getattr(state, name) is not None for name in TRACES)
+    if traces is None:
+        none: dict[str, Any] = dict.fromkeys(TRACES)
+        return replace(state, **none) if there else state
+    if there:
+        return state
+    wanted = trace_arrays(network, streams, *traces)
+    zeros: dict[str, Any] = {name: [np.zeros(s, kind) for s in shapes] for name, (kind, shapes) in wanted.items()}
+    return replace(state, **zeros)
+
+
+def plasticity_digest(plasticity: Plasticity | None) -> str | None:
+    """Return a digest of what a rule of one's own does; None for `Hebbian` and `GatedHebbian`, told by their names."""
+    rule = any_rule(plasticity)
+    return None if rule is None or is_shipped(rule) else rule_digest(rule)
