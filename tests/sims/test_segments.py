@@ -15,6 +15,8 @@ from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ense
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
+from neurosleep.sims.rules.neuromodulated import Neuromodulated
+from neurosleep.sims.rules.stdp import PairSTDP, TripletSTDP
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import Segment, SpikeReader
@@ -55,7 +57,7 @@ def assert_same(a: Simulation, b: Simulation, exactly: bool = True) -> None:
 
 
 @RULES
-def test_alike_spans_are_the_plain_night(rule: Any) -> None:
+def test_alike_segments_are_the_plain_night(rule: Any) -> None:
     plain = night(member(rule))
     for stops in ([STEPS], [STEPS // 2], [13, 14, 50, 200]):
         alike = tuple(TimedSegment(f"part {i}", stop, DRIVE, rule) for i, stop in enumerate(stops))
@@ -68,7 +70,7 @@ def test_alike_spans_are_the_plain_night(rule: Any) -> None:
 
 @RULES
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-def test_a_span_is_a_night_of_its_own_from_the_state_before(rule: Any, backend: Any) -> None:
+def test_a_segment_is_a_night_of_its_own_from_the_state_before(rule: Any, backend: Any) -> None:
     whole = night(member(rule, segments=segments(rule)), backend=backend, chunk=9)
     state, net, begin = None, network(), 0
     for number, segment in enumerate(segments(rule)):
@@ -90,7 +92,7 @@ def test_engines_agree(rule: Any) -> None:
 
 @RULES
 @pytest.mark.parametrize("cut", [3, 25, 33, 70, 89])
-def test_a_night_goes_on_in_any_span(rule: Any, cut: int, tmp_path: Path) -> None:
+def test_a_night_goes_on_in_any_segment(rule: Any, cut: int, tmp_path: Path) -> None:
     """Killed in each segment, and at borders: weights, spikes, and the log are those of a night in one go."""
     who, names = member(rule, segments=segments(rule)), [("N2", 0), ("N3", 25), ("REM", 40), ("N2", 70)]
     logs = [tmp_path / "whole.h5", tmp_path / "cut.h5"]
@@ -119,7 +121,28 @@ def _save(who: Member, first: Simulation, path: Path) -> None:
     save(Checkpoint(digest(who, STEPS), first.network, first.state, first.spike_counts, first.segment_spikes), path)
 
 
-def test_a_checkpoint_is_of_these_spans(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [7, 25, 33, 40, 55, 70, 80])
+def test_traces_begin_at_0_where_another_rule_begins(cut: int) -> None:
+    """Stopped anywhere, at borders too; the modulator is for those segments whose rules take it."""
+    rules = PairSTDP(0.01, 0.01), TripletSTDP(0.01, 0.01, 0.01, 0.01), None, Neuromodulated(PairSTDP(0.01, 0.01))
+    own = tuple(replace(x, plasticity=rule) for x, rule in zip(segments(None), rules, strict=True))
+    who = member(rules[3], segments=own, modulator=Half())
+    whole, first = (night(who, steps, backend="reference") for steps in (STEPS, cut))
+    second = night(replace(who, network=first.network, state=first.state), STEPS - cut, backend="reference")
+    for a, b, before in zip(whole.network.layers, second.network.layers, network().layers, strict=True):
+        assert (a.weights != before.weights).any()
+        np.testing.assert_array_equal(a.weights, b.weights)
+    np.testing.assert_array_equal(whole.segment_spikes, first.segment_spikes + second.segment_spikes)
+
+
+class Half:
+    """A modulator that is 1/2 in every other step."""
+
+    def values(self, steps: np.ndarray) -> np.ndarray:
+        return np.where(steps % 2, 0.5, 1.0)
+
+
+def test_a_checkpoint_is_of_these_segments(tmp_path: Path) -> None:
     who = member(None, segments=segments(None))
     assert (
         len({digest(member(None), STEPS), digest(who, STEPS), digest(member(None, segments=who.segments[:2]), STEPS)})
@@ -131,7 +154,7 @@ def test_a_checkpoint_is_of_these_spans(tmp_path: Path) -> None:
         pass
 
 
-def test_spans_come_one_after_the_other() -> None:
+def test_segments_come_one_after_the_other() -> None:
     with pytest.raises(InputError, match=r"one after the other, got stops \[25, 40, 70, 25\]"):
         night(member(None, segments=(*segments(None)[:3], segments(None)[0])))
     for wrong in ({"stop": 0}, {"gain": -1.0}, {"threshold": 0.0}):
