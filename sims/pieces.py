@@ -83,9 +83,8 @@ def sleep_through(
 
 def _awake(night: Night) -> Slept:
     counts = [np.zeros(n, dtype=np.int64) for n in night.network.sizes]
-    return Slept(
-        night.network, night.sleepers[0].state, counts, np.zeros((len(night.segments), len(counts)), dtype=np.int64)
-    )
+    begins = night.sleepers[at(night.segments, night.sleepers[0].state.step)].state  # with the traces of its rule
+    return Slept(night.network, begins, counts, np.zeros((len(night.segments), len(counts)), dtype=np.int64))
 
 
 def _further(night: Night, past: Slept, engine: Engine, number: int, course: Course) -> Slept:

@@ -132,6 +132,13 @@ def test_own_classes(tmp_path, monkeypatch) -> None:
     assert "points" in printed
 
 
+def test_own_rule(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused, changed = run("own-rule.md", {"__name__": "own_rule"}).splitlines()
+    assert refused.startswith("Remembers.on_post refers to 'seen', which is a list")
+    assert float(changed) > 1e-5
+
+
 def test_own_homeostasis(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict = {}
