@@ -145,7 +145,11 @@ def unfused(
 
 if SIMULATED:
     _gates = {np.dtype(np.float32): compiled()(gate32), np.dtype(np.float64): compiled()(gate64)}
-    philox = drawing.philox
+
+    @compiled()
+    def philox(c0, c1, c2, c3, k0, k1):
+        return drawing.philox(c0, c1, c2, c3, k0, k1)
+
 else:
     from numba import types
     from numba.cuda import libdevice

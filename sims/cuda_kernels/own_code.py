@@ -102,7 +102,7 @@ def translated(function: Any, suffix: str, memo: dict[int, Any]) -> Any:
 def _is_ours(value: Any) -> bool:
     """Whether it is a function in Python, and not one that Numba knows."""
     function = python_function(value)
-    return isinstance(function, FunctionType) and function.__module__.split(".")[0] not in _ELSEWHERE
+    return isinstance(function, FunctionType) and (function.__module__ or "").split(".")[0] not in _ELSEWHERE
 
 
 def _from_source(function: Any, space: dict[str, Any], renamed: dict[tuple[str, str], str]) -> Callable[..., Any]:
