@@ -28,25 +28,23 @@ WIDEST = 4800
 class Equations(NamedTuple):
     """A rule as Brian2 is told it; statements by the name of the slot of a step that they run in.
 
-    `rise_pre` and `rise_post` are what a spike does to its own neuron, beside the change of weights.
+    `on_spike` is what a spike does to its own neuron, after weights into it have changed and before those from it do.
     """
 
     on_pre: dict[str, str]
-    rise_pre: dict[str, str]
     on_post: dict[str, str]
-    rise_post: dict[str, str]
+    on_spike: str = ""
     variables: str = ""
     each_step: str = ""
 
 
 LEARN = "w += (fired_pre * (inc + dec) - dec) * 2 * (1 - 1 / (1 + exp(-w / gate_width)))"
-GATED = Equations(on_pre={}, rise_pre={}, on_post={"learn": LEARN}, rise_post={})
+GATED = Equations(on_pre={}, on_post={"learn": LEARN})
 """One pathway for up and down: each neuron keeps a flag of having fired in this step."""
 STDP = Equations(
     on_pre={"depress": "w -= a_minus * y_post"},
-    rise_pre={"risex": "x += 1"},
     on_post={"potentiate": "w += a_plus * x_pre"},
-    rise_post={"risey": "y += 1"},
+    on_spike="\nx += 1\ny += 1",
     variables="\nx : 1\ny : 1",
     each_step="\nx *= left_tau_plus\ny *= left_tau_minus",
 )
@@ -107,36 +105,33 @@ def _describe(b2: Any, workload: Workload) -> tuple[list[Any], list[Any]]:
     rule = GATED if isinstance(workload.rule, GatedHebbian) else STDP
     numbers = {**vars(workload.rule), **_left(vars(workload.rule), workload.network.dt)}
     b2.defaultclock.dt = dt
-    schedule = [*BEFORE, "threshold0"]
+    schedule = [*BEFORE, "threshold0", "reset0"]
     raster = b2.TimedArray(workload.raster.astype(np.float32), dt=dt)
     below = b2.NeuronGroup(
         workload.network.sizes[0],
         f"fired : 1{rule.variables}",
         threshold="fired > 0.5",
-        reset="",
+        reset=f"fired = 1{rule.on_spike}",
         namespace={"raster": raster, **numbers},
     )
     below.run_regularly(f"fired = raster(t, i){rule.each_step}", when="input")
     below.thresholder["spike"].when = "threshold0"
+    below.resetter["spike"].when = "reset0"
     groups, synapses = [below], []
     for k, layer in enumerate(layers):
-        learning = [f"{name}{k}" for name in (*rule.on_pre, *rule.rise_pre, *rule.on_post, *rule.rise_post)]
+        learning = [f"{name}{k}" for name in (*rule.on_pre, *rule.on_post)]
         schedule += [f"propagate{k}", f"threshold{k + 1}", *learning, f"reset{k + 1}"]
         group = b2.NeuronGroup(
             layer.n_post,
             f"v : 1\nfired : 1{rule.variables}",
             threshold="v >= theta",
-            reset="v = 0\nfired = 1",
+            reset=f"v = 0\nfired = 1{rule.on_spike}",
             namespace={"theta": layer.threshold, "decay": layer.decay, **numbers},
         )
         group.run_regularly(f"v *= decay\nfired = 0{rule.each_step}", when="input")
         group.thresholder["spike"].when = f"threshold{k + 1}"
         group.resetter["spike"].when = f"reset{k + 1}"
         group.v = workload.membranes[k]
-        for name, rise in rule.rise_pre.items():
-            groups[-1].run_on_event("spike", rise, when=f"{name}{k}")
-        for name, rise in rule.rise_post.items():
-            group.run_on_event("spike", rise, when=f"{name}{k}")
         synapse = b2.Synapses(
             groups[-1],
             group,

@@ -8,9 +8,9 @@ same spikes; the work is that of any other step. Input spikes are recorded.
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 import numpy as np
@@ -20,8 +20,10 @@ from tqdm import tqdm
 from neurosleep.files import write_text
 
 from ..sims.network import SpikingNetwork
+from ..sims.rules.bounds import SoftBounds
 from ..sims.rules.hebbian import GatedHebbian
-from ..sims.rules.rule import Rule, Trace
+from ..sims.rules.rule import Rule
+from ..sims.rules.stdp import PairSTDP
 from ..sims.state import SimulationState
 from . import brian2_peer, machine, workloads
 from .harness import ours, spread
@@ -33,42 +35,10 @@ STEP = 1e-9
 STEPS = 1000
 
 
-@dataclass(frozen=True)
-class SoftBounds(Rule):
-    """Moves a weight by a share of the way to a bound."""
-
-    rate: float
-    low: float
-    high: float
-
-    def on_post(self, w: float, fired: bool) -> float:
-        """Return a weight after its postsynaptic neuron fired."""
-        return w + self.rate * (self.high - w) if fired else w - self.rate * (w - self.low)
-
-
-@dataclass(frozen=True)
-class PairSTDP(Rule):
-    """Pair-based STDP with all pairs of spikes."""
-
-    a_plus: float
-    a_minus: float
-    tau_plus: float
-    tau_minus: float
-    traces: ClassVar[dict[str, Trace]] = {"x": Trace("pre", tau="tau_plus"), "y": Trace("post", tau="tau_minus")}
-
-    def on_post(self, w: float, x: float) -> float:
-        """Return a weight after its postsynaptic neuron fired."""
-        return w + self.a_plus * x
-
-    def on_pre(self, w: float, y: float) -> float:
-        """Return a weight after its presynaptic neuron fired."""
-        return w - self.a_minus * y
-
-
 RULES: dict[str, Rule] = {
     "GatedHebbian": GatedHebbian(STEP, STEP),
-    "SoftBounds": SoftBounds(STEP, -0.2, 0.2),
-    "pair STDP": PairSTDP(STEP, STEP, 0.02, 0.02),
+    "SoftBounds": SoftBounds(STEP, STEP, -0.2, 0.2),
+    "pair STDP": PairSTDP(STEP, STEP),
 }
 IN_BRIAN2 = ("GatedHebbian", "pair STDP")
 

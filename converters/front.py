@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import fx, nn
 
 from ..sims.errors import InputError
+from ..sims.fields import plain
 from .errors import ConversionError, submodule
 
 _LOADERS = {
@@ -75,6 +76,14 @@ def is_program(model: Any) -> bool:
     if isinstance(model, fx.GraphModule):
         return any(isinstance(node.target, torch._ops.OpOverload) for node in model.graph.nodes)
     return isinstance(model, torch.export.ExportedProgram | torch.jit.ScriptModule | torch.jit.ScriptFunction)
+
+
+def checked_batch_size(batch_size: int) -> int:
+    """Return how many inputs are looked at together, or raise `InputError`."""
+    checked: int = plain(batch_size, int, "batch_size")
+    if checked < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size!r}")
+    return checked
 
 
 def as_inputs(

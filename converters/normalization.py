@@ -21,7 +21,7 @@ from torch import nn
 from ..sims.errors import InputError
 from .chain import Stage, weight_stages
 from .errors import ConversionError
-from .front import as_inputs
+from .front import as_inputs, checked_batch_size
 from .layers import input_shapes
 from .own_answer import check_own_answer, weighted
 
@@ -237,6 +237,7 @@ def calibrate_stages(
     check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
+    batch_size = checked_batch_size(batch_size)
     x = checked_inputs(stages, inputs)
     batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
     if percentile == 100:

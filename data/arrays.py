@@ -24,7 +24,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         If it is damaged, has not all of them, or would unpack to more than is allowed.
     """
     try:
-        return _read(path, names)
+        return {name: np.require(value, value.dtype.newbyteorder("=")) for name, value in _read(path, names).items()}
     except DataError:
         raise
     except DAMAGE as error:

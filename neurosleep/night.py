@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
+from neurosleep.sims.drives.cued import recalled
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
@@ -221,9 +222,12 @@ def fall_asleep(
         sharing=stage.sharing,
     )
     check_own_answer(model, layers, input_shape_of(layers, memory.calibration))
+    network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
-    drive, state = silence(Silencing(stage.silenced or {}), network, stage.drive, stage.streams)
+    drive, state = silence(
+        Silencing(stage.silenced or {}), network, recalled(stage.drive, memory.task_means), stage.streams
+    )
     member = Member(
         network,
         drive,
@@ -249,6 +253,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
     totals = (int(counts.sum()) for counts in simulation.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
+    kicked = isinstance(stage.drive, Mapping) and set(stage.drive) != {"input"}
     return SleepRecord(
         stage=stage.name,
         steps=stage.steps,
@@ -266,7 +271,12 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         populations=before.populations,
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
         synaptic_operations=synaptic_operations(before, simulation.spike_counts),
-        hidden_until=hidden_until(before, simulation.state, asleep.backend),
+        hidden_until=hidden_until(before, simulation.state, asleep.backend, kicked),
+        projections=[
+            weight_change(f"{old.source} to {old.target}", old.weights, new.weights)
+            for old, new in zip(before.projections, simulation.network.projections, strict=True)
+            if old.plastic
+        ],
     )
 
 

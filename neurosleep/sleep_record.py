@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.sims.engines.features import features
 from neurosleep.sims.engines.geometry import geometry
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import Floats
@@ -58,7 +59,11 @@ class SleepRecord:
         spiking hardware, see `synaptic_operations`.
     hidden_until
         Steps done when a hidden neuron fired last, 0 if none did; None where the simulation does not tell: on the
-        reference backend, and above layers with biases.
+        reference backend, above layers with biases, and in nights for the open engine
+        (`neurosleep.sims.engines.open`).
+    projections
+        One entry for each plastic projection, "hidden1 to hidden1" and so on: what became of its weights, which are
+        not written back.
     """
 
     stage: str
@@ -76,6 +81,7 @@ class SleepRecord:
     silenced: dict[str, int] = field(default_factory=dict)
     synaptic_operations: int = 0
     hidden_until: int | None = None
+    projections: list[WeightChange] = field(default_factory=list)
 
     @property
     def silent(self) -> list[str]:
@@ -106,7 +112,8 @@ def weight_change(layer: str, old: Floats, new: Floats) -> WeightChange:
 def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[np.int64]]) -> int:
     """Return how many synapses were passed by spikes: each spike counts as often as its neuron has synapses upwards.
 
-    Weights of 0 count too. A neuron below a pooled convolution has a synapse for each tap that sees a window it is in.
+    Weights of 0 count too, and those of projections. A neuron below a pooled convolution has a synapse for each tap
+    that sees a window it is in.
 
     Parameters
     ----------
@@ -116,16 +123,19 @@ def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[
         Spikes of every neuron, one (n,) array a population, input first.
     """
     below = zip(spike_counts, network.layers, strict=False)
-    return sum(int(counts @ fan_out(layer)) for counts, layer in below)
+    passed = sum(int(counts @ fan_out(layer)) for counts, layer in below)
+    spikes = {name: int(counts.sum()) for name, counts in zip(network.populations, spike_counts, strict=True)}
+    return passed + sum(spikes[each.source] * network.populations[each.target] for each in network.projections)
 
 
-def hidden_until(network: SpikingNetwork, state: SimulationState, backend: str) -> int | None:
+def hidden_until(network: SpikingNetwork, state: SimulationState, backend: str, kicked: bool = False) -> int | None:
     """Return how many steps were done when a hidden neuron fired last, 0 if none did, None if nobody knows.
 
-    The compiled engines touch the membranes of a layer without biases only when a neuron before it fires.
+    The compiled engines touch the membranes of a layer without biases only when a neuron before it fires, but for the
+    open engine, which also simulates nights in which hidden populations are kicked.
     """
     behind = network.layers[1:]
-    if backend == "reference" or any(layer.bias is not None for layer in behind):
+    if backend == "reference" or features(network, state, kicked) or any(layer.bias is not None for layer in behind):
         return None
     return max(state.membrane_steps[1:], default=0)
 

@@ -1,7 +1,7 @@
 """`SpontaneousReplay`: the sleep of Sleep Replay Consolidation, with all its settings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
@@ -11,6 +11,8 @@ from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.network import Sharing, check_sharing
+from neurosleep.sims.neurons import Neurons, NeuronsOf, settled_neurons
+from neurosleep.sims.projections import Projection, settled_projections
 from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.silencing import Silencing
@@ -63,6 +65,12 @@ class SpontaneousReplay:
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
         infinity (or not a number); see `neurosleep.sims.silencing`.
+    neurons
+        What neurons do beyond leaking and firing: `neurosleep.sims.neurons.Neurons` for all layers, or a mapping of
+        population names to them, as ``{"hidden1": Neurons(refractory=2)}``. Not on "cuda", as the next.
+    projections
+        Synapses beside the network's own, with a delay: recurrent, lateral, top-down
+        (`neurosleep.sims.projections.Projection`). They belong to the night and are not written back.
     modulator
         A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
         `neurosleep.sims.ensemble.Member`.
@@ -84,6 +92,8 @@ class SpontaneousReplay:
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
     silenced: Mapping[str, Sequence[int]] | None = None
+    neurons: NeuronsOf = field(default_factory=Neurons)
+    projections: tuple[Projection, ...] = ()
     modulator: Modulator | None = None
 
     def __post_init__(self) -> None:
@@ -99,6 +109,8 @@ class SpontaneousReplay:
             downscale_every="[1, inf)",
         )
         object.__setattr__(self, "drive", settled_drive(self.drive))
+        object.__setattr__(self, "neurons", settled_neurons(self.neurons))
+        object.__setattr__(self, "projections", settled_projections(self.projections))
         check_streams(self.streams)
         check_sharing(self.sharing)
         check_modulator(self.modulator, self.plasticity)

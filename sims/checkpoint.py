@@ -20,6 +20,7 @@ from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
+from .fields import plain
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .neurons import MAX_REFRACTORY
@@ -109,12 +110,14 @@ class Resumable:
 
     def __init__(self, member: Member, steps: int, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._member, self._steps = member, steps
+        self._member, self._steps = member, plain(steps, int, "steps")
+        if self._steps < 0:
+            raise InputError(f"steps must be at least 0, got {steps}")
         if not self.path.parent.is_dir():
             raise InputError(f"checkpoint {path}: there is no folder {self.path.parent}; create it first")
         if self.path.is_dir():
             raise InputError(f"checkpoint {path} is a folder; give the name of a file")
-        self.identity = digest(member, steps)
+        self.identity = digest(member, self._steps)
         refusal = f"{path} is the checkpoint of a night that another process is simulating: wait until it ends"
         self._lock = Lock(beside(self.path), refusal)
         try:
@@ -148,6 +151,7 @@ class Resumable:
             If steps are saved that the log has not taken.
         """
         saved, steps, member = self._saved, self._steps, replace(self._member, log=log)
+        seconds = plain(seconds, float, "seconds")
         begun = member.state.step if member.state else 0
         if log is not None and begun + log.steps < saved.state.step < steps:
             raise InputError(f"{saved.state.step - begun} steps are saved in {self.path}, but the log has {log.steps}")

@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from typing import Any
 import numba
 from platformdirs import user_cache_dir
 
-from .errors import BackendError
+from .errors import BackendError, InputError
+from .lock import Lock
 
 _SETTINGS: Any = numba.config
+_PATIENCE = 120.0  # seconds to wait for another process that compiles
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -78,12 +81,33 @@ def inner(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 def entry(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that Python calls, other threads running on, and that makes no array.
 
+    Of several processes that need it at once, one compiles it, and the others wait for its machine code.
+
     Parameters
     ----------
     options
         Of `numba.njit`.
     """
-    return compiled(nogil=True, no_cfunc_wrapper=True, _nrt=False, **options)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = compiled(nogil=True, no_cfunc_wrapper=True, _nrt=False, **options)(function)
+        compile_now = dispatcher.compile
+
+        def compile_once(signature: Any) -> Any:
+            with _alone(dispatcher):
+                return compile_now(signature)
+
+        dispatcher.compile = compile_once
+        return dispatcher
+
+    return decorate
+
+
+def _alone(dispatcher: Any) -> AbstractContextManager[Any]:
+    """Keep other processes from compiling this function; nobody is kept where there can be no lock."""
+    with suppress(OSError, InputError, TypeError):  # no room, too long a wait, or no place for machine code
+        return Lock(Path(dispatcher._cache.cache_path) / f"{dispatcher.__name__}.lock", "compiling", _PATIENCE)
+    return nullcontext()
 
 
 @cache

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .errors import InputError
-from .neurons import PLAIN, Neurons, NeuronsOf, check_neurons
+from .neurons import PLAIN, Neurons, NeuronsOf, neurons_of_layers, settled_neurons
 from .operators import AveragePool, Convolution, Dense, Floats, Operator, Shape
-from .projections import Projection
+from .projections import Projection, settled_projections
 
 Sharing = Literal["mean", "sum", "positions"]
 
@@ -225,17 +225,16 @@ class SpikingNetwork:
             raise InputError(f"all weights must have one dtype, got {[str(x.weights.dtype) for x in self.layers]}")
         if not (np.isfinite(self.dt) and self.dt > 0):
             raise InputError(f"dt must be a positive number of seconds, got {self.dt!r}")
-        check_neurons(self.neurons, self.populations)
-        check_projections(self.projections)
-        made = tuple(projection.made(self.populations, self.dtype) for projection in self.projections)
+        object.__setattr__(self, "neurons", settled_neurons(self.neurons))
+        _ = self.layer_neurons
+        given = settled_projections(self.projections)
+        made = tuple(projection.made(self.populations, self.dtype) for projection in given)
         object.__setattr__(self, "projections", made)
 
     @property
     def layer_neurons(self) -> tuple[Neurons, ...]:
         """What the neurons of each layer do beyond leaking and firing."""
-        if isinstance(self.neurons, Neurons):
-            return (self.neurons,) * len(self.layers)
-        return tuple(self.neurons.get(name, PLAIN) for name in list(self.populations)[1:])
+        return neurons_of_layers(self.neurons, list(self.populations))
 
     @property
     def plain(self) -> bool:
@@ -289,12 +288,6 @@ class SpikingNetwork:
             return replace(layer, weights=weights, bias=bias)
 
         return replace(self, layers=tuple(change(layer) for layer in self.layers))
-
-
-def check_projections(projections: Sequence[Projection]) -> None:
-    """Raise `InputError` if these are not projections."""
-    if not isinstance(projections, Sequence) or not all(isinstance(item, Projection) for item in projections):
-        raise InputError(f"projections must be several Projection(...), as in (Projection(...),), got {projections!r}")
 
 
 def population_sizes(sizes: Sequence[int]) -> dict[str, int]:

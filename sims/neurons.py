@@ -1,9 +1,9 @@
 """`Neurons`: what neurons of a night do beyond leaking and firing; off unless asked for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,23 +96,73 @@ class Neurons:
 
 
 PLAIN = Neurons()
+
+
+class NeuronsByPopulation(Mapping[str, Neurons]):
+    """Population name to its neurons, `Neurons()` for those not named; can be compared and hashed.
+
+    Parameters
+    ----------
+    neurons
+        "hidden1", ..., "output" to `Neurons`.
+
+    Raises
+    ------
+    InputError
+        If it is not that.
+    """
+
+    def __init__(self, neurons: Mapping[str, Neurons]) -> None:
+        self._neurons = {str(name): kind for name, kind in neurons.items()}
+        for name, kind in self._neurons.items():
+            if not isinstance(kind, Neurons):
+                raise InputError(f"neurons of {name!r} must be Neurons(...), got {kind!r}")
+            if name == "input":
+                raise InputError("neurons of 'input' cannot be chosen: the input has no membranes, it fires as driven")
+
+    def __getitem__(self, name: str) -> Neurons:
+        return self._neurons[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._neurons)
+
+    def __len__(self) -> int:
+        return len(self._neurons)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._neurons.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._neurons)
+
+
 NeuronsOf = Neurons | Mapping[str, Neurons]
-"""The neurons of all layers, or by population; of those that are not named, `Neurons()`."""
+"""The neurons of all layers, or by population."""
 
 
-def check_neurons(neurons: NeuronsOf, populations: Mapping[str, int] | None = None) -> None:
-    """Raise `InputError` if it is neither neurons nor a mapping to them, or names what is not there."""
-    if isinstance(neurons, Neurons):
-        return
+def settled_neurons(neurons: Any) -> NeuronsOf:
+    """Return neurons, or a frozen mapping of them, or raise `InputError`."""
+    if isinstance(neurons, Neurons | NeuronsByPopulation):
+        return neurons
     if not isinstance(neurons, Mapping):
         raise InputError(f"neurons must be Neurons(...), or a mapping as {{'hidden1': Neurons(...)}}, got {neurons!r}")
-    for name, kind in neurons.items():
-        if not isinstance(kind, Neurons):
-            raise InputError(f"neurons of {name!r} must be Neurons(...), got {kind!r}")
-        if name == "input":
-            raise InputError("neurons of 'input' cannot be chosen: the input has no membranes, it fires as driven")
-        if populations is not None and name not in populations:
-            raise InputError(f"neurons: {unknown('population', name, list(populations)[1:])}")
+    return NeuronsByPopulation(neurons)
+
+
+def neurons_of_layers(neurons: NeuronsOf, populations: Sequence[str]) -> tuple[Neurons, ...]:
+    """Return the neurons of each layer of a network with these populations, input first.
+
+    Raises
+    ------
+    InputError
+        If a population is named that is not there.
+    """
+    if isinstance(neurons, Neurons):
+        return (neurons,) * (len(populations) - 1)
+    for name in neurons:
+        if name not in populations[1:]:
+            raise InputError(f"neurons: {unknown('population', name, populations[1:])}")
+    return tuple(neurons.get(name, PLAIN) for name in populations[1:])
 
 
 def threshold_noise(seed: int, population: int, step: int, n: int) -> NDArray[np.int64]:

@@ -40,6 +40,9 @@ _CHUNK = 2**20
 _HEADER = 2**14  # bytes of an array's header, at most
 _END = struct.Struct("<10xH10x")  # of a zip file: how many members it has
 _MANY = 0xFFFF  # more than these two bytes say
+_TAIL = 0xFFFF + 22  # the end of a zip file, with the longest comment
+_LARGE = 0xFFFFFFFF  # larger than these four bytes say: such a file has as many bytes
+LISTED = 2**24  # bytes of a list of members, 46 each and their names
 
 
 def allowed(size: int) -> int:
@@ -112,6 +115,7 @@ class Packed:
         self._own = file is None
         self._size = self._file.seek(0, io.SEEK_END)
         try:
+            self._check_directory()
             self._zip = zipfile.ZipFile(self._file)
             self.members = self._checked()
         except DAMAGE as error:
@@ -126,6 +130,15 @@ class Packed:
         """Close the file, if it was opened here."""
         if self._own:
             self._file.close()
+
+    def _check_directory(self) -> None:
+        """Refuse a list of members that is long: each takes ten times its bytes once it is read."""
+        self._file.seek(max(0, self._size - _TAIL))
+        tail = self._file.read()
+        end = tail.rfind(b"PK\5\6")
+        listed = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+        if LISTED < listed < _LARGE:
+            raise InputError(f"its list of members has {listed} bytes, and at most {LISTED} are read")
 
     def _checked(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}
@@ -280,7 +293,8 @@ class _Header(NamedTuple):
     def shaped(self, flat: NDArray[Any]) -> NDArray[Any]:
         if self.dtype.kind == "U" and flat.nbytes and flat.view(self.dtype.byteorder + "u4").max() > sys.maxunicode:
             raise InputError("it has a text with letters that there are not; take another copy of it")
-        return np.require(flat.reshape(self.shape, order="F" if self.fortran else "C"), requirements=["A", "W"])
+        shaped = flat.reshape(self.shape, order="F" if self.fortran else "C")
+        return np.require(shaped, self.dtype.newbyteorder("="), ["A", "W"])
 
 
 def _array(where: str, content: bytearray) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """`Projection`: synapses beside the chain of layers, with a delay; recurrent, lateral, top-down or past a layer."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -167,3 +167,10 @@ class Projection:
         if not np.isfinite(fitting).all():
             raise InputError(f"{self}: its weights are too large for {dtype}")
         return self if fitting is self.weights else replace(self, weights=fitting)
+
+
+def settled_projections(projections: Any) -> tuple[Projection, ...]:
+    """Return several projections as a tuple, or raise `InputError`."""
+    if not isinstance(projections, Sequence) or not all(isinstance(item, Projection) for item in projections):
+        raise InputError(f"projections must be several Projection(...), as in (Projection(...),), got {projections!r}")
+    return tuple(projections)

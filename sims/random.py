@@ -65,27 +65,22 @@ def random_words(seed: int, stream: int, step: int, n: int) -> NDArray[np.uint32
 
 def random_table(seed: int, stream: int, steps: NDArray[np.int64], n: int) -> NDArray[np.uint32]:
     """Words 0 to n-1 of each of these steps, (len(steps), n); see `random_words`."""
-    x = np.zeros((4, len(steps), (n + 3) // 4), dtype=np.uint64)
-    t = np.asarray(steps).astype(np.uint64)[:, np.newaxis]
-    x[0] = np.arange(x.shape[2])
-    x[1] = t & np.uint64(_LOW)
-    x[2] = t >> np.uint64(32)
-    x[3] = stream
-    key = [seed & _LOW, seed >> 32]
     shift, low = np.uint64(32), np.uint64(_LOW)
+    t = np.asarray(steps).astype(np.uint64)[:, np.newaxis]
+    shape = len(steps), (n + 3) // 4
+    a = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
+    b, c, d = np.broadcast_to(t & low, shape), np.broadcast_to(t >> shift, shape), np.full(shape, stream, np.uint64)
+    key = [seed & _LOW, seed >> 32]
     for _ in range(_ROUNDS):
-        p0 = np.uint64(_MULTIPLIER[0]) * x[0]
-        p1 = np.uint64(_MULTIPLIER[1]) * x[2]
-        x = np.stack(
-            [
-                (p1 >> shift) ^ x[1] ^ np.uint64(key[0]),
-                p1 & low,
-                (p0 >> shift) ^ x[3] ^ np.uint64(key[1]),
-                p0 & low,
-            ]
-        )
+        p0, p1 = np.uint64(_MULTIPLIER[0]) * a, np.uint64(_MULTIPLIER[1]) * c
+        a = (p1 >> shift) ^ b ^ np.uint64(key[0])
+        c = (p0 >> shift) ^ d ^ np.uint64(key[1])
+        b, d = p1 & low, p0 & low
         key = [(key[0] + _WEYL[0]) & _LOW, (key[1] + _WEYL[1]) & _LOW]
-    return np.moveaxis(x, 0, -1).reshape(len(steps), -1)[:, :n].astype(np.uint32)
+    words = np.empty((*shape, 4), dtype=np.uint32)
+    for k, part in enumerate((a, b, c, d)):
+        words[..., k] = part
+    return words.reshape(len(steps), -1)[:, :n]
 
 
 def population_stream(population: int) -> int:

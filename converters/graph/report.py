@@ -13,7 +13,7 @@ from ...sims.awake.present import present
 from ...sims.errors import InputError
 from ...sims.operators import Floats
 from ..errors import ConversionError
-from ..front import as_network
+from ..front import as_network, checked_batch_size
 from ..tracing import answer_of
 from .conversion import ConversionReport
 from .judge import Comparison, Judge, OutputKind, judge
@@ -90,11 +90,9 @@ def conversion_report(
             f"the graph has populations {missing} that the model has not, or in another shape; its layers are "
             f"{', '.join(unit.name for unit in network.units)}: is the graph made from this model?"
         )
-    if int(np.prod(x.shape[1:])) != int(np.prod(graph.input_shape)) or batch_size < 1:
-        raise InputError(
-            f"inputs must be (n, {', '.join(map(str, graph.input_shape))}) and batch_size at least 1, "
-            f"got {tuple(x.shape)} and {batch_size}"
-        )
+    batch_size = checked_batch_size(batch_size)
+    if int(np.prod(x.shape[1:])) != int(np.prod(graph.input_shape)):
+        raise InputError(f"inputs must be (n, {', '.join(map(str, graph.input_shape))}), got {tuple(x.shape)}")
     points = tuple(step for step in (LOOK_AT if look_at is None else look_at) if step < steps or look_at is not None)
     tallies = {p.name: Tally(p, graph, steps) for p in graph.populations}
     scaled = graph.output.name in graph.notes.get("scales", {})

@@ -1,6 +1,7 @@
 """NIR files, whoever wrote them, as spiking graphs."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,7 +14,7 @@ from ...sims.awake.graph import INPUT, Population, Projection, SpikingGraph
 from ...sims.errors import InputError
 from ...sims.hdf5 import WatchedFile, check_tree
 from ...sims.operators import Floats, Operator, Scale, Shape
-from ...sims.packed import DAMAGE, cause
+from ...sims.packed import DAMAGE, VARIABLE, allowed, cause
 from ..errors import ConversionError
 from ..graph.operator_algebra import respond_all
 from .lowering import require_nir
@@ -233,7 +234,7 @@ class _Reader:
                 raise ConversionError(
                     f"node {name!r} ({kind}) of the NIR graph does not say of what shape its input is"
                 )
-            self.shapes[name] = tuple(int(n) for n in sizes)
+            self._keep_shape(name, tuple(int(n) for n in sizes))
             return
         if not self.before[name]:
             raise ConversionError(f"node {name!r} ({kind}) of the NIR graph gets no input")
@@ -242,7 +243,7 @@ class _Reader:
             raise ConversionError(f"node {name!r} ({kind}) gets inputs of several shapes: {sorted(arriving)}")
         shape = arriving.pop()
         if kind in ("Input", "Output", *_NEURONS):
-            self.shapes[name] = shape
+            self._keep_shape(name, shape)
             return
         operators, bias = operators_of(name, node, shape, self.target)
         try:
@@ -250,10 +251,20 @@ class _Reader:
                 shape = operator.output_shape(shape)
         except InputError as error:
             raise ConversionError(f"node {name!r} ({kind}): {error}") from error
-        self.shapes[name], self.operators[name] = shape, operators
+        self._keep_shape(name, shape)
+        self.operators[name] = operators
         if bias is not None and bias.any():
             column = bias.reshape(-1, *[1] * (len(shape) - 1))
             self.biases[name] = np.broadcast_to(column, shape).copy()
+
+    def _keep_shape(self, name: str, shape: Shape) -> None:
+        """Note what shape a node sends, if so many numbers can be looked at."""
+        if (wanted := 8 * math.prod(shape)) > (most := allowed(0)):
+            raise ConversionError(
+                f"node {name!r} of the NIR graph sends {wanted // 8} numbers, and at most {most // 8} are read; if you "
+                f"know that it is what it should be, set {VARIABLE}={wanted}"
+            )
+        self.shapes[name] = shape
 
     def _projections(self, name: str) -> tuple[tuple[Projection, ...], Floats | None]:
         """Go back from a node to the neurons that feed it."""

@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from neurosleep.experiments.own_classes import allow_imports
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.places import to_read
 
@@ -57,3 +59,18 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail("nan is no number.", parameter, context)
         return number
+
+
+def _allow(context: click.Context, _: click.Parameter, modules: Sequence[str]) -> None:
+    context.with_resource(allow_imports(*modules))
+
+
+imports_option = click.option(
+    "--allow-imports",
+    multiple=True,
+    metavar="MODULE",
+    expose_value=False,
+    callback=_allow,
+    help='Let a file name classes of this installed module, as kind = "MODULE:Class"; importing it runs its code. May '
+    "be given several times.",
+)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from neurosleep.cli.arguments import Place
+from neurosleep.cli.arguments import Place, imports_option
 
 
 @click.command(short_help="Put results into one HTML page.")
 @click.argument("folder", type=Place(path_type=Path))
 @click.option("--markdown", is_flag=True, help="Print nothing but the table, in Markdown.")
+@imports_option
 def report(folder: Path, markdown: bool) -> None:
     """Write report.html for the results in FOLDER: table, figures and experiment in one page."""
     from neurosleep import tables

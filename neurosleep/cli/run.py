@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from neurosleep.cli.arguments import COUNT, PROCESSES, Place
+from neurosleep.cli.arguments import COUNT, PROCESSES, Place, imports_option
 from neurosleep.cli.ending import fail
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ workers_option = click.option(
     metavar="KEY=VALUE",
     help="Change a value, see below; may be given several times.",
 )
+@imports_option
 @click.option("--show", is_flag=True, help="Print the experiment as TOML, to be changed, and stop.")
 def run(
     experiment: str,

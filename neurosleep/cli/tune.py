@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from neurosleep.cli.arguments import PROCESSES, Number, Place, Whole
+from neurosleep.cli.arguments import PROCESSES, Number, Place, Whole, imports_option
 from neurosleep.cli.ending import fail
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.places import to_write
@@ -82,6 +82,7 @@ from neurosleep.sims.places import to_write
     type=Place(path_type=Path, file_okay=False),
     help="Folder for what is found [default: tune/EXPERIMENT].",
 )
+@imports_option
 def tune(
     experiment: str,
     trials: int,

@@ -1,6 +1,6 @@
 """Learning a stream of tasks: sequentially, jointly, or with sleep after each task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +93,8 @@ class Nights:
         Who simulates, as in `sleep`.
     before_night
         Called with the number of tasks learned when the memory holds them, before a night is asked for.
+    sleep_after
+        Numbers of the tasks after which there is a night; after all, if None. The memory holds the others, too.
     """
 
     stages: Callable[[int], list[Stage]]
@@ -103,10 +105,16 @@ class Nights:
     on_progress: Callable[[int], None] | None = None
     simulate: Simulate = Asleep.simulate
     before_night: Callable[[int], None] | None = None
+    sleep_after: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         """Check what was given."""
         settle(self)
+        check_sleep_after(self.sleep_after)
+
+    def after(self, number: int) -> list[Stage]:
+        """Return the stages of the night after a task, 1 for the first; none, if that night is left out."""
+        return self.stages(number) if self.sleep_after is None or number in self.sleep_after else []
 
     def check(self, model: nn.Module, stream: Stream) -> None:
         """Try all nights, without steps, on copies of the network and the memory.
@@ -117,9 +125,20 @@ class Nights:
             If the memory is another network's, or a night cannot be.
         """
         self.memory.belong_to(model)
+        check_sleep_after(self.sleep_after, len(stream.tasks))
         for number in range(1, len(stream.tasks) + 1):
-            tonight = self.stages(number)
+            tonight = self.after(number)
             try_night(model, self.memory, stream.tasks[0].inputs, tonight, backend=self.backend, log=self.log)
+
+
+def check_sleep_after(numbers: Sequence[int] | None, tasks: int | None = None) -> None:
+    """Raise `InputError` unless these are numbers of tasks, each once, of as many as there are, if that is known."""
+    if numbers is None:
+        return
+    if not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise InputError(f"sleep_after must be numbers of tasks from 1, each once, got {list(numbers)}")
+    if tasks is not None and max(numbers) > tasks:
+        raise InputError(f"sleep_after names task {max(numbers)}, but there are {tasks}")
 
 
 def learn(
@@ -189,7 +208,7 @@ def learn(
                 nights.memory.observe(model, task.inputs)
                 if nights.before_night is not None:
                     nights.before_night(number)
-                for index, stage in enumerate(nights.stages(number)):
+                for index, stage in enumerate(nights.after(number)):
                     record = sleep(
                         model,
                         nights.memory,

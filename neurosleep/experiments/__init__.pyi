@@ -12,6 +12,7 @@ from .networks import ConvolutionalNetwork as ConvolutionalNetwork
 from .networks import GenerativeNetwork as GenerativeNetwork
 from .networks import ReluNetwork as ReluNetwork
 from .networks import SnnNetwork as SnnNetwork
+from .own_classes import allow_imports as allow_imports
 from .page.report import write_report as write_report
 from .page.section import Section as Section
 from .results import Results as Results

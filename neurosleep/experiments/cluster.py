@@ -5,12 +5,14 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from neurosleep import __version__
 from neurosleep.experiments.job import Done, Failure, Job
+from neurosleep.experiments.own_classes import classes_in
 from neurosleep.experiments.perform import amount, log_path
 from neurosleep.experiments.record import Record, RunId
 from neurosleep.files import need
@@ -46,7 +48,7 @@ def on_cluster(jobs: Sequence[Job], scheduler: "str | Client", on_progress: Prog
     distributed = need("distributed", "dask")
     client: Any = _connected(distributed, scheduler) if isinstance(scheduler, str) else scheduler
     try:
-        _check_workers(client)
+        _check_workers(client, sorted({cls.__module__ for job in jobs for cls in classes_in(job.experiment)}))
         name = uuid4().hex
         futures = {
             client.submit(
@@ -95,7 +97,7 @@ def _connected(distributed: Any, address: str) -> "Client":
     return client
 
 
-def _check_workers(client: "Client") -> None:
+def _check_workers(client: "Client", modules: Sequence[str]) -> None:
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
@@ -107,10 +109,18 @@ def _check_workers(client: "Client") -> None:
             raise InputError(
                 f"worker {worker} has neurosleep {version}, and this process {__version__}: install the same"
             )
+    for worker, module in client.run(_missing, modules).items():
+        if module:
+            raise InputError(f"worker {worker} has no module {module}, of which the experiment has classes: install it")
 
 
 def _version() -> str:
     return __version__
+
+
+def _missing(modules: Sequence[str]) -> str:
+    """Return the first module that cannot be found here; nothing if all can."""
+    return next((module for module in modules if find_spec(module.partition(".")[0]) is None), "")
 
 
 def _remote(job: Job) -> list[tuple[RunId, Record | Failure, bytes | None]]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
+from neurosleep.continual.learning import check_sleep_after
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
+from neurosleep.sims.drives.cued import cues
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.training import Trainer
@@ -43,6 +45,8 @@ class Condition:
         Times that all stages are gone through in a night.
     first_night
         Whether there is a night after the first task.
+    sleep_after
+        Numbers of the tasks after which there is a night, 1 for the first; after all, if None.
     lesions
         Done to every stage of spontaneous replay.
     network, training
@@ -62,6 +66,7 @@ class Condition:
     steps_more: int = 0
     cycles: int = 1
     first_night: bool = True
+    sleep_after: tuple[int, ...] | None = None
     lesions: Sequence[Lesion] = ()
     network: Network | None = None
     training: Trainer | None = None
@@ -96,6 +101,11 @@ class Condition:
                 raise InputError(f"{what} change spontaneous replay, and this night has none")
         if self.cycles != 1 and not self.night:
             raise InputError("cycles repeat the stages of a night, and this night has none")
+        check_sleep_after(self.sleep_after)
+        if self.sleep_after is not None and not (self.night and self.first_night):
+            raise InputError("sleep_after says which nights there are: give it with a night, and without first_night")
+        if self.cued_tasks and self.calibration not in ("all", "last"):
+            raise InputError("cued replay needs a memory of each task's mean: give calibration 'all' or 'last'")
         if self.steps_more < 0 or self.cycles < 1:
             raise InputError(
                 f"steps_more must be at least 0 and cycles at least 1, got {self.steps_more} and {self.cycles}"
@@ -123,15 +133,33 @@ class Condition:
             raise InputError(f"nights of a generative network are simulated on 'cpu', not on {backend!r}")
         if not self.first_night:
             raise InputError("a generative network learns its first task by a night, too: leave out first_night")
+        if self.sleep_after is not None:
+            raise InputError("a generative network learns every task by a night: leave out sleep_after")
         if not any(isinstance(stage, NREM | Interleaved) for stage in self.night):
             raise InputError("a generative network learns a task by NREM or Interleaved, and this night has neither")
+
+    def check_tasks(self, tasks: int) -> None:
+        """Raise `InputError` if the condition names a task beyond as many as there are."""
+        check_sleep_after(self.sleep_after, tasks)
+        if self.cued_tasks and max(self.cued_tasks) > tasks:
+            raise InputError(f"a cue is of task {max(self.cued_tasks)}, but there are {tasks}")
+
+    @property
+    def cued_tasks(self) -> set[int]:
+        """Numbers of the tasks by whose patterns nights are cued."""
+        return {cue.task for stage in self.night if isinstance(stage, SpontaneousReplay) for cue in cues(stage.drive)}
+
+    def sleeps_after(self, task: int) -> bool:
+        """Whether there is a night after a task, 1 for the first."""
+        return (task > 1 or self.first_night) and (self.sleep_after is None or task in self.sleep_after)
 
     def memory(self, network: Network) -> Memory:
         """Return an empty memory for a network's nights."""
         if isinstance(network, GenerativeNetwork):
-            return FeatureMemory()
+            return FeatureMemory(each_task=self.cued_tasks != set())
         if self.calibration in ("all", "last"):
-            return Memory(scales="all" if self.calibration == "all" else "last")
+            scales: Literal["all", "last"] = "all" if self.calibration == "all" else "last"
+            return Memory(scales=scales, each_task=self.cued_tasks != set())
         return ImageKeepingMemory(first_only=self.calibration == "first task")
 
     def stages(self, task: int, populations: Mapping[str, int], seed: int) -> list[Stage]:
@@ -142,7 +170,7 @@ class Condition:
         InputError
             If a lesion names a population that is not there.
         """
-        if task == 1 and not self.first_night:
+        if not self.sleeps_after(task):
             return []
         stages: list[Stage] = []
         for stage in self.night:

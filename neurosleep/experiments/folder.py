@@ -9,7 +9,7 @@
 import os
 import shutil
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -185,6 +185,15 @@ class ExperimentFolder:
                 raise InputError(
                     f"{self.run_file(run)} is of other data (digest {own}) than the data set now has ({data}): "
                     "give another folder, or put the old data back"
+                )
+
+    def check_code(self, runs: Iterable[RunId], code: Mapping[str, str]) -> None:
+        """Raise `InputError` if the user's classes had other code in finished runs than these digests are of."""
+        for run in runs:
+            if self.read_run(run).get("code", "") != code[run.condition]:
+                raise InputError(
+                    f"{self.run_file(run)} was done with other code of your classes than your modules now have: give "
+                    "another folder, or put the old code back"
                 )
 
     def state(self, experiment: AnyExperiment) -> dict[RunId, tuple[State, str]]:

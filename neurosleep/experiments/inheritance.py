@@ -14,7 +14,7 @@ from typing import Any
 
 from neurosleep.sims.errors import InputError, unknown
 
-OF_A_NIGHT = ("before", "after", "steps_more", "cycles", "lesions")
+OF_A_NIGHT = ("before", "after", "steps_more", "cycles", "lesions", "sleep_after")
 """What a condition does not take over when it has no night, unless it says so itself."""
 USUAL = {"network": "ReluNetwork", "training": "Trainer"}
 """What a condition may have of its own, over that of the experiment; and its kind, if none is said."""

@@ -1,12 +1,14 @@
 """Paths of the values that a description has, or could have: ``night.0.plasticity.inc``."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from neurosleep.experiments.conditions import Condition
-from neurosleep.experiments.description import LISTS, PARTS
+from neurosleep.experiments.description import DRIVES, LISTS, PARTS, part_of
 from neurosleep.experiments.inheritance import USUAL, over_experiment
+from neurosleep.experiments.own_classes import class_of
+from neurosleep.sims.drives.populations import Drives, Kicks
 from neurosleep.sims.errors import InputError, nearest, unknown
 
 _STAGES = LISTS[Condition, "night"]
@@ -24,11 +26,18 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
     """
     if not isinstance(table, Mapping):
         return
-    cls = {kind.__name__: kind for kind in kinds}.get(str(table.get("kind", "")), usual)
+    kind = str(table.get("kind", ""))
+    cls = class_of(kind, "kind") if ":" in kind else {kind.__name__: kind for kind in kinds}.get(kind, usual)
     if cls is None:
         return
     if len(kinds) > 1:
         yield "kind"
+    if cls is Drives:
+        for name, item in table.items():
+            if name != "kind":
+                yield name
+                yield from (f"{name}.{path}" for path in below(item, DRIVES if name == "input" else (Kicks,), Kicks))
+        return
     if cls is Condition:
         for name in ("before", "after"):
             yield name
@@ -37,13 +46,13 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
         if not field.init:
             continue
         yield field.name
-        if (cls, field.name) in LISTS:
-            yield from _numbered(table, field.name, LISTS[cls, field.name])
-        elif (cls, field.name) in PARTS:
-            kinds, made = PARTS[cls, field.name], _made(field)
+        if (listed := part_of(cls, field.name, LISTS)) is not None:
+            yield from _numbered(table, field.name, listed)
+        elif (held := part_of(cls, field.name, PARTS)) is not None:
+            made = _made(field)
             part = table.get(field.name, None if made is None else {})
-            only = kinds[0] if len(kinds) == 1 else None
-            yield from (f"{field.name}.{path}" for path in below(part, kinds, made or only))
+            only = held[0] if len(held) == 1 and is_dataclass(held[0]) else None
+            yield from (f"{field.name}.{path}" for path in below(part, held, made or only))
 
 
 def _numbered(table: Mapping[str, Any], name: str, kinds: Sequence[type]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from neurosleep.experiments.learning import (
 from neurosleep.experiments.loading import AnyExperiment
 from neurosleep.experiments.networks import ConvolutionalNetwork, Network
 from neurosleep.experiments.notices import notices
+from neurosleep.experiments.own_classes import code_of
 from neurosleep.experiments.record import FORMAT, Record, RunId
 from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
@@ -63,7 +64,9 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
             method = MethodName.parse(condition.method)
             method.check(sizes[-1])
             method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
-            stages = condition.stages(len(stream.tasks), population_sizes(sizes), seed)
+            condition.check_tasks(len(stream.tasks))
+            last = len(stream.tasks) if condition.sleep_after is None else max(condition.sleep_after)
+            stages = condition.stages(last, population_sizes(sizes), seed)
             replays = [stage for stage in stages if isinstance(stage, SpontaneousReplay)]
             try_night(chain, condition.memory(network), stream.tasks[0].inputs, replays, backend=experiment.backend)
         except InputError as error:
@@ -96,7 +99,7 @@ def amount(experiment: AnyExperiment, condition: str) -> float:
             * INPUTS_PER_ITERATION
         )
     replays = [stage.steps for stage in of.night if isinstance(stage, SpontaneousReplay)]
-    slept = range(0 if of.first_night else 1, stream.tasks)
+    slept = [n for n in range(stream.tasks) if of.sleeps_after(n + 1)]
     steps = of.cycles * sum(s + n * of.steps_more for s in replays for n in slept)
     return trained + steps / STEPS_PER_INPUT
 
@@ -105,6 +108,11 @@ def data_digest(experiment: AnyExperiment, data_dir: str | None = None) -> str:
     """Return a digest of the data that an experiment learns; nothing for a study that names no stream."""
     stream = getattr(experiment.study if isinstance(experiment, StudyExperiment) else experiment, "stream", None)
     return stream.digest(data_dir) if isinstance(stream, DataStream) else ""
+
+
+def code_digest(experiment: AnyExperiment, condition: str) -> str:
+    """Return a digest of the code of the user's own classes in a condition; nothing if it has none."""
+    return code_of(experiment.conditions[condition])
 
 
 def log_path(logs: Path, run: RunId) -> Path:
@@ -189,6 +197,8 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
     record = _framed(run, begin, log is not None, learned, data=data_digest(experiment, where.data_dir))
     if experiment.stream.order == "dealt":
         record["class_order"] = experiment.stream.class_order(_sizes(plain)[1], run.seed)
+    if code := code_digest(experiment, run.condition):
+        record["code"] = code
     record |= {
         "tasks": [{"name": task.name, "classes": list(task.classes)} for task in stream.tasks],
         "accuracy": learned["checkpoints"][-1]["accuracy"],
@@ -208,6 +218,8 @@ def _studied(experiment: StudyExperiment, run: RunId, where: Where) -> Record | 
     seconds = found.pop("seconds")["sleep"]
     kind = type(experiment.study).__name__
     data = data_digest(experiment, where.data_dir)
+    if code := code_digest(experiment, run.condition):
+        found["code"] = code
     return _framed(run, begin, log is not None and log.exists(), {"study": kind, **found}, seconds, data=data)
 
 

@@ -16,7 +16,8 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.folder import ExperimentFolder
 from neurosleep.experiments.job import Done, Failure, Job
 from neurosleep.experiments.loading import AnyExperiment
-from neurosleep.experiments.perform import amount, data_digest, log_path, prepare
+from neurosleep.experiments.own_classes import classes_known, not_importable
+from neurosleep.experiments.perform import amount, code_digest, data_digest, log_path, prepare
 from neurosleep.experiments.record import RunId
 from neurosleep.experiments.results import Results
 from neurosleep.pool import Lost, Progress, ctrl_c_remembered, here, in_workers
@@ -83,7 +84,7 @@ def run(
     to_read(out)
     prepare(experiment, data_dir)
     folder = ExperimentFolder(out)
-    with folder.alone():
+    with classes_known(experiment), folder.alone():
         _run_missing(experiment, folder, how)
         results = Results.open(out)
         results.save()
@@ -113,7 +114,7 @@ def run_all(
     how = _How(workers, scheduler, ensemble, device, data_dir, progress)
     how.check(experiment)
     folder = ExperimentFolder(out)
-    with folder.alone():
+    with classes_known(experiment), folder.alone():
         return _run_missing(experiment, folder, how)
 
 
@@ -136,6 +137,12 @@ class _How(NamedTuple):
             raise InputError("give workers, which are on this machine, or a scheduler, which has its own")
         if self.scheduler is not None and isinstance(experiment, Experiment) and experiment.keep_networks:
             raise InputError("keep_networks needs the disk of this machine: leave it out, or the scheduler")
+        elsewhere = self.scheduler is not None or (self.workers or os.cpu_count() or 1) > 1
+        if elsewhere and (classes := not_importable(experiment)):
+            raise InputError(
+                f"{classes[0]} is of a script or notebook, which other processes cannot import: put it into a module, "
+                "or give workers=1"
+            )
         if isinstance(self.scheduler, str):
             from neurosleep.experiments.cluster import check_address
 
@@ -150,9 +157,11 @@ def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How)
         for left in set(out.glob(".scratch-*")) - {Path(scratch)}:  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         data = data_digest(experiment, data_dir)
+        code = {name: code_digest(experiment, name) for name in experiment.conditions}
         todo = _todo(folder, experiment)
         finished = set(experiment.runs) - set(todo)
         folder.check_data(finished, data)
+        folder.check_code(finished, code)
         folder.tidy(finished)
         jobs = [
             Job(
@@ -188,8 +197,10 @@ def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How)
                     if isinstance(outcome, Lost):
                         outcome = [(run, Failure(str(outcome), str(outcome))) for run in jobs[number].runs]
                     for run, result in outcome:
-                        if not isinstance(result, Failure) and result["data"] != data:
-                            changed = f"InputError: {run} learned other data than there was when this began"
+                        if not isinstance(result, Failure) and (
+                            result["data"] != data or result.get("code", "") != code[run.condition]
+                        ):
+                            changed = f"InputError: {run} had other data or code than there was when this began"
                             result = Failure(changed, changed)
                         if isinstance(result, Failure) and result.full:
                             raise InputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from neurosleep.experiments.description import to_plain
 from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.own_classes import code_of
 from neurosleep.experiments.record import RunId
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.lock import Lock
@@ -26,7 +27,8 @@ def identity_of(experiment: Experiment, run: RunId, data: str) -> str:
     what = run.condition
     parts = (experiment.conditions[what], experiment.network_of(what), experiment.training_of(what), experiment.stream)
     plain = [to_plain(part) for part in parts] + [None if experiment.looks is None else to_plain(experiment.looks)]
-    numbers = [experiment.precision, experiment.products, run.seed, data]
+    code = [text for text in (code_of(experiment.conditions[what]),) if text]
+    numbers = [experiment.precision, experiment.products, run.seed, data, *code]
     return hashlib.sha256(json.dumps([*plain, *numbers], sort_keys=True).encode()).hexdigest()
 
 

@@ -192,21 +192,22 @@ def cache_folder() -> Path:
 
 
 @cache
-def _checked(path: Path, stamp: tuple[int, int, int], sha256: str) -> bool:
-    """Whether a file has a checksum; asked once of each version of a file."""
+def _checked(path: Path, stamp: tuple[int, int, int], sha256: str, maximum: float) -> bool:
+    """Whether a file has a checksum, and its features this maximum; asked once of each version of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            return False
+    return bool(np.load(path, mmap_mode="r", allow_pickle=False).max(initial=0) == maximum)
 
 
 def _cached(path: Path, backbone: Convolutions, n: int) -> tuple[NDArray[Any], float] | None:
     """Return the features of a file and the largest of them; None if it is missing or damaged."""
     try:
         sidecar = json.loads(path.with_suffix(".json").read_text())
-        stat = path.stat()
-        if not _checked(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size), sidecar["sha256"]):
+        stat, maximum = path.stat(), float(sidecar["maximum"])
+        if not _checked(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size), sidecar["sha256"], maximum):
             return None
         stored = np.load(path, mmap_mode="c", allow_pickle=False)  # "c": what is written stays in memory
-        maximum = float(sidecar["maximum"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     fits = stored.shape == (n, backbone.n_features) and stored.dtype == backbone.stored

@@ -27,6 +27,7 @@ from neurosleep.features.architectures import Convolutions, save_weights, untrai
 from neurosleep.features.recipes import BackboneTraining, Precision
 from neurosleep.files import write_tensors, write_text
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.lock import Lock
 from neurosleep.sims.packed import cause
 from neurosleep.training import DivergenceError
 
@@ -131,6 +132,20 @@ def train_backbone(
         raise InputError(f"batch_size must be at most the number of images, {len(train)}; got {options.batch_size}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with Lock(folder / ".lock", f"another process trains in {folder}: wait until it ends, or give another folder"):
+        return _train(folder, backbone, train, test, options, progress, on_epoch)
+
+
+def _train(
+    folder: Path,
+    backbone: Convolutions,
+    train: ColourImages,
+    test: ColourImages,
+    options: BackboneTraining,
+    progress: bool | None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None,
+) -> Path:
+    """Train what is left, and write weights and report."""
     key = {**asdict(options), "images": f"{train.name}, {train.form}", "n_images": len(train)}
     model = classifier(backbone, len(train.label_names), options.seed)
     optimizer = _optimizer(model, options)

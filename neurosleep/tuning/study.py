@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.inheritance import replaced, resolved
+from neurosleep.experiments.own_classes import allow_imports, allowed_modules, code_of
 from neurosleep.experiments.running import MOST_WORKERS
 from neurosleep.experiments.settings import keys
 from neurosleep.pool import ctrl_c_held, end_with
@@ -124,7 +125,8 @@ class Search:
     def told(self) -> dict[str, Any]:
         """Return the search as plain values, to be compared with another."""
         space = {name: {k: v for k, v in asdict(d).items() if k != "name"} for name, d in self.space.items()}
-        return {**asdict(self), "space": space}
+        code = code_of(self.experiment({}))
+        return {**asdict(self), "space": space, **({"code": code} if code else {})}
 
 
 class LaggingPruner(optuna.pruners.BasePruner):
@@ -257,9 +259,9 @@ def _work(
     context = mp.get_context("spawn")
     lifeline, end = context.Pipe(duplex=False)
     tickets, failures = context.Semaphore(missing), context.SimpleQueue()
+    given = search, url, tickets, failures, data_dir, lifeline, allowed_modules()
     processes = [
-        context.Process(target=_worker, args=(search, url, tickets, failures, number, data_dir, lifeline), daemon=True)
-        for number in range(min(workers, missing))
+        context.Process(target=_worker, args=(number, *given), daemon=True) for number in range(min(workers, missing))
     ]
     with lifeline, end:
         try:
@@ -289,13 +291,14 @@ def _show(study: optuna.Study, bar: "tqdm[Any]") -> None:
 
 
 def _worker(
+    number: int,
     search: Search,
     url: str,
     tickets: Semaphore,
     failures: "SimpleQueue[str]",
-    number: int,
     data_dir: str | None,
     lifeline: Connection,
+    allowed: tuple[str, ...],
 ) -> None:
     """Do one trial for every ticket; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -303,7 +306,7 @@ def _worker(
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        with told(url):
+        with told(url), allow_imports(*allowed):
             study = open_study(search, url, number)
             objective = Objective(search.condition, data_dir, search.seeds)
             while tickets.acquire(block=False):

@@ -95,7 +95,9 @@ def translated(function: Any, suffix: str, memo: dict[int, Any]) -> Any:
                         space[f"{name}__{attribute}"] = translated(called, suffix, memo)
         memo[id(function)] = plain(_from_source(function, space, renamed))
     if memo[id(function)] is None:
-        raise BackendError(f"backend 'cuda' does not run {function.__qualname__}, which calls itself: use backend='cpu'")
+        raise BackendError(
+            f"backend 'cuda' does not run {function.__qualname__}, which calls itself: use backend='cpu'"
+        )
     return memo[id(function)]
 
 

@@ -1,6 +1,5 @@
 """How likely events are under any drive, checked: what drives made of drives, and the drawing of events, ask for."""
 
-from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -39,13 +38,8 @@ def chances(
     if schedule is not None:
         return _of_schedule(schedule, steps, random)
     own: Any = drive
-    extra = {"random": random} if _takes_random(type(drive)) else {}
+    extra = {"random": random} if "random" in signature(own.probability).parameters else {}
     return _checked(type(drive).__name__, own.probability(steps, n, dt, mean_input, **extra), steps, n)
-
-
-@cache
-def _takes_random(cls: type) -> bool:
-    return "random" in signature(cls.probability).parameters  # type: ignore[attr-defined]
 
 
 def _of_schedule(schedule: InputSchedule, steps: NDArray[np.int64], random: NightNumbers) -> Factors:
@@ -69,11 +63,11 @@ def _of_schedule(schedule: InputSchedule, steps: NDArray[np.int64], random: Nigh
 
 def _checked(drive: str, probability: Any, steps: NDArray[np.int64], n: int) -> Factors:
     if isinstance(probability, Factors):
-        by_step = _broadcast(drive, probability.by_step, (len(steps),), "Factors.by_step")
-        by_neuron = _broadcast(drive, probability.by_neuron, (len(steps), n), "Factors.by_neuron")
+        by_step = broadcast(drive, probability.by_step, (len(steps),), "Factors.by_step")
+        by_neuron = broadcast(drive, probability.by_neuron, (len(steps), n), "Factors.by_neuron")
         by_step = np.broadcast_to(by_step, (len(steps),))
     else:
-        by_step, by_neuron = np.ones(len(steps)), _broadcast(drive, probability, (len(steps), n), "probability()")
+        by_step, by_neuron = np.ones(len(steps)), broadcast(drive, probability, (len(steps), n), "probability()")
     by_neuron = np.atleast_2d(by_neuron)
     if by_neuron.shape[1] < n and len(by_neuron) > 1:  # the same for all neurons
         by_step, by_neuron = by_step * by_neuron[:, 0], np.ones((1, 1))
@@ -84,7 +78,8 @@ def _checked(drive: str, probability: Any, steps: NDArray[np.int64], n: int) -> 
     return Factors(np.ascontiguousarray(by_step), np.ascontiguousarray(by_neuron))
 
 
-def _broadcast(drive: str, values: Any, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
+def broadcast(drive: str, values: Any, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
+    """Return values as numbers, or raise `InputError` if they do not broadcast to a shape."""
     array = np.asarray(values)
     fits = array.ndim <= len(shape) and all(
         have in (1, need) for have, need in zip(array.shape[::-1], shape[::-1], strict=False)
@@ -94,7 +89,7 @@ def _broadcast(drive: str, values: Any, shape: tuple[int, ...], what: str) -> ND
             f"{drive}: {what} must be numbers that broadcast to {shape}, steps by neurons, got shape {array.shape} of "
             f"{array.dtype}"
         )
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def _refuse(drive: str, probability: NDArray[np.float64], steps: NDArray[np.int64]) -> None:
@@ -102,7 +97,7 @@ def _refuse(drive: str, probability: NDArray[np.float64], steps: NDArray[np.int6
     k, neuron = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     if wrong.any():
         raise InputError(
-            f"{drive}: the probability of an event must be from 0 to 1, got {probability[k, neuron]} in step "
+            f"{drive}: the probability of an event must be from 0 to 1, got {probability[k, neuron]:.9g} in step "
             f"{steps[k]} at neuron {neuron}: a rate in Hz times dt is a probability while it is below 1"
         )
     raise InputError(f"{drive}: the factors of a probability must be at least 0, as their product is")

@@ -85,7 +85,8 @@ def check_drive(drive: Any, what: str = "drive") -> None:
         )
     if own is not None:
         try:
-            signature(own).bind(0, 0, 0, 0)
+            taken = signature(own)
+            taken.bind(0, 0, 0, 0, **({"random": 0} if "random" in taken.parameters else {}))
         except (TypeError, ValueError):
             raise InputError(
                 f"{what}: {type(drive).__name__}.probability must take (steps, n, dt, mean_input), and random if it "

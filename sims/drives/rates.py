@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..fields import settle
 from .schedule import InputSchedule, needed_mean_input, random_schedule
+from .sum import Summable
 
 
 def _check_positive(what: str, value: float) -> None:
@@ -16,7 +17,7 @@ def _check_positive(what: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class MeanRate:
+class MeanRate(Summable):
     """Every input neuron fires in proportion to its mean input (Tadros et al. 2022, "Stimulation during sleep phase").
 
     ``p(spike in a step) = min(1, 2 * dt * max_rate * mean_input)``, that is a rate of ``2 * max_rate * mean_input``
@@ -40,7 +41,7 @@ class MeanRate:
 
 
 @dataclass(frozen=True)
-class MaskedMeanRate:
+class MaskedMeanRate(Summable):
     """As `MeanRate`, seen through a square window that jumps to a fresh uniform position each step.
 
     This is what the released SRC scripts do for images; outside the window no input neuron fires.
@@ -80,7 +81,7 @@ class MaskedMeanRate:
 
 
 @dataclass(frozen=True)
-class UniformNoise:
+class UniformNoise(Summable):
     """Every input neuron fires at the same rate, whatever was seen (as for Tadros et al. 2022, Fig. 6).
 
     Parameters

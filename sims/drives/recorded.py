@@ -5,10 +5,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from .schedule import InputSchedule
+from .sum import Summable
 
 
-class RecordedSpikes:
+class RecordedSpikes(Summable):
     """Input spikes that were recorded before, played back step by step.
+
+    A night cannot be longer than they are; within another drive, such as `Kicks`, there are none after their end.
 
     Parameters
     ----------

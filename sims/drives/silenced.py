@@ -10,10 +10,11 @@ from ..random import UNSEEDED, NightNumbers
 from .chances import chances, scheduled
 from .drive import Drive, Factors
 from .schedule import InputSchedule
+from .sum import Summable
 
 
 @dataclass(frozen=True)
-class Silenced:
+class Silenced(Summable):
     """A drive under which some neurons never fire; all others fire as without it, spike for spike.
 
     Parameters

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..random import COPY, NightNumbers, firing_thresholds, population_stream, random_words
 from .chances import chances, scheduled
 from .drive import Drive, Factors
@@ -49,6 +50,8 @@ class Spans:
         population: int = 0,
         streams: int = 1,
     ) -> None:
+        if mean_input is not None and mean_input.shape != (n,):
+            raise InputError(f"mean_input must have shape ({n},), one value per input neuron, got {mean_input.shape}")
         self.drive, self._n, self._dt, self._mean_input = drive, n, dt, mean_input
         self._seed, self._streams, self._stream = seed, streams, population_stream(population)
         self._factors: OrderedDict[int, tuple[int, Factors]] = OrderedDict()  # of each copy its last block

@@ -1,14 +1,19 @@
 """The `cpu` backend: one night on one core, event-driven and compiled (Numba)."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..kernels import layout, night
+from ..operators import Floats
+from ..rules.modulator import modulation
 from ..rules.per_layer import Plasticity
 from ..state import SimulationState
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
-from .own_traces import room_for_traces
+from .own_traces import kept_traces, room_for_traces
 
 LIST_ROOM = 16_384
 """Firings of a layer that are noted before all its weights are brought up to date (at least two of every neuron's)."""
@@ -26,6 +31,7 @@ class CpuEngine(CompiledEngine):
         network, state = sleeper.network, sleeper.state
         weights, owed = self._debts(state)
         self._night = self._begin(state, weights, joined([np.zeros(network.sizes[0]), *state.membranes], network.dtype))
+        self._modulator = sleeper.modulator
         self._backlog = self._put_off(owed, sleeper.plasticity, state)
 
     def _put_off(
@@ -61,7 +67,8 @@ class CpuEngine(CompiledEngine):
 
     def _advance(self, until: int, settle: bool = False) -> int:
         if isinstance(self._backlog, layout.Backlog) and self._backlog.traces is not None:
-            traces = self._backlog.traces._replace(modulator=self._modulators(until), begin=self._step)
+            given = modulation(self._modulator, self._step, until)
+            traces = self._backlog.traces._replace(modulator=given, begin=self._step)
             self._backlog = self._backlog._replace(traces=traces)
         reached: int = night.advance(
             self._step,
@@ -77,9 +84,21 @@ class CpuEngine(CompiledEngine):
         )
         return reached
 
-    def _modulators(self, until: int) -> NDArray[np.float64]:
-        """Return the modulator in the steps from this one to `until` - 1."""
-        return np.ones(until - self._step)
-
     def _write_out(self) -> None:
         self._advance(self._step, settle=True)
+
+    def _state(self) -> SimulationState:
+        state, traces = super()._state(), getattr(self._backlog, "traces", None)
+        if traces is not None and len(traces.keep) > 0:
+            kept = kept_traces(traces, self._network)
+            state = replace(state, **{name: [part.copy() for part in parts] for name, parts in kept.items()})
+        return state
+
+    def _stored(self) -> list[Floats]:
+        stored = super()._stored()
+        if isinstance(self._rule, layout.Own) and not all(np.isfinite(w).all() for w in stored):
+            raise InputError(
+                f"the rule of this night made a weight infinite or NaN before step {self._step}: check_rule(rule) says "
+                "where; a weight must stay a finite number"
+            )
+        return stored

@@ -40,7 +40,9 @@ class OpenEngine(CompiledEngine):
         self._connections = connections(network, self._program)
         self._cells = cells(network, state.excitability is not None)
         self._kept = kept_arrays(network, self._streams)
-        self._pre, self._post = traces(self._connections, self._streams)
+        whole: list[SpikingLayer | Projection] = [*network.layers, *network.projections]
+        self._pre = traces([x.weights.shape[0] for x in whole], 0, self._streams)
+        self._post = traces([x.weights.shape[1] for x in whole], 0, self._streams)
         self._room = room(network, self._streams, self._program)
         self._night = self._wake(state)
 
@@ -156,8 +158,6 @@ def connections(network: SpikingNetwork, rules: Program) -> Connections:
         gain=np.array([x.gain for x in whole], dtype=network.dtype),
         weight=offsets(n * m for n, m in shapes),
         plastic=learning & np.array([x.plastic for x in whole]),
-        pre=offsets(n for n, _ in shapes),
-        post=offsets(n for _, n in shapes),
     )
 
 
@@ -177,19 +177,17 @@ def cells(network: SpikingNetwork, excited: bool) -> Cells:
     )
 
 
-def traces(each: Connections, copies: int) -> tuple[Traces, Traces]:
-    """Return the traces of presynaptic and of postsynaptic neurons."""
-
-    def none(neurons: int) -> Traces:
-        return Traces(
-            np.zeros((0, copies, neurons)),
-            np.zeros((copies, neurons), dtype=np.int64),
-            np.zeros((0, 1024)),
-            np.zeros((0, 1)),
-            np.zeros(0, dtype=np.bool_),
-        )
-
-    return none(each.pre[-1]), none(each.post[-1])
+def traces(sizes: Sequence[int], kinds: int, copies: int) -> Traces:
+    """Return the traces of presynaptic or of postsynaptic neurons of connections, all at 0."""
+    first = offsets(sizes)
+    return Traces(
+        first,
+        np.zeros((kinds, copies, first[-1])),
+        np.zeros((copies, first[-1]), dtype=np.int64),
+        np.zeros((kinds, 1024)),
+        np.zeros((kinds, 1)),
+        np.zeros(kinds, dtype=np.bool_),
+    )
 
 
 def room(network: SpikingNetwork, copies: int, rules: Program) -> Room:

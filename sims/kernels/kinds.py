@@ -6,7 +6,6 @@ A kind is a named tuple of `layout`; it is the first argument. In Python such a 
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
 from numba.extending import overload
 
 Function = Callable[..., Any]
@@ -18,8 +17,7 @@ def for_kind(function: Function, *kinds: type) -> Callable[[Function], Function]
     def decorate(implementation: Function) -> Function:
         @overload(function, strict=False)
         def choose(rule: Any, *_: Any) -> Function | None:
-            matches = isinstance(rule, types.BaseNamedTuple) and rule.instance_class in kinds
-            return implementation if matches else None
+            return implementation if getattr(rule, "instance_class", None) in kinds else None
 
         return implementation
 

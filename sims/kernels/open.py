@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
+from ..compiled import entry, inner
 from .drawing import draw_input
 from .open_learning import learn
 from .open_neurons import one_step
@@ -29,7 +29,7 @@ class _Drawing(NamedTuple):
     words: NDArray[np.uint32]
 
 
-@compiled()
+@inner()
 def _draw(step, seed, schedule, night):
     """Draw the input spikes of all copies."""
     for m in range(night.spikes.shape[0]):
@@ -37,7 +37,7 @@ def _draw(step, seed, schedule, night):
         draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
-@compiled()
+@inner()
 def _remember(step, layers, night):
     """Keep the spikes of this step that are still to arrive somewhere."""
     slot = step % night.past.shape[0]
@@ -51,7 +51,7 @@ def _remember(step, layers, night):
                     night.past[slot, m, k] = night.spikes[m, k]
 
 
-@compiled()
+@inner()
 def _has_room(layers, events):
     """Whether the buffer surely holds one more step, even if every neuron fires."""
     for p in range(events.used.size):
@@ -61,7 +61,7 @@ def _has_room(layers, events):
     return True
 
 
-@compiled()
+@inner()
 def _write_down(step, layers, night, events):
     """Append the first copy's spikes of this step to the event buffer."""
     for p in range(events.used.size):
@@ -73,7 +73,7 @@ def _write_down(step, layers, night, events):
             events.used[p] += night.n_spikes[0, p]
 
 
-@compiled(nogil=True)
+@entry()
 def advance(
     first,
     last,

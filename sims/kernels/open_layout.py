@@ -21,8 +21,6 @@ class Connections(NamedTuple):
     gain: Real  # (C,)
     weight: NDArray[np.int64]  # (C + 1,) where weights begin
     plastic: NDArray[np.bool_]  # (C,)
-    pre: NDArray[np.int64]  # (C + 1,) where presynaptic neurons begin in `Traces`
-    post: NDArray[np.int64]  # (C + 1,)
 
 
 class Cells(NamedTuple):
@@ -54,6 +52,7 @@ class Traces(NamedTuple):
     A trace is as it was at its neuron's last spike.
     """
 
+    first: NDArray[np.int64]  # (C + 1,) where each connection's neurons begin
     value: NDArray[np.float64]  # (traces, M, neurons)
     last: NDArray[np.int64]  # (M, neurons) step of the last spike
     fine: NDArray[np.float64]  # (traces, 1024), see `neurosleep.sims.rules.traces`

@@ -8,22 +8,13 @@ vector registers, and put back. The two rules of the papers change a weight by c
 
 from typing import Any
 
+import numpy as np
 from numba.extending import overload
 
-from ..compiled import compiled
-from ..rules.compiling import has_on_pre, on_post, on_pre, parameters, post_at, pre_at
+from ..compiled import inner
+from ..rules.compiling import on_post, on_pre, parameters, post_at, pre_at
 from .gate import gate
 from .open_neurons import earlier, weights_of
-
-
-def counts_only(tag: Any) -> Any:
-    """Return whether a rule changes weights by how often neurons fired together, a constant."""
-    raise NotImplementedError
-
-
-@overload(counts_only, strict=False)
-def _counts_only(tag: Any) -> Any:
-    return (lambda tag: True) if tag.kind in ("constant", "gated") else (lambda tag: False)
 
 
 def _change(tag: Any, p: Any, w: Any, both: Any, n: Any, copies: Any) -> Any:
@@ -35,47 +26,44 @@ def _change(tag: Any, p: Any, w: Any, both: Any, n: Any, copies: Any) -> Any:
 def _change_of(tag: Any, p: Any, w: Any, both: Any, n: Any, copies: Any) -> Any:
     if tag.kind == "constant":
         return lambda tag, p, w, both, n, copies: (p[0] * both - p[1] * (n - both)) / copies
-    if tag.kind == "gated":
-        return lambda tag, p, w, both, n, copies: (p[0] * both - p[1] * (n - both)) / copies * gate(w, p[2])
-    return lambda tag, p, w, both, n, copies: w
+    return lambda tag, p, w, both, n, copies: (p[0] * both - p[1] * (n - both)) / copies * gate(w, p[2])
 
 
-@compiled()
-def _decayed(first, n, step, copy, traces, now):
-    """Put the traces of some neurons as they are in this step into `now`, (traces, at least n)."""
-    end = traces.coarse.shape[1] - 1
+@inner()
+def _now(step, c, n, traces, now):
+    """Put the traces of the n neurons of connection c as they are in this step into `now`, (M, traces, at least n)."""
+    first, end = traces.first[c], traces.coarse.shape[1] - 1
     for k in range(traces.value.shape[0]):
-        for i in range(n):
-            gone = step - traces.last[copy, first + i]
-            left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
-            now[k, i] = traces.value[k, copy, first + i] * left
+        for m in range(traces.last.shape[0]):
+            for i in range(n):
+                gone = step - traces.last[m, first + i]
+                left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
+                now[m, k, i] = traces.value[k, m, first + i] * left
 
 
-@compiled()
-def _rise(first, fired, step, copy, traces):
-    """Let the traces of neurons that fired rise."""
-    end = traces.coarse.shape[1] - 1
-    for i in fired:
-        gone = step - traces.last[copy, first + i]
-        for k in range(traces.value.shape[0]):
-            left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
-            before = traces.value[k, copy, first + i] * left
-            traces.value[k, copy, first + i] = 1.0 if traces.nearest[k] else before + 1.0
-        traces.last[copy, first + i] = step
+@inner()
+def _rise(step, c, fired, traces):
+    """Let the traces of neurons of connection c rise that fired, (M, neurons)."""
+    first, end = traces.first[c], traces.coarse.shape[1] - 1
+    for m in range(traces.last.shape[0]):
+        for i in range(traces.first[c + 1] - first):
+            if fired[m, i] > 0:
+                gone = step - traces.last[m, first + i]
+                for k in range(traces.value.shape[0]):
+                    left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
+                    before = traces.value[k, m, first + i] * left
+                    traces.value[k, m, first + i] = 1.0 if traces.nearest[k] else before + 1.0
+                traces.last[m, first + i] = step
 
 
-@compiled()
-def _mark(population, delay, step, layers, night, fired, value):
-    """Set the entries of neurons that fired, (M, neurons); returns how many there are."""
-    n = 0
-    for m in range(fired.shape[0]):
-        for i in earlier(population, delay, step, m, layers, night):
-            fired[m, i] = value
-            n += 1
-    return n
+@inner()
+def _mark(ids, fired, value):
+    """Set the entries of neurons that fired."""
+    for i in ids:
+        fired[i] = value
 
 
-@compiled()
+@inner()
 def _rows(tag, p, modulator, weights, room):
     """Ask `on_pre` for all weights from neurons that fired."""
     n_pre, n_post = weights.shape
@@ -98,7 +86,7 @@ def _rows(tag, p, modulator, weights, room):
             row[j] = real(changes[j]) if copies == 1 else row[j] + real(changes[j])
 
 
-@compiled()
+@inner()
 def _columns(tag, p, modulator, weights, room):
     """Ask `on_post` for all weights to neurons that fired."""
     n_pre, n_post = weights.shape
@@ -120,7 +108,7 @@ def _columns(tag, p, modulator, weights, room):
             weights[i, j] = real(changes[i]) if copies == 1 else weights[i, j] + real(changes[i])
 
 
-@compiled()
+@inner()
 def _counted(tag, p, weights, room):
     """Change all weights to neurons that fired by how often both neurons did."""
     n_pre, n_post = weights.shape
@@ -146,7 +134,43 @@ def _counted(tag, p, weights, room):
             weights[i, j] = column[i]
 
 
-@compiled()
+@inner()
+def _own(tag, p, modulator, step, c, weights, pre_traces, post_traces, room):
+    """Let traces rise and ask `on_post`."""
+    _rise(step, c, room.pre, pre_traces)
+    if room.post[:, : weights.shape[1]].any():
+        _now(step, c, weights.shape[0], pre_traces, room.pre_now)
+        _now(step, c, weights.shape[1], post_traces, room.post_now)
+        _columns(tag, p, modulator, weights, room)
+    _rise(step, c, room.post, post_traces)
+
+
+def _ask(tag: Any, p: Any, modulator: Any, step: Any, c: Any, weights: Any, pre: Any, post: Any, room: Any) -> Any:
+    """Change the weights of connection c as the rule wants it; the neurons that fired are marked in `room`."""
+    raise NotImplementedError
+
+
+@overload(_ask, strict=False)
+def _ask_of(tag: Any, p: Any, modulator: Any, step: Any, c: Any, weights: Any, pre: Any, post: Any, room: Any) -> Any:
+    if tag.kind == "none":
+        return lambda tag, p, modulator, step, c, weights, pre, post, room: None
+    if tag.kind in ("constant", "gated"):
+        return lambda tag, p, modulator, step, c, weights, pre, post, room: _counted(tag, p, weights, room)
+    if not tag.has_on_pre:
+        return lambda tag, p, modulator, step, c, weights, pre, post, room: _own(
+            tag, p, modulator, step, c, weights, pre, post, room
+        )
+
+    def both(tag, p, modulator, step, c, weights, pre, post, room):
+        _now(step, c, weights.shape[0], pre, room.pre_now)
+        _now(step, c, weights.shape[1], post, room.post_now)
+        _rows(tag, p, modulator, weights, room)
+        _own(tag, p, modulator, step, c, weights, pre, post, room)
+
+    return both
+
+
+@inner()
 def learn(connection, step, tag, numbers, modulator, layers, connections, pre_traces, post_traces, night, room):
     """Change the weights of one connection for one step."""
     source, target, delay = (
@@ -154,30 +178,15 @@ def learn(connection, step, tag, numbers, modulator, layers, connections, pre_tr
         connections.target[connection],
         connections.delay[connection],
     )
-    n_pre_fired = _mark(source, delay, step, layers, night, room.pre, 1)
-    n_post_fired = _mark(target, 0, step, layers, night, room.post, 1)
-    p = parameters(tag, numbers, target - 1)
-    weights = weights_of(connection, layers, connections, night)
-    if counts_only(tag):
-        if n_post_fired > 0:
-            _counted(tag, p, weights, room)
-    else:
-        copies = room.pre.shape[0]
-        first_pre, first_post = connections.pre[connection], connections.post[connection]
-        if n_post_fired > 0 or (has_on_pre(tag) and n_pre_fired > 0):
-            for m in range(copies):
-                _decayed(first_pre, weights.shape[0], step, m, pre_traces, room.pre_now[m])
-                _decayed(first_post, weights.shape[1], step, m, post_traces, room.post_now[m])
-        if has_on_pre(tag) and n_pre_fired > 0:
-            _rows(tag, p, modulator, weights, room)
-        for m in range(copies):
-            _rise(first_pre, earlier(source, delay, step, m, layers, night), step, m, pre_traces)
-        if n_post_fired > 0:
-            if n_pre_fired > 0:
-                for m in range(copies):
-                    _decayed(first_pre, weights.shape[0], step, m, pre_traces, room.pre_now[m])
-            _columns(tag, p, modulator, weights, room)
-        for m in range(copies):
-            _rise(first_post, earlier(target, 0, step, m, layers, night), step, m, post_traces)
-    _mark(source, delay, step, layers, night, room.pre, 0)
-    _mark(target, 0, step, layers, night, room.post, 0)
+    now, n_fired = np.int64(0), 0
+    for m in range(room.pre.shape[0]):
+        pre = earlier(source, delay, step, m, layers, night)
+        post = earlier(target, now, step, m, layers, night)
+        n_fired += pre.size + post.size
+        _mark(pre, room.pre[m], np.int32(1))
+        _mark(post, room.post[m], np.int32(1))
+    if n_fired > 0:
+        p, weights = parameters(tag, numbers, target - 1), weights_of(connection, layers, connections, night)
+        _ask(tag, p, modulator, step, connection, weights, pre_traces, post_traces, room)
+        room.pre[:, : weights.shape[0]] = 0
+        room.post[:, : weights.shape[1]] = 0

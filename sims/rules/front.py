@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BackendError, InputError
+from ..errors import InputError
 from ..network import SpikingLayer, SpikingNetwork
 from ..state import TRACES, SimulationState, trace_arrays
 from .code import rule_digest
@@ -38,8 +38,6 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
             "plasticity must be a rule, such as Hebbian(...) or GatedHebbian(...) or None, or a dataclass derived from "
             f"Rule, got {plasticity!r}"
         )
-    if isinstance(plasticity, PerLayer) and backend == "cpu":
-        raise BackendError(f"backend {backend!r} does not run PerLayer: use backend='reference'")
     for layer, rule in zip(layers, by_layer(plasticity, len(layers)), strict=True):
         if rule is None:
             continue
@@ -50,8 +48,6 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
                 raise InputError(
                     f"KeepSign is for one stream, since a mean forgets the sign of 0; got streams={streams}"
                 )
-            if backend == "cpu":
-                raise BackendError(f"backend {backend!r} does not run {type(rule).__name__}: use backend='reference'")
             if layer.kernels is not None and layer.plastic:
                 _check_shared(rule, layer)
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
+from ..fields import check_text, plain
 
 MAX_STEPS = 2**32  # steps are stored as u4
+MAX_POPULATIONS = 10_000  # each is a group of a file with datasets of its own
 MAX_NEURONS = 2**26  # of a population: counts of their spikes take 512 MB
 MIN_DT, MAX_DT = 1e-15, 1e15  # seconds: times and rates of all steps stay far from the limits of numbers
 LARGEST_SAMPLE = 2**32  # bytes in a chunk of HDF5 1.10, which must hold a whole one
@@ -63,9 +65,11 @@ class Content:
         InputError
             If there is no such content.
         """
-        _check_populations(populations)
+        populations = _checked_populations(populations)
+        membranes_every = plain(membranes_every, int, "membranes_every")
+        weights_every = plain(weights_every, int, "weights_every")
         content = cls(
-            populations=dict(populations),
+            populations=populations,
             layers=_checked_layers(populations, layers),
             windows=None if windows is None else _checked_windows(windows),
             membranes_every=membranes_every,
@@ -163,9 +167,9 @@ def checked_dt(dt: float) -> float:
     InputError
         If it is none.
     """
-    if not MIN_DT <= dt <= MAX_DT:
+    if not MIN_DT <= (checked := float(plain(dt, float, "dt"))) <= MAX_DT:
         raise InputError(f"dt must be a positive number of seconds, from {MIN_DT:g} to {MAX_DT:g}, got {dt}")
-    return float(dt)
+    return checked
 
 
 def _check_events(
@@ -191,22 +195,28 @@ def _first_at(step: NDArray[np.uint32], bound: int) -> int:
     return len(step) if bound > step[-1] else int(np.searchsorted(step, np.uint32(bound)))
 
 
-def _check_populations(populations: Mapping[str, int]) -> None:
-    if not populations:
-        raise InputError("populations must name at least one layer and its size")
+def _checked_populations(populations: Mapping[str, int]) -> dict[str, int]:
+    if not isinstance(populations, Mapping) or not populations:
+        raise InputError(f"populations must name at least one layer and its size, got {populations!r}")
+    if len(populations) > MAX_POPULATIONS:
+        raise InputError(f"populations must be at most {MAX_POPULATIONS}, got {len(populations)}")
+    checked = {}
     for name, size in populations.items():
-        if not isinstance(name, str) or not name or name == "." or "/" in name or "\0" in name:
+        if not isinstance(name, str) or not name or name == "." or "/" in name:
             raise InputError(f"the name of a population must be text without '/', got {name!r}")
-        if not 0 < size <= MAX_NEURONS:
-            raise InputError(f"the size of population {name!r} must lie between 1 and {MAX_NEURONS:,}, got {size}")
+        what = f"the size of population {check_text(name, 'the name of a population')!r}"
+        checked[name] = plain(size, int, what)
+        if not 0 < checked[name] <= MAX_NEURONS:
+            raise InputError(f"{what} must lie between 1 and {MAX_NEURONS:,}, got {size}")
+    return checked
 
 
 def _checked_layers(populations: Mapping[str, int], layers: Collection[str] | None) -> tuple[str, ...]:
     if layers is None:
         return tuple(populations)
-    if isinstance(layers, str):
-        raise InputError(f"layers must be a collection of names, such as [{layers!r}], got the text {layers!r}")
-    if unknown := [name for name in layers if name not in populations]:
+    if isinstance(layers, str) or not isinstance(layers, Collection):
+        raise InputError(f"layers must be a collection of names, such as {list(populations)[:1]}, got {layers!r}")
+    if unknown := [name for name in layers if name not in list(populations)]:
         raise InputError(f"layers: there is no population {unknown[0]!r}, only {_listed(populations)}")
     if not layers:
         raise InputError(f"layers must name at least one of {_listed(populations)}, or be None for all")
@@ -214,14 +224,14 @@ def _checked_layers(populations: Mapping[str, int], layers: Collection[str] | No
 
 
 def _checked_windows(windows: Sequence[tuple[int, int]]) -> Windows:
-    if not len(windows):
-        raise InputError("windows must hold at least one pair (start, stop), or be None to log always")
+    if not isinstance(windows, Sequence | np.ndarray) or isinstance(windows, str) or not len(windows):
+        raise InputError(f"windows must be at least one of pairs (start, stop), or None to log always, got {windows!r}")
     checked: list[tuple[int, int]] = []
     for window in windows:
-        if len(window) != 2:
+        if not isinstance(window, Sequence | np.ndarray) or len(window) != 2:
             raise InputError(f"windows must be pairs (start, stop) of steps, got {window!r}")
-        start, stop = (int(edge) for edge in window)
-        if not 0 <= start < stop <= MAX_STEPS or (start, stop) != tuple(window):
+        start, stop = (plain(edge, int, "windows: the whole steps of a pair") for edge in window)
+        if not 0 <= start < stop <= MAX_STEPS:
             raise InputError(f"windows must be whole steps with 0 <= start < stop <= 2**32, got {window!r}")
         if checked and start < checked[-1][1]:
             raise InputError(f"windows must be sorted and must not overlap, got {window!r} after {checked[-1]}")

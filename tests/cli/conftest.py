@@ -37,6 +37,45 @@ def stub(monkeypatch):
     return STUB
 
 
+OWN_MODULE = """
+from dataclasses import dataclass
+import neurosleep as ns
+
+@dataclass(frozen=True)
+class Gentle(ns.GatedHebbian):
+    pass
+"""
+OWN_TOML = """
+question = "?"
+seeds = 1
+[stream]
+images_per_task = 60
+classes_per_task = 5
+[network]
+hidden = [20]
+[training]
+epochs = 1
+[[conditions.src.night]]
+kind = "SpontaneousReplay"
+steps = 60
+thresholds = [1.0, 1.0]
+drive = { kind = "MeanRate", max_rate = 100.0 }
+plasticity = { kind = "own_cli_rules:Gentle", inc = 0.01, dec = 0.001 }
+"""
+
+
+@pytest.fixture
+def own_toml(tmp_path, monkeypatch):
+    """The file of an experiment with a rule of a module of one's own, which can be imported."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "own_cli_rules.py").write_text(OWN_MODULE)
+    (folder / "mine.toml").write_text(OWN_TOML)
+    monkeypatch.syspath_prepend(folder)
+    yield folder / "mine.toml"
+    sys.modules.pop("own_cli_rules", None)
+
+
 @pytest.fixture
 def cli(monkeypatch, capfd):
     """Runs a command line in this process."""

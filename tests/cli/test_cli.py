@@ -86,6 +86,15 @@ def test_show(cli):
     assert {key: changed[key] for key in ("base", "conditions")} == {key: plain[key] for key in ("base", "conditions")}
 
 
+def test_classes_of_ones_own_are_imported_only_if_that_is_asked_for(cli, own_toml, assert_refused):
+    for words in (("run", own_toml, "--show"), ("run", own_toml, "--set", "inc=0.1"), ("tune", own_toml)):
+        assert_refused(cli(*words), "own_cli_rules:Gentle", "--allow-imports own_cli_rules")
+    assert "own_cli_rules" not in sys.modules
+    assert_refused(cli("run", own_toml, "--allow-imports", "no/module"), "names of modules")
+    rule = shown(cli, own_toml, "--set", "inc=0.5", "--allow-imports", "own_cli_rules")["conditions"]["src"]["night"][0]
+    assert rule["plasticity"] == {"kind": "own_cli_rules:Gentle", "inc": 0.5, "dec": 0.001}
+
+
 def test_a_study_shows_what_can_be_set(cli, stub):
     assert shown(cli, stub, "--set", "scale=2")["study"] == {"kind": "Stub", "scale": 2}
     assert shown(cli, "patches", "--set", "steps=5")["study"]["night"]["steps"] == 5

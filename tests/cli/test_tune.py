@@ -34,6 +34,18 @@ def test_a_search_and_a_run_with_what_it_found(cli, tmp_path):
     assert "src" in result.out
 
 
+def test_a_rule_of_ones_own_is_searched_run_and_reported(cli, own_toml, assert_refused, tmp_path):
+    allowed = ("--allow-imports", "own_cli_rules")
+    words = ("tune", own_toml, "--trials", 1, "--orders", 1, "--workers", 1, "--out", tmp_path / "tune")
+    assert cli(*words, *allowed).code == 0
+    out = tmp_path / "run"
+    words = ("run", tmp_path / "tune" / "best.toml", "--workers", 1, "--out", out)
+    assert_refused(cli(*words), "--allow-imports own_cli_rules")
+    assert cli(*words, *allowed).code == 0
+    assert_refused(cli("report", out), "--allow-imports own_cli_rules")
+    assert cli("report", out, *allowed).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

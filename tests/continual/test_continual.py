@@ -93,6 +93,26 @@ def test_nights_follow_each_task() -> None:
     assert history.to_dict()["accuracy"] == history.accuracy
 
 
+def test_nights_may_be_left_out() -> None:
+    tonight = SpontaneousReplay(40, UniformNoise(50.0), GatedHebbian(0.01, 0.001), thresholds=(0.5, 0.5))
+    stages = {1: [tonight], 2: [], 3: [tonight]}
+    memory = Memory()
+    history = learn(
+        network(), stream(), Trainer(epochs=1), nights=Nights(lambda n: [tonight], memory, sleep_after=[1, 3])
+    )
+    assert len(history.nights) == 2
+    assert memory.count == 180  # of all tasks
+    assert (
+        history.to_dict()["checkpoints"]
+        == learn(network(), stream(), Trainer(epochs=1), nights=Nights(lambda n: stages[n], Memory())).to_dict()[
+            "checkpoints"
+        ]
+    )
+    for wrong, told in (([0], "from 1"), ([], "from 1"), ([2, 2], "each once"), ([4], "names task 4, but there are 3")):
+        with pytest.raises(InputError, match=told):
+            learn(network(), stream(), Trainer(), nights=Nights(lambda n: [tonight], Memory(), sleep_after=wrong))
+
+
 def test_same_seed_same_history() -> None:
     histories = [learn(network(), stream(), Trainer(2, 10), seed=seed) for seed in (5, 5, 6)]
     assert histories[0].to_dict() == histories[1].to_dict()

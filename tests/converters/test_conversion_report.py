@@ -238,8 +238,9 @@ def test_what_does_not_fit_is_refused() -> None:
     other, _, one = by_hand()
     with pytest.raises(InputError, match=r"is the graph made from this model\?"):
         conversion_report(other, graph, one)
-    with pytest.raises(InputError, match="batch_size"):
-        conversion_report(model, graph, x, batch_size=0)
+    for batch_size in (0, 10**30, 1.5, "all"):
+        with pytest.raises(InputError, match="batch_size must be"):
+            conversion_report(model, graph, x, batch_size=batch_size)
 
 
 def test_figure(tmp_path: Path) -> None:

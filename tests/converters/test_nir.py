@@ -264,6 +264,11 @@ def no_shape(file: h5py.File) -> None:
     file["node/nodes/input"].create_group("shape")
 
 
+def vast(file: h5py.File) -> None:
+    del file["node/nodes/input/shape"]
+    file["node/nodes/input/shape"] = np.array([2, 2**32 - 3, 4])
+
+
 def no_target(file: h5py.File) -> None:
     del file["node/metadata/neurosleep/target"]
     file["node/metadata/neurosleep/target"] = np.zeros(0)
@@ -286,6 +291,7 @@ def no_notes(file: h5py.File) -> None:
         (no_threshold, "net.nir"),
         (no_notes, "pass target="),
         (no_shape, "not a NIR file|of what shape"),
+        (vast, "sends 34359738344 numbers, and at most"),
         (no_target, "pass target="),
     ],
 )

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import warnings
 from pathlib import Path
@@ -77,6 +78,21 @@ def test_sinabs(slept, tmp_path, monkeypatch) -> None:
     assert ": 0 changes" in printed
 
 
+@pytest.mark.skipif("NEUROSLEEP_BRIAN2" not in os.environ, reason="needs the python of an environment with Brian2")
+def test_brian2(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brian2").symlink_to(Path(os.environ["NEUROSLEEP_BRIAN2"]).absolute().parents[1])
+    printed = run("brian2.md", {})
+    found = [
+        (name, int(n), int(differ)) for name, n, differ in re.findall(r"(\w+): (\d+) spikes, (\d+) differ", printed)
+    ]
+    assert [name for name, _, _ in found] == ["input", "hidden1", "output"]
+    assert all(n > 100 and differ <= 0.01 * n for _, n, differ in found)
+    changes = re.findall(r"differ by (\S+) at most", printed)
+    assert len(changes) == 2
+    assert max(map(float, changes)) < 0.01
+
+
 def test_nir(slept, tmp_path, monkeypatch) -> None:
     pytest.importorskip("nir")
     monkeypatch.chdir(tmp_path)
@@ -95,3 +111,22 @@ def test_spikes(tmp_path, monkeypatch) -> None:
         pytest.importorskip(needs)
     monkeypatch.chdir(tmp_path)
     assert "hidden1" in run("spikes.md", {})
+
+
+def test_own_drive(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    printed = run("own-drive.md", names)
+    shares = [int(x) for x in re.findall(r"(\d+) % of them in up states", printed)]
+    assert len(shares) == 3
+    assert shares[0] == 100
+    assert min(shares[1:]) > 90  # what leaks away may still fire at once
+    assert all(n > 0 for n in names["record"].spikes.values())
+
+
+def test_own_classes(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    printed = run("own-classes.md", {})
+    assert 'kind = "my_sleep:Waves"' in printed
+    assert "points" in printed

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import neurosleep as ns
+from neurosleep.experiments import Condition
 from neurosleep.experiments.record import without_machine
 from neurosleep.experiments.running import run_all
 
@@ -98,3 +99,17 @@ def test_no_scheduler_there(tiny, tmp_path, address) -> None:
     with pytest.raises(ns.InputError, match=r"no scheduler answers at|is no address of a scheduler") as error:
         run_all(tiny.TINY, tmp_path, scheduler=address, progress=False)
     assert "\n" not in str(error.value)
+
+
+def test_workers_that_lack_a_module_of_the_users_are_named(tiny, cluster, tmp_path, monkeypatch) -> None:
+    (tmp_path / "own_here_only.py").write_text(
+        "from dataclasses import dataclass\nimport neurosleep as ns\n\n"
+        "@dataclass(frozen=True)\nclass Gentle(ns.GatedHebbian):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_here_only import Gentle  # type: ignore[import-not-found]
+
+    night = replace(tiny.NIGHT, plasticity=Gentle(0.03, 0.003))
+    experiment = replace(tiny.TINY, conditions={"mine": Condition([night])})
+    with pytest.raises(ns.InputError, match="has no module own_here_only"):
+        run_all(experiment, tmp_path / "out", scheduler=cluster.scheduler_address, progress=False)

@@ -48,6 +48,9 @@ def everything() -> Experiment:
                 network=ReluNetwork((30, 30), dropout=0.0),
             ),
             "dreams": Condition([NREM(5), REM(5), Interleaved(3, NREM(2), None)], network=dreaming),
+            "cued, then not": Condition(
+                [replace(NIGHT, drive=ns.CuedReplay(ns.MeanRate(9.0), 2, share=0.1, length=3))], sleep_after=(1, 3)
+            ),
             "all at once": Condition(method="joint"),
         },
         seeds=[3, 1],
@@ -67,6 +70,50 @@ def test_toml_holds_everything() -> None:
     assert again.to_toml() == text
     assert again.conditions["dreams"].night[2].rem is None
     assert again.conditions["watched"].night[0].plasticity is None
+
+
+RHYTHM = ns.SlowOscillation(ns.MaskedMeanRate(100.0, 5), 0.7, up=0.4, depth=0.9, jitter=0.1, rhythm=3)
+
+
+@pytest.mark.parametrize(
+    "drive",
+    [
+        RHYTHM,
+        RHYTHM + ns.Spindles(ns.CorrelatedNoise(5.0, 2.0), frequency=12.0) + ns.UniformNoise(0.5),
+        ns.Modulated(ns.Bursts(ns.SignedRate(50.0, "both"), 0.4), ns.Piecewise((0.0, 1.0), (1.0, 0.2))),
+        ns.Modulated(RHYTHM, ns.Cosine(0.02)),
+        {"input": RHYTHM, "hidden1": ns.Kicks(ns.UniformNoise(2.0), 0.5)},
+        {"output": ns.Kicks(ns.Sum((ns.UniformNoise(2.0), ns.UniformNoise(3.0))), -0.25)},
+    ],
+)
+def test_toml_holds_drives_of_drives(drive: object) -> None:
+    first = Experiment("?", {"a": Condition([replace(NIGHT, drive=drive)])})
+    assert from_toml(first.to_toml()) == first
+
+
+@pytest.mark.parametrize(
+    ("drive", "told"),
+    [
+        ('{ kind = "SlowOscilation" }', "did you mean 'SlowOscillation'"),
+        ('{ kind = "SlowOscillation" }', "SlowOscillation needs drive"),
+        ('{ kind = "SlowOscillation", drive = 3 }', r"drive.drive: expected a table"),
+        ('{ kind = "SlowOscillation", drive = { kind = "Kicks" } }', "no kind 'Kicks'"),
+        ('{ kind = "Sum", drives = { kind = "MeanRate" } }', "drive.drives: expected a list"),
+        ('{ kind = "Sum", drives = [] }', "several drives"),
+        ('{ kind = "Drives" }', "empty mapping"),
+        ('{ kind = "Drives", input = 3 }', "drive.input: expected a table"),
+        ('{ kind = "Drives", hidden1 = { kind = "UniformNoise", rate = 2.0 } }', "no kind 'UniformNoise'"),
+        ('{ input = { kind = "UniformNoise", rate = 2.0 } }', "no kind"),
+        ('{ kind = "Modulated", envelope = 2.0, drive = { kind = "UniformNoise", rate = 2.0 } }', "expected a table"),
+        ('{ kind = "Spindles", rate = "often", drive = { kind = "UniformNoise", rate = 2.0 } }', "will not do"),
+    ],
+)
+def test_drives_that_toml_cannot_mean(drive: str, told: str) -> None:
+    rule = '{ kind = "Hebbian", inc = 0.1, dec = 0.1 }'
+    night = f'[{{ kind = "SpontaneousReplay", steps = 5, drive = {drive}, plasticity = {rule} }}]'
+    with pytest.raises(ns.InputError, match=told) as refused:
+        from_toml(MINIMAL + "night = " + night)
+    assert "\n" not in str(refused.value)
 
 
 def test_every_value_matters_to_the_toml() -> None:

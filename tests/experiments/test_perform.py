@@ -167,6 +167,28 @@ def test_progress_is_the_amount() -> None:
         assert sum(done) == pytest.approx(amount(EXPERIMENT, name)), name
 
 
+def test_nights_left_out_and_nights_with_a_cue() -> None:
+    conditions = {
+        "first": Condition([SRC], sleep_after=[1]),
+        "last": Condition([SRC], sleep_after=[2]),
+        "no first": Condition([SRC], first_night=False),
+        "plain": Condition([replace(SRC, drive=ns.MeanRate(60.0))]),
+        "always cued": Condition([replace(SRC, drive=ns.CuedReplay(ns.MeanRate(60.0), 1, share=1.0))]),
+    }
+    experiment = replace(EXPERIMENT, conditions=conditions, seeds=1)
+    prepare(experiment)
+    found = {run.condition: record for run, record in perform(experiment, experiment.runs)}
+    assert [[stage["task"] for stage in found[name]["stages"]] for name in ("first", "last")] == [[1], [2]]
+    assert found["last"]["checkpoints"] == found["no first"]["checkpoints"]
+    for name in ("first", "last"):
+        done: list[float] = []
+        list(perform(experiment, [RunId(name, 0)], on_progress=done.append))
+        assert sum(done) == pytest.approx(amount(experiment, name)), name
+    first, second = ([stage["spikes"]["input"] for stage in found[name]["stages"]] for name in ("plain", "always cued"))
+    assert first[0] == second[0]  # the mean of the first task is that of all so far
+    assert first[1] != second[1]
+
+
 def test_a_failed_run_does_not_sink_the_others() -> None:
     broken = replace(EXPERIMENT, conditions={"bad": Condition([replace(SRC, thresholds=(1.0,))]), "awake": Condition()})
     (bad, error), (good, record) = perform(broken, [RunId("bad", 4), RunId("awake", 4)])
@@ -213,6 +235,8 @@ def test_a_generative_network_learns_by_its_nights(tmp_path) -> None:
         (Condition([replace(SRC, drive=ns.MaskedMeanRate(10.0, 2, (2, 2)))]), "condition 'c': .*image_shape"),
         (Condition([SRC], lesions=[SilencedNeurons("hidden2", 0.5)]), "no population 'hidden2'"),
         (Condition([SRC], lesions=[SilencedNeurons("hidden1", neurons=(40,))]), "40"),
+        (Condition([SRC], sleep_after=[1, 3]), "condition 'c': sleep_after names task 3, but there are 2"),
+        (Condition([replace(SRC, drive=ns.CuedReplay(ns.MeanRate(9.0), 3))]), "a cue is of task 3, but there are 2"),
         (Condition(method="icarl:9"), "condition 'c': .*at least 1 exemplar for each of 10 classes"),
     ],
 )

@@ -72,6 +72,28 @@ def test_it_does_not_matter_who_does_it(tiny, undisturbed, tmp_path, how) -> Non
     assert contents(tmp_path) == contents(undisturbed)
 
 
+OWN = """
+from dataclasses import dataclass
+import neurosleep as ns
+
+@dataclass(frozen=True)
+class Gentle(ns.GatedHebbian):
+    pass
+"""
+
+
+def test_workers_have_classes_of_ones_own(tiny, tmp_path, monkeypatch) -> None:
+    (tmp_path / "own_rules.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    from own_rules import Gentle  # type: ignore[import-not-found]
+
+    night = replace(tiny.NIGHT, plasticity=Gentle(0.03, 0.003))
+    experiment = replace(tiny.TINY, conditions={"mine": Condition([night])}, seeds=2)
+    assert running.run(experiment, tmp_path / "out", workers=2, progress=False).complete
+    records = [json.loads((tmp_path / f"out/runs/mine/seed-{n}.json").read_text()) for n in range(2)]
+    assert records[0]["code"] == records[1]["code"] != ""
+
+
 def test_nothing_is_done_twice_and_more_can_be_asked_for(tiny, undisturbed, tmp_path) -> None:
     few = replace(tiny.TINY, seeds=2, conditions={k: tiny.TINY.conditions[k] for k in ("awake", "src/1")})
     run_all(few, tmp_path, workers=1, progress=False)

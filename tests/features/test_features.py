@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,6 +182,15 @@ def test_damaged_cache_is_computed_anew(images, computed, cache, ending, damage)
     assert path.read_bytes() == good
 
 
+def test_another_maximum_in_the_cache_is_not_believed(images, computed, cache):
+    first = vision.features("cifar10", "train")
+    (path,) = cache.glob("*.json")
+    good = json.loads(path.read_text())
+    path.write_text(json.dumps(good | {"maximum": 2 * good["maximum"]}))
+    np.testing.assert_array_equal(vision.features("cifar10", "train").inputs, first.inputs)
+    assert json.loads(path.read_text()) == good
+
+
 def test_interrupted_computation_leaves_nothing(images, cache, monkeypatch):
     monkeypatch.setattr(vision, "BATCH", 7)
     calls = iter(range(3))
@@ -279,8 +289,13 @@ def test_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, precision):
         if measures["epoch"] == 2:
             raise KeyboardInterrupt
 
+    def intrude(measures):
+        with pytest.raises(InputError, match=r"another process trains in .*parts: wait"):
+            train_backbone(tmp_path / "parts", train, test, options, progress=False)
+        stop(measures)
+
     with pytest.raises(KeyboardInterrupt):
-        train_backbone(tmp_path / "parts", train, test, options, progress=False, on_epoch=stop)
+        train_backbone(tmp_path / "parts", train, test, options, progress=False, on_epoch=intrude)
     assert not (tmp_path / "parts" / "backbone.npz").exists()
     epochs = []
     parts = train_backbone(tmp_path / "parts", train, test, options, progress=False, on_epoch=epochs.append)
@@ -346,12 +361,10 @@ def test_checkpoint_that_cannot_be_written_keeps_the_one_before(tmp_path, room_f
     train_backbone(tmp_path / "one", train, test, replace(SHORT, epochs=1), progress=False)
     size = (tmp_path / "one" / "checkpoint.pt").stat().st_size
 
-    def fill(_):
-        with room_for(size - 1):
-            train_backbone(tmp_path, train, test, SHORT, progress=False)
-
-    with pytest.raises(OSError, match="while writing"):
-        train_backbone(tmp_path, train, test, SHORT, progress=False, on_epoch=fill)
+    with ExitStack() as full, pytest.raises(OSError, match="while writing"):
+        train_backbone(
+            tmp_path, train, test, SHORT, progress=False, on_epoch=lambda _: full.enter_context(room_for(size - 1))
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "one"]
     assert len(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"]) == 1
 

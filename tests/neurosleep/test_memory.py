@@ -51,7 +51,9 @@ def test_holds_a_fixed_number_of_values_and_no_inputs() -> None:
                 if not isinstance(value, str) and name != "_owner"
             )
         )
-    assert set(held) == {12 + 2 + 2}  # mean input, maxima, percentile and count
+    assert set(held) == {
+        12 + 2 + 3
+    }  # mean input, maxima, percentile, count, and that the mean of each task is not kept
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -223,3 +225,18 @@ def test_a_memory_that_keeps_images_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ever saved"):
         ImageKeepingMemory.load(tmp_path / "m.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mean_of_each_task(tmp_path: Path) -> None:
+    model, first, second = relu_network((4, 3, 2)), torch.rand(5, 4), torch.rand(7, 4)
+    memory = Memory(each_task=True)
+    for inputs in (first, second):
+        memory.observe(model, inputs)
+    memory.save(tmp_path / "memory.npz")
+    for one in (memory, Memory.load(tmp_path / "memory.npz")):
+        assert one.each_task
+        assert [mean.tolist() for mean in one.task_means] == [x.double().mean(0).tolist() for x in (first, second)]
+    plain = Memory()
+    plain.observe(model, first)
+    plain.save(tmp_path / "plain.npz")
+    assert (plain.task_means, Memory.load(tmp_path / "plain.npz").each_task) == ([], False)

@@ -9,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from neurosleep.sims.drives.correlated import CorrelatedNoise
 from neurosleep.sims.drives.drive import Drive, Factors
+from neurosleep.sims.drives.modulated import Cosine, Modulated
 from neurosleep.sims.drives.populations import Kicks
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.drives.silenced import Silenced
+from neurosleep.sims.drives.slow_oscillation import SlowOscillation
 from neurosleep.sims.drives.spans import BLOCK, Spans
+from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import simulate
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.random import UNSEEDED, NightNumbers
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 
@@ -72,7 +76,18 @@ class Hidden:
         return Silenced(self.drive, ()).probability(steps, n, dt, mean_input, random)
 
 
-own = st.sampled_from([Own(shape) for shape in ("scalar", "neurons", "steps", "all", "random", "factors")])
+WAVE = Own("neurons")
+own = st.sampled_from(
+    [
+        *(Own(shape) for shape in ("scalar", "neurons", "steps", "all", "random", "factors")),
+        SlowOscillation(UniformNoise(200.0), 21.0, jitter=0.7),
+        SlowOscillation(MaskedMeanRate(400.0, 1, (1, SIZES[0])), 5.0, depth=0.5),
+        Spindles(WAVE, rate=4.0, duration=0.2) + Bursts(UniformNoise(300.0), rate=9.0, rhythm=4),
+        Modulated(WAVE, Cosine(30.0)) + MeanRate(20.0),
+        CorrelatedNoise(100.0, length=1.5, image_shape=(1, SIZES[0])),
+        Silenced(WAVE, (12, 3)),
+    ]
+)
 steady = st.sampled_from(
     [
         MeanRate(150.0),
@@ -122,6 +137,20 @@ def test_engines_agree(drive: Drive, rule: object, seed: int, streams: int) -> N
     assert fast[0][0].any()
 
 
+@given(own, seeds)
+@settings(max_examples=6)
+def test_engines_of_convolutions_agree(drive: Drive, seed: int) -> None:
+    rng = np.random.default_rng(1)
+    kernels = Kernels((1, SIZES[0]))
+    layers = (
+        SpikingLayer(rng.normal(0.02, 0.02, (3, 1, 4)), kernels=kernels, gain=60.0),
+        SpikingLayer(rng.normal(0.02, 0.02, (30, 4)), gain=30.0, plastic=False),
+    )
+    how = {"network": SpikingNetwork(layers), "chunk": 100}
+    for a, b in zip(night(drive, seed, **how)[0], night(drive, seed, backend="reference", **how)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @given(own, seeds, st.sampled_from([1, 2]), st.sampled_from([7, 100, 5000]), st.integers(0, STEPS))
 @settings(max_examples=12)
 def test_chunks_and_stops_change_nothing(drive: Drive, seed: int, streams: int, chunk: int, stop: int) -> None:
@@ -155,7 +184,7 @@ def test_a_window_is_drawn_as_ever(streams: int) -> None:
 @given(own, st.integers(0, 2**40), st.integers(0, 3), seeds)
 @settings(max_examples=10)
 def test_the_compiled_drawing_is_the_specification(drive: Drive, first: int, population: int, seed: int) -> None:
-    spans = Spans(drive, 9, 0.001, None, seed, population, streams=2)
+    spans = Spans(drive, SIZES[0], 0.001, MEAN, seed, population, streams=2)
     schedule, last = spans.span(first, first + 5)
     for step in range(first, last):
         for copy in range(2):
@@ -164,7 +193,23 @@ def test_the_compiled_drawing_is_the_specification(drive: Drive, first: int, pop
             np.testing.assert_array_equal(ids, np.flatnonzero(spans.spikes(step, copy)))
 
 
-@given(own, seeds)
+@given(own, seeds, st.sampled_from([1, 2]), st.integers(0, STEPS))
+@settings(max_examples=6)
+def test_kicks_are_the_same_on_every_engine_and_from_any_step(drive: Drive, seed: int, streams: int, stop: int) -> None:
+    """Kicks at both populations above a steady input; whichever engine takes the night."""
+    hidden = SlowOscillation(UniformNoise(90.0), 9.0, jitter=0.5)
+    drives = {"input": drive, "hidden1": Kicks(hidden, 0.7), "output": Kicks(Own("steps"), -0.2)}
+    whole, reference = night(drives, seed, streams=streams), night(drives, seed, streams=streams, backend="reference")
+    for a, b in zip(whole[0], reference[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    first = simulate(network(), drives, RULE, stop, mean_input=MEAN, seed=seed, streams=streams)
+    rest = {"network": first.network, "state": first.state, "steps": STEPS - stop, "streams": streams, "chunk": 50}
+    for a, b in zip(night(drives, seed, **rest)[0], whole[0], strict=True):
+        np.testing.assert_array_equal(a, b[stop:])
+    assert (night(drives["input"], seed, streams=streams)[0][1] != whole[0][1]).any()
+
+
+@given(st.sampled_from([Own("all"), Own("scalar")]), seeds)
 @settings(max_examples=5)
 def test_kicks_reach_membranes_alone(drive: Drive, seed: int) -> None:
     """An event of half a threshold moves a silent membrane by half a threshold, and two make a spike."""

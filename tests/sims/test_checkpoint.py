@@ -20,6 +20,7 @@ from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 
 STEPS = 5000
+NAN = float("nan")
 
 
 def member(rule: object = GatedHebbian(0.003, 0.0003), **how: object) -> Member:
@@ -239,3 +240,12 @@ def test_a_checkpoint_that_no_night_leaves_is_refused(tmp_path: Path, case: str)
     assert "\n" not in str(refused.value)
     np.savez(path, **arrays)
     assert simulate_resumable(member(Hebbian(0.003, 0.0003)), 10, path).state.step == 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": NAN}, {"steps": -1}, {"steps": 10**30}, {"seconds": NAN}, {"seconds": "long"}]
+)
+def test_lengths_that_are_none(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(ns.InputError, match=f"{next(iter(wrong))} must be"):
+        simulate_resumable(member(), path=tmp_path / "night.npz", **{"steps": 10} | wrong)
+    assert list(tmp_path.iterdir()) == []

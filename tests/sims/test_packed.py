@@ -31,7 +31,8 @@ def packed(save: Callable[..., None] = np.savez_compressed) -> bytes:
 
 def same(found: dict[str, np.ndarray]) -> bool:
     return found.keys() == ARRAYS.keys() and all(
-        found[name].dtype == array.dtype and np.array_equal(found[name], array) for name, array in ARRAYS.items()
+        found[name].dtype == array.dtype.newbyteorder("=") and np.array_equal(found[name], array)
+        for name, array in ARRAYS.items()
     )
 
 
@@ -45,7 +46,27 @@ def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path, save: Callable[...,
     assert list(read_npz(path, ["c", "e", "z"])) == ["c", "e"]
     for array in ARRAYS.values():
         np.save(tmp_path / "array.npy", array)
-        np.testing.assert_array_equal(read_npy(tmp_path / "array.npy"), array, strict=True)
+        native = array.astype(array.dtype.newbyteorder("="))
+        np.testing.assert_array_equal(read_npy(tmp_path / "array.npy"), native, strict=True)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_arrays_of_any_byte_order_become_those_of_this_machine(tmp_path: Path, order: str) -> None:
+    values = np.arange(4.0).reshape(2, 2)
+    np.savez(tmp_path / "arrays.npz", a=values.astype(f"{order}f8"), b=np.array("text", f"{order}U4"))
+    np.save(tmp_path / "array.npy", values.astype(f"{order}f8"))
+    found = read_npz(tmp_path / "arrays.npz")
+    np.testing.assert_array_equal(found["a"], values, strict=True)
+    np.testing.assert_array_equal(read_npy(tmp_path / "array.npy"), values, strict=True)
+    assert (str(found["b"]), found["b"].dtype.isnative) == ("text", True)
+
+
+def test_a_list_of_very_many_members_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "arrays.npz", **{f"array{i}": np.zeros(1) for i in range(30)})
+    assert len(read_npz(tmp_path / "arrays.npz")) == 30
+    monkeypatch.setattr("neurosleep.sims.packed.LISTED", 1000)
+    with pytest.raises(InputError, match=r"its list of members has 1[0-9]{3} bytes, and at most 1000 are read"):
+        read_npz(tmp_path / "arrays.npz")
 
 
 def test_no_damage_gives_other_numbers() -> None:

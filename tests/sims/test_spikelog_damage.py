@@ -157,7 +157,7 @@ def unsorted_late(file):
 
 NAMES = np.array(["input", "hidden1", "output"], dtype=TEXT)
 HEADERS = {
-    "dt nan": (attribute("dt", np.nan), "dt must be a positive number of seconds"),
+    "dt nan": (attribute("dt", np.nan), "dt must be a number, got nan"),
     "dt inf": (attribute("dt", np.inf), "dt must be"),
     "dt negative": (attribute("dt", -1.0), "dt must be"),
     "dt zero": (attribute("dt", 0.0), "dt must be"),
@@ -213,8 +213,8 @@ HEADERS = {
     "group size": (attribute("size", "6", "spikes/input"), "'size' of spikes/input must be one whole number"),
     "windows overlap": (other("windows", data=np.uint64([[0, 4], [3, 9]])), "must be sorted and must not overlap"),
     "windows backwards": (other("windows", data=np.uint64([[4, 0]])), "0 <= start < stop"),
-    "windows beyond": (other("windows", data=np.uint64([[0, 2**63]])), "0 <= start < stop"),
-    "windows none": (other("windows", data=np.zeros((0, 2), "<u8")), "at least one pair"),
+    "windows beyond": (other("windows", data=np.uint64([[0, 2**63]])), "at most 2..32"),
+    "windows none": (other("windows", data=np.zeros((0, 2), "<u8")), "at least one of pairs"),
     "windows triples": (other("windows", data=np.zeros((2, 3), "<u8")), "windows must have the shape"),
     "windows real": (other("windows", data=np.array([[0, np.nan]])), "windows must be of the type uint64"),
     "windows claimed": (other("windows", shape=(2**30, 2), dtype="<u8"), "windows claims"),

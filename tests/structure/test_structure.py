@@ -98,6 +98,7 @@ OPENERS = {
     "converters/checkpoint.py": {"torch.load("},  # weights only, sums held
     "converters/graph/programs.py": {"torch.jit.load("},  # if it is trusted
     "neurosleep/features/cache.py": {"np.load("},  # mapped, its sum held
+    "neurosleep/interchange/brian2_script.py": {"np.load("},  # in the script that it writes
     "sims/cuda_kernels/arithmetic.py": {"exec("},  # code that it wrote itself
     "sims/rules/composing.py": {"exec("},  # the same
     "benchmarks/conversion.py": {"torch.load("},  # what the benchmark wrote

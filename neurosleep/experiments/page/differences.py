@@ -19,7 +19,7 @@ def settings(experiment: "Experiment") -> dict[str, list[str]]:
         for i, stage in enumerate(condition.night):
             number = f" {kinds[: i + 1].count(kinds[i])}" if kinds.count(kinds[i]) > 1 else ""
             flat |= _flat(stage, f"{kinds[i]}{number}")
-        flat |= {key: _value(getattr(condition, key)) for key in ("method", "first_night")}
+        flat |= {key: _value(getattr(condition, key)) for key in ("method", "first_night", "sleep_after")}
         flat["lesions"] = "; ".join(map(_lesion, condition.lesions)) or "none"
         if condition.night:
             flat |= {key: _value(getattr(condition, key)) for key in ("steps_more", "cycles")}
