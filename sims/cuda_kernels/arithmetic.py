@@ -148,6 +148,7 @@ if SIMULATED:
 
     @compiled()
     def philox(c0, c1, c2, c3, k0, k1):
+        """Return what `drawing.philox` does, which only compiled functions can call."""
         return drawing.philox(c0, c1, c2, c3, k0, k1)
 
 else:

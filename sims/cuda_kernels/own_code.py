@@ -1,7 +1,7 @@
 """A rule's functions for the device: with all that they call, every product rounded on its own.
 
-They are written from their source (`arithmetic.unfused`), so that they must lie in a file. Functions of `math` and NumPy
-are the device's own, which may round the last digit in another way than the CPU does; the package's `exp` does not.
+They are written from their source (`arithmetic.unfused`), so that they must lie in a file. Functions of `math` and of
+NumPy are the device's own, which may round the last digit otherwise than the CPU does; the package's `exp` does not.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Rules of one's own on the `cuda` backend, and ensembles whose members have several kinds of rules.
 
 Weights change at once there, as on the reference backend, and not as late as possible. A rule's functions are evaluated
-in float64, every product rounded on its own, so a night is what the `cpu` backend makes of it, bit for bit; but functions
-of `math` and NumPy are the GPU's own, which may round the last digit in another way. The package's `exp` does not.
+in float64, every product rounded on its own, so a night is what the `cpu` backend makes of it, bit for bit; but
+functions of `math` and NumPy are the GPU's own, which may round the last digit otherwise. The package's `exp` does not.
 
 A rule costs, in a step, one reading and writing of each row of weights whose neuron fired, if it has `on_pre`, and of
 each column whose neuron fired; and of the traces of all neurons.

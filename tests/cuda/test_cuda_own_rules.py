@@ -134,7 +134,7 @@ def in_parts(one: Member, stops: list[int], backends: list[str]) -> Simulation:
 
 
 @given(st.data())
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_goes_on_where_the_reference_stopped(data: st.DataObject) -> None:
     one = member(data.draw(st.sampled_from(RULES)), data.draw(st.integers(0, 99)))
     stops = sorted({0, *data.draw(st.lists(st.integers(1, STEPS - 1), min_size=1, max_size=3)), STEPS})
@@ -144,9 +144,9 @@ def test_goes_on_where_the_reference_stopped(data: st.DataObject) -> None:
 
 
 def test_goes_on_where_the_cpu_stopped() -> None:
-    one = member(Grid(ns.PairSTDP(0.1, 0.12)), 5)
+    one = member(ns.PairSTDP(0.1, 0.12), 5)
     parts = in_parts(one, [0, 5, 11, 17, STEPS], ["cpu", "cuda", "cpu", "cuda"])
-    assert_same(parts, simulate_ensemble([one], STEPS, backend="reference")[0])
+    assert_same(parts, simulate_ensemble([one], STEPS)[0])
 
 
 def test_members_may_have_any_rules() -> None:
@@ -176,7 +176,7 @@ def test_members_may_have_any_rules() -> None:
 
 def test_what_the_gpu_cannot_run_is_said_in_one_line() -> None:
     space: dict[str, object] = {}
-    exec("def doubled(w):\n    return 2 * w", space)  # without a file
+    exec("def doubled(w):\n    return 2 * w", space)  # noqa: S102 - a function without a file
     doubled = space["doubled"]
 
     @dataclass(frozen=True)

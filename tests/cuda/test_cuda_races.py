@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import neurosleep as ns
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate
 from neurosleep.sims.drives.recorded import RecordedSpikes
@@ -157,6 +158,18 @@ def test_no_thread_races_another(
             )
         )  # fmt: skip
     results = simulate_ensemble(members, 10, backend="cuda", chunk=4)
+    assert not watch.races, watch.races[:3]
+    assert watch.n > 10_000
+    assert all(counts.sum() > 0 for counts in results[0].spike_counts)
+
+
+def test_no_thread_races_another_by_rules_of_ones_own(watch: Watch) -> None:
+    rng = np.random.default_rng(0)
+    members = []
+    for seed, rule in enumerate((ns.TripletSTDP(0.01, 0.1, 0.1, 0.02), ns.TripletSTDP(0.1, 0.02, 0.02, 0.1))):
+        layers = tuple(SpikingLayer(rng.normal(0.1, 0.2, size), gain=8.0) for size in ((18, 11), (11, 5)))
+        members.append(Member(SpikingNetwork(layers), MeanRate(300.0), rule, np.linspace(0, 1, 18), seed))
+    results = simulate_ensemble(members, 8, backend="cuda")
     assert not watch.races, watch.races[:3]
     assert watch.n > 10_000
     assert all(counts.sum() > 0 for counts in results[0].spike_counts)
