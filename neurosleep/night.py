@@ -18,6 +18,7 @@ from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
 from neurosleep.sims.drives.cued import recalled
+from neurosleep.sims.engines.features import features
 from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
@@ -254,6 +255,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
     kicked = isinstance(stage.drive, Mapping) and set(stage.drive) != {"input"}
+    beyond = features(before, simulation.state, stage.plasticity, stage.streams, kicked)
     return SleepRecord(
         stage=stage.name,
         steps=stage.steps,
@@ -271,7 +273,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         populations=before.populations,
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
         synaptic_operations=synaptic_operations(before, simulation.spike_counts),
-        hidden_until=hidden_until(before, simulation.state, asleep.backend, kicked),
+        hidden_until=hidden_until(before, simulation.state, asleep.backend, beyond),
         projections=[
             weight_change(f"{old.source} to {old.target}", old.weights, new.weights)
             for old, new in zip(before.projections, simulation.network.projections, strict=True)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosleep.sims.engines.features import features
 from neurosleep.sims.engines.geometry import geometry
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import Floats
@@ -128,14 +127,16 @@ def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[
     return passed + sum(spikes[each.source] * network.populations[each.target] for each in network.projections)
 
 
-def hidden_until(network: SpikingNetwork, state: SimulationState, backend: str, kicked: bool = False) -> int | None:
+def hidden_until(
+    network: SpikingNetwork, state: SimulationState, backend: str, beyond: Sequence[str] = ()
+) -> int | None:
     """Return how many steps were done when a hidden neuron fired last, 0 if none did, None if nobody knows.
 
     The compiled engines touch the membranes of a layer without biases only when a neuron before it fires, but for the
-    open engine, which also simulates nights in which hidden populations are kicked.
+    open engine, which simulates nights with what is `beyond` the others (`neurosleep.sims.engines.features`).
     """
     behind = network.layers[1:]
-    if backend == "reference" or features(network, state, kicked) or any(layer.bias is not None for layer in behind):
+    if backend == "reference" or beyond or any(layer.bias is not None for layer in behind):
         return None
     return max(state.membrane_steps[1:], default=0)
 

@@ -193,7 +193,7 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
         rest = [first, *rest]
     try:
         value = _value_at(place, rest)
-    except (AttributeError, IndexError, ValueError) as error:
+    except (AttributeError, LookupError, ValueError) as error:
         raise InputError(f"--search {path}: there is no such value; see neurosleep run NAME --show") from error
     if isinstance(value, list | tuple):
         raise InputError(f"--search {path}: it has {len(value)} values, so name one of them, as in {path}.0")
@@ -204,5 +204,8 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
 
 def _value_at(place: Any, path: Sequence[str]) -> Any:
     for key in path:
-        place = place[int(key)] if isinstance(place, list | tuple) else getattr(place, key)
+        if isinstance(place, Mapping):
+            place = place[key]
+        else:
+            place = place[int(key)] if isinstance(place, list | tuple) else getattr(place, key)
     return place

@@ -7,6 +7,8 @@ GPU is fast with many members: a single one keeps one of its hundred or more mul
 A night is, bit for bit, what the `cpu` backend makes of it, but for the powers of `GradedDownscaling` and of a leak
 over more than 65,536 silent steps, which CUDA may round in another way.
 
+A drive of one's own is drawn on the CPU, span by span, and played from the device's memory.
+
 Memory of a member: W weights, U neurons in all, L layers, `widest` the largest population, b bytes a float::
 
     b (W + 2 U + widest) + 16 U + 8 inputs                          weights, membranes, biases, counts, debts, drive

@@ -6,13 +6,24 @@ from ..errors import BackendError
 from ..network import SpikingNetwork
 from ..rules.front import any_rule
 from ..rules.hebbian import is_shipped
+from ..rules.per_layer import Plasticity
 from ..state import SimulationState
 from .contract import Sleeper
 
 
-def features(network: SpikingNetwork, state: SimulationState, kicked: bool) -> list[str]:
+def features(
+    network: SpikingNetwork,
+    state: SimulationState,
+    plasticity: Plasticity | None = None,
+    streams: int = 1,
+    kicked: bool = False,
+) -> list[str]:
     """Return by name what of a night the engines of plain nights do not have; `kicked` if hidden populations are."""
-    kinds = network.layer_neurons
+    kinds, rule = network.layer_neurons, any_rule(plasticity)
+    own = rule is not None and not is_shipped(rule)
+    frozen = any(not layer.plastic for layer in network.layers) and all(
+        layer.kernels is None for layer in network.layers
+    )
     there = {
         "refractory neurons": any(kind.refractory for kind in kinds),
         "adaptation": any(kind.adaptation for kind in kinds),
@@ -22,15 +33,15 @@ def features(network: SpikingNetwork, state: SimulationState, kicked: bool) -> l
         "projections": bool(network.projections),
         "kicks at hidden populations": kicked,
         "excitability of single neurons": state.excitability is not None,
+        "several streams with a rule that is neither Hebbian nor GatedHebbian": own and streams > 1,
+        "frozen layers with a rule that is neither Hebbian nor GatedHebbian": own and frozen,
     }
     return [name for name, on in there.items() if on]
 
 
 def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
     """Whether a night needs the open engine, or raise `BackendError` if this backend has none for it."""
-    needed = [name for sleeper in sleepers for name in features(sleeper.network, sleeper.state, bool(sleeper.kicks))]
-    if backend == "cpu" and any(sleeper.streams > 1 and _has_own(sleeper) for sleeper in sleepers):
-        needed.append("several streams with a rule that is neither Hebbian nor GatedHebbian")
+    needed = [name for s in sleepers for name in features(s.network, s.state, s.plasticity, s.streams, bool(s.kicks))]
     if not needed:
         return False
     what = ", ".join(dict.fromkeys(needed))
@@ -39,8 +50,3 @@ def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
     if any(layer.kernels is not None for sleeper in sleepers for layer in sleeper.network.layers):
         raise BackendError(f'the backend "cpu" does not have {what} in networks with convolutions: use "reference"')
     return True
-
-
-def _has_own(sleeper: Sleeper) -> bool:
-    rule = any_rule(sleeper.plasticity)
-    return rule is not None and not is_shipped(rule)

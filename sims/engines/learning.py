@@ -92,15 +92,15 @@ class Learning:
     ) -> None:
         """Change weights (n_other, n_firing) of the neurons that fire; of several copies by the mean."""
         copies, own, real = len(firing), function is self._on_post, weights.dtype.type
+        at_pre, at_post = (values.transpose(1, 2, 0).tolist() for values in traces)  # by copy and neuron
         for k in np.flatnonzero(firing.any(axis=0)):
             in_copies = np.flatnonzero(firing[:, k])
             for i in range(len(weights)):
                 w = float(weights[i, k])
-                at_pre, at_post = (i, k) if own else (k, i)
+                pre, post = (i, k) if own else (k, i)
                 new, change = w, 0.0
                 for m in in_copies:
-                    pre, post = traces[0][:, m, at_pre].tolist(), traces[1][:, m, at_post].tolist()
-                    new = function(w, bool(other[m, i]), pre, post, modulator)
+                    new = function(w, bool(other[m, i]), at_pre[m][pre], at_post[m][post], modulator)
                     change += (new - w) / copies
                 weights[i, k] = real(new) if copies == 1 else weights[i, k] + real(change)
                 if not np.isfinite(weights[i, k]):

@@ -5,11 +5,12 @@ plain nights (`cpu.py`, `cpu_streams.py`) touch only what fires. It is chosen wh
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import open as kernel
 from ..kernels.open_layout import Cells, Connections, Kicked, OpenNight, Room, Traces
@@ -18,6 +19,10 @@ from ..neurons import HALVES_DEVIATION
 from ..operators import Floats
 from ..projections import Projection
 from ..rules.compiling import Program, program
+from ..rules.modulator import modulation
+from ..rules.per_layer import by_layer
+from ..rules.rule import traces_of
+from ..rules.traces import left_tables, stacked
 from ..state import SimulationState, kept_arrays
 from .compiled_base import CompiledEngine, joined, offsets
 from .contract import Sleeper
@@ -33,7 +38,7 @@ class OpenEngine(CompiledEngine):
     _night: OpenNight
 
     def __init__(self, sleeper: Sleeper) -> None:
-        super().__init__(sleeper._replace(plasticity=None))
+        super().__init__(sleeper._replace(plasticity=None, modulator=None))
         network, state = sleeper.network, sleeper.state
         self._program = program(sleeper.plasticity, [True] * len(network.layers), network.dtype)
         self._sleeper = sleeper
@@ -41,8 +46,8 @@ class OpenEngine(CompiledEngine):
         self._cells = cells(network, state.excitability is not None)
         self._kept = kept_arrays(network, self._streams)
         whole: list[SpikingLayer | Projection] = [*network.layers, *network.projections]
-        self._pre = traces([x.weights.shape[0] for x in whole], 0, self._streams)
-        self._post = traces([x.weights.shape[1] for x in whole], 0, self._streams)
+        self._pre = traces("pre", sleeper, [x.weights.shape[0] for x in whole])
+        self._post = traces("post", sleeper, [x.weights.shape[1] for x in whole])
         self._room = room(network, self._streams, self._program)
         self._night = self._wake(state)
 
@@ -95,7 +100,7 @@ class OpenEngine(CompiledEngine):
             kicked,
             self._program.tag,
             self._program.numbers,
-            np.ones(until - self._step),
+            modulation(self._sleeper.modulator, self._step, until),
             self._layers,
             self._connections,
             self._cells,
@@ -106,6 +111,11 @@ class OpenEngine(CompiledEngine):
             self._events,
         )
         self._night.membrane_step[:] = reached
+        if self._program.tag._numba_type_.kind == "own" and not np.isfinite(self._night.weights).all():
+            raise InputError(
+                f"{self._sleeper.plasticity} makes a weight that is no finite number, before step {reached} of the "
+                'night: weights must stay finite; backend="reference" says where it first happens'
+            )
         return reached
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
@@ -128,6 +138,12 @@ class OpenEngine(CompiledEngine):
                 setattr(state, name, [part.copy().reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
         if "recent" in self._kept:
             state.recent = [self._recent(p).reshape(shape) for p, shape in enumerate(self._kept["recent"][1])]
+        if self._sleeper.state.pre_traces is not None:
+            for where, each in (("pre", self._pre), ("post", self._post)):
+                parts = [array.copy() for array in np.split(each.value, each.first[1:-1], axis=2)]
+                setattr(state, f"{where}_traces", parts)
+                parts = [array.copy() for array in np.split(each.last, each.first[1:-1], axis=1)]
+                setattr(state, f"{where}_last", parts)
         if self._cells.excited:
             state.excitability = [part.copy() for part in self._populations(night.excitability)[1:]]
         return state
@@ -177,16 +193,27 @@ def cells(network: SpikingNetwork, excited: bool) -> Cells:
     )
 
 
-def traces(sizes: Sequence[int], kinds: int, copies: int) -> Traces:
-    """Return the traces of presynaptic or of postsynaptic neurons of connections, all at 0."""
-    first = offsets(sizes)
+def traces(where: Literal["pre", "post"], sleeper: Sleeper, sizes: Sequence[int]) -> Traces:
+    """Return the traces of one end of all connections, as the state has them; their neurons are `sizes` many."""
+    rules = by_layer(sleeper.plasticity, len(sleeper.network.layers))
+    usual, first = next((rule for rule in rules if rule is not None), None), offsets(sizes)
+    kinds = {} if usual is None else traces_of(usual, where)
+    tables = [
+        left_tables(trace.seconds(rule or usual) / sleeper.network.dt)
+        for rule in rules
+        for trace in kinds.values()
+        if usual is not None
+    ]
+    fine, coarse = stacked(tables)
+    values = getattr(sleeper.state, f"{where}_traces") or [np.zeros((0, sleeper.streams, n)) for n in sizes]
+    last = getattr(sleeper.state, f"{where}_last") or [np.zeros((sleeper.streams, n), dtype=np.int64) for n in sizes]
     return Traces(
         first,
-        np.zeros((kinds, copies, first[-1])),
-        np.zeros((copies, first[-1]), dtype=np.int64),
-        np.zeros((kinds, 1024)),
-        np.zeros((kinds, 1)),
-        np.zeros(kinds, dtype=np.bool_),
+        np.concatenate(values, axis=2),
+        np.concatenate(last, axis=1),
+        fine.reshape(len(rules), len(kinds), fine.shape[1]),
+        coarse.reshape(len(rules), len(kinds), coarse.shape[1]),
+        np.array([trace.kind == "nearest" for trace in kinds.values()], dtype=np.bool_),
     )
 
 

@@ -44,7 +44,10 @@ def charge(v, impulse, bias, leak, gain, inhibition, threshold):
     """Bring the membranes up to this step; returns how many neurons are at threshold."""
     common = impulse.dtype.type(0)
     if inhibition > 0:
-        common = inhibition * (gain * impulse.sum() / impulse.dtype.type(impulse.size))
+        total = impulse.dtype.type(0)
+        for j in range(impulse.size):
+            total += impulse[j]
+        common = inhibition * (gain * total / impulse.dtype.type(impulse.size))
     reached = np.int32(0)
     for j in range(v.size):
         v[j] = leak * v[j] + (gain * impulse[j] - common) + bias[j]

@@ -55,8 +55,8 @@ class Traces(NamedTuple):
     first: NDArray[np.int64]  # (C + 1,) where each connection's neurons begin
     value: NDArray[np.float64]  # (traces, M, neurons)
     last: NDArray[np.int64]  # (M, neurons) step of the last spike
-    fine: NDArray[np.float64]  # (traces, 1024), see `neurosleep.sims.rules.traces`
-    coarse: NDArray[np.float64]  # (traces, longest)
+    fine: NDArray[np.float64]  # (L, traces, 1024) of the rule of each layer, see `neurosleep.sims.rules.traces`
+    coarse: NDArray[np.float64]  # (L, traces, longest)
     nearest: NDArray[np.bool_]  # (traces,) whether a spike sets it to 1
 
 

@@ -30,27 +30,27 @@ def _change_of(tag: Any, p: Any, w: Any, both: Any, n: Any, copies: Any) -> Any:
 
 
 @inner()
-def _now(step, c, n, traces, now):
+def _now(step, c, layer, n, traces, now):
     """Put the traces of the n neurons of connection c as they are in this step into `now`, (M, traces, at least n)."""
-    first, end = traces.first[c], traces.coarse.shape[1] - 1
+    first, end = traces.first[c], traces.coarse.shape[2] - 1
     for k in range(traces.value.shape[0]):
         for m in range(traces.last.shape[0]):
             for i in range(n):
                 gone = step - traces.last[m, first + i]
-                left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
+                left = traces.fine[layer, k, gone & 1023] * traces.coarse[layer, k, min(gone >> 10, end)]
                 now[m, k, i] = traces.value[k, m, first + i] * left
 
 
 @inner()
-def _rise(step, c, fired, traces):
+def _rise(step, c, layer, fired, traces):
     """Let the traces of neurons of connection c rise that fired, (M, neurons)."""
-    first, end = traces.first[c], traces.coarse.shape[1] - 1
+    first, end = traces.first[c], traces.coarse.shape[2] - 1
     for m in range(traces.last.shape[0]):
         for i in range(traces.first[c + 1] - first):
             if fired[m, i] > 0:
                 gone = step - traces.last[m, first + i]
                 for k in range(traces.value.shape[0]):
-                    left = traces.fine[k, gone & 1023] * traces.coarse[k, min(gone >> 10, end)]
+                    left = traces.fine[layer, k, gone & 1023] * traces.coarse[layer, k, min(gone >> 10, end)]
                     before = traces.value[k, m, first + i] * left
                     traces.value[k, m, first + i] = 1.0 if traces.nearest[k] else before + 1.0
                 traces.last[m, first + i] = step
@@ -135,37 +135,41 @@ def _counted(tag, p, weights, room):
 
 
 @inner()
-def _own(tag, p, modulator, step, c, weights, pre_traces, post_traces, room):
+def _own(tag, p, modulator, step, c, layer, weights, pre_traces, post_traces, room):
     """Let traces rise and ask `on_post`."""
-    _rise(step, c, room.pre, pre_traces)
+    _rise(step, c, layer, room.pre, pre_traces)
     if room.post[:, : weights.shape[1]].any():
-        _now(step, c, weights.shape[0], pre_traces, room.pre_now)
-        _now(step, c, weights.shape[1], post_traces, room.post_now)
+        _now(step, c, layer, weights.shape[0], pre_traces, room.pre_now)
+        _now(step, c, layer, weights.shape[1], post_traces, room.post_now)
         _columns(tag, p, modulator, weights, room)
-    _rise(step, c, room.post, post_traces)
+    _rise(step, c, layer, room.post, post_traces)
 
 
-def _ask(tag: Any, p: Any, modulator: Any, step: Any, c: Any, weights: Any, pre: Any, post: Any, room: Any) -> Any:
+def _ask(
+    tag: Any, p: Any, modulator: Any, step: Any, c: Any, layer: Any, weights: Any, pre: Any, post: Any, room: Any
+) -> Any:
     """Change the weights of connection c as the rule wants it; the neurons that fired are marked in `room`."""
     raise NotImplementedError
 
 
 @overload(_ask, strict=False)
-def _ask_of(tag: Any, p: Any, modulator: Any, step: Any, c: Any, weights: Any, pre: Any, post: Any, room: Any) -> Any:
+def _ask_of(
+    tag: Any, p: Any, modulator: Any, step: Any, c: Any, layer: Any, weights: Any, pre: Any, post: Any, room: Any
+) -> Any:
     if tag.kind == "none":
-        return lambda tag, p, modulator, step, c, weights, pre, post, room: None
+        return lambda tag, p, modulator, step, c, layer, weights, pre, post, room: None
     if tag.kind in ("constant", "gated"):
-        return lambda tag, p, modulator, step, c, weights, pre, post, room: _counted(tag, p, weights, room)
+        return lambda tag, p, modulator, step, c, layer, weights, pre, post, room: _counted(tag, p, weights, room)
     if not tag.has_on_pre:
-        return lambda tag, p, modulator, step, c, weights, pre, post, room: _own(
-            tag, p, modulator, step, c, weights, pre, post, room
+        return lambda tag, p, modulator, step, c, layer, weights, pre, post, room: _own(
+            tag, p, modulator, step, c, layer, weights, pre, post, room
         )
 
-    def both(tag, p, modulator, step, c, weights, pre, post, room):
-        _now(step, c, weights.shape[0], pre, room.pre_now)
-        _now(step, c, weights.shape[1], post, room.post_now)
+    def both(tag, p, modulator, step, c, layer, weights, pre, post, room):
+        _now(step, c, layer, weights.shape[0], pre, room.pre_now)
+        _now(step, c, layer, weights.shape[1], post, room.post_now)
         _rows(tag, p, modulator, weights, room)
-        _own(tag, p, modulator, step, c, weights, pre, post, room)
+        _own(tag, p, modulator, step, c, layer, weights, pre, post, room)
 
     return both
 
@@ -186,7 +190,8 @@ def learn(connection, step, tag, numbers, modulator, layers, connections, pre_tr
         _mark(pre, room.pre[m], np.int32(1))
         _mark(post, room.post[m], np.int32(1))
     if n_fired > 0:
-        p, weights = parameters(tag, numbers, target - 1), weights_of(connection, layers, connections, night)
-        _ask(tag, p, modulator, step, connection, weights, pre_traces, post_traces, room)
+        layer, weights = target - 1, weights_of(connection, layers, connections, night)
+        p = parameters(tag, numbers, layer)
+        _ask(tag, p, modulator, step, connection, layer, weights, pre_traces, post_traces, room)
         room.pre[:, : weights.shape[0]] = 0
         room.post[:, : weights.shape[1]] = 0

@@ -22,30 +22,35 @@ def evaluated(rule: Rule, name: Literal["on_post", "on_pre"]) -> Evaluated | Non
         return None
     asked = arguments(own)
     names = *traces_of(rule, "pre"), *traces_of(rule, "post")
-    outer = [(wrapper, functions(type(wrapper))["change"]) for wrapper in wrappers]
+    changes = [functions(type(wrapper))["change"] for wrapper in wrappers]
+    outer = [(wrapper, change, arguments(change)) for wrapper, change in zip(wrappers, changes, strict=True)]
 
     def evaluate(w: float, fired: bool, pre: Sequence[float], post: Sequence[float], modulator: float) -> float:
         known = dict(zip(names, (*pre, *post), strict=True), w=w, fired=fired, modulator=modulator)
         new = _called(inside, own, [known[argument] for argument in asked])
-        for wrapper, change in outer:
+        for wrapper, change, wanted in outer:
             known["new"] = new
-            new = _called(wrapper, change, [known[argument] for argument in arguments(change)])
+            new = _called(wrapper, change, [known[argument] for argument in wanted])
         return new
 
     return evaluate
 
 
 def _called(rule: Rule, function: Callable[..., float], given: Sequence[float]) -> float:
-    what = f"{type(rule).__name__}.{function.__name__}"
-    told = ", ".join(f"{name}={value}" for name, value in zip(arguments(function), given, strict=True))
     try:
         new = function(rule, *given)
-    except ArithmeticError as error:
-        raise InputError(f"{what}({told}) fails: {error}; a weight must stay a finite number") from error
-    try:
         number = float(new)
+    except ArithmeticError as error:
+        raise InputError(
+            f"{_told(rule, function, given)} fails: {error}; a weight must stay a finite number"
+        ) from error
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what}({told}) must return a number, got {new!r}") from error
+        raise InputError(f"{_told(rule, function, given)} must return a number, but: {error}") from error
     if not math.isfinite(number):
-        raise InputError(f"{what}({told}) gives {number}; a weight must stay a finite number")
+        raise InputError(f"{_told(rule, function, given)} gives {number}; a weight must stay a finite number")
     return number
+
+
+def _told(rule: Rule, function: Callable[..., float], given: Sequence[float]) -> str:
+    values = zip(arguments(function), given, strict=True)
+    return f"{type(rule).__name__}.{function.__name__}({', '.join(f'{name}={value}' for name, value in values)})"

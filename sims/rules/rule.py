@@ -168,7 +168,12 @@ def check_class(cls: Any) -> None:
     """Check fields, traces and functions of a class of rules, or raise `InputError`."""
     if "__dataclass_fields__" not in vars(cls) and vars(cls).get("__annotations__"):
         raise InputError(f"{cls.__name__} must be a dataclass: write @dataclass(frozen=True) above the class")
-    hints = get_type_hints(cls)
+    try:
+        hints = get_type_hints(cls)
+    except NameError as error:
+        raise InputError(
+            f"the fields of {cls.__name__} have types that cannot be found ({error}): write float"
+        ) from error
     for field in fields(cls):
         if hints[field.name] is not float and not issubclass(cls, Wrapper):
             raise InputError(f"the field {field.name} of {cls.__name__} must be a number: write {field.name}: float")

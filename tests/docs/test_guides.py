@@ -130,3 +130,10 @@ def test_own_classes(tmp_path, monkeypatch) -> None:
     printed = run("own-classes.md", {})
     assert 'kind = "my_sleep:Waves"' in printed
     assert "points" in printed
+
+
+def test_own_rule(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused, changed = run("own-rule.md", {"__name__": "own_rule"}).splitlines()
+    assert refused.startswith("Remembers.on_post refers to 'seen', which is a list")
+    assert float(changed) > 1e-5

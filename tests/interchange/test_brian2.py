@@ -99,12 +99,10 @@ OTHERS = (
 )
 CASES = {
     "hebbian": Case(HEBBIAN, network(dt=0.0007)),
-    "hebbian in single precision": Case(HEBBIAN, network(np.float32, dt=2.0**-10)),
     "gated": Case(GATED, network(), exact=False),
     "gated in single precision": Case(GATED, network(np.float32), exact=False),
     "neurons": Case(HEBBIAN, network(neurons=NEURONS)),
-    "projections": Case(None, network(projections=PROJECTIONS)),
-    "kicks": Case(HEBBIAN, network(), drive=KICKED),
+    "projections and kicks": Case(None, network(projections=PROJECTIONS), drive=KICKED),
     "all in single precision": Case(
         HEBBIAN, network(np.float32, neurons=NEURONS, projections=PROJECTIONS), True, KICKED
     ),
@@ -189,6 +187,7 @@ class OwnRule(ns.Hebbian):
             "projection 'output' to 'hidden1': plastic projections cannot be written",
         ),
         ({"drive": {"hidden7": Kicks(ns.UniformNoise(1.0), 1)}}, "there is no population 'hidden7'"),
+        ({"rule": ns.KeepSign(HEBBIAN)}, "KeepSign cannot be written for Brian2"),
         ({"path": "night.txt"}, "must be named .py, got 'night.txt'"),
         ({"path": "nowhere/night.py"}, "there is no folder"),
         ({"path": "there.py"}, "there.npz exists already; choose another name, or allow to overwrite it"),

@@ -1,7 +1,9 @@
 """The open engine computes what the reference backend does, bit for bit, whatever is on; and goes on from any step."""
 
 import itertools
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,13 @@ from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.open import OpenEngine
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.neurons import Adaptation, Neurons
 from neurosleep.sims.projections import Projection
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
+from neurosleep.sims.rules.per_layer import PerLayer
+from neurosleep.sims.rules.rule import Rule, Trace
 from neurosleep.sims.state import SimulationState
 
 STEPS = 90
@@ -71,7 +76,55 @@ def networks(draw: st.DrawFn, projecting: bool = True) -> SpikingNetwork:
     return SpikingNetwork(tuple(layers), neurons=neurons, projections=tuple(projections))
 
 
+@dataclass(frozen=True)
+class OnGrid(Rule):
+    """Whole steps of the grid, by all that a rule can ask for."""
+
+    up: float
+    tau: float
+    traces = {"x": Trace("pre", "tau"), "y": Trace("post", 0.02, "nearest"), "z": Trace("post", 0.005)}  # noqa: RUF012
+
+    def on_post(self, w: float, fired: bool, x: float, z: float, modulator: float) -> float:
+        """Return the weight after its postsynaptic neuron fired."""
+        return w + math.floor(self.up * x * modulator + 2 * z + (1 if fired else -1)) * 0.0009765625
+
+    def on_pre(self, w: float, fired: bool, y: float, x: float) -> float:
+        """Return the weight after its presynaptic neuron fired."""
+        return w - math.floor(3 * y + x + (1 if fired else 0)) * 0.0009765625
+
+
+@dataclass(frozen=True)
+class Simple(Rule):
+    """Without traces and without `on_pre`."""
+
+    up: float
+
+    def on_post(self, w: float, fired: bool) -> float:
+        """Return the weight after its postsynaptic neuron fired."""
+        return w + self.up * 0.0009765625 if fired else w - 0.0009765625
+
+
+class Waves:
+    """A modulator."""
+
+    def values(self, steps: np.ndarray) -> np.ndarray:
+        """Return 0.25 to 1.75."""
+        return 1.0 + 0.75 * np.sin(steps / 7.0)
+
+
 exact_rules = st.sampled_from([None, Hebbian(2 * GRID, GRID), Hebbian(8 * GRID, 2 * GRID)])
+own_rules = st.sampled_from([OnGrid(3.0, 0.01), OnGrid(0.5, 0.3), Simple(2.0)])
+
+
+def for_layers(network: SpikingNetwork, rule: Rule | None, each: bool) -> Rule | PerLayer | None:
+    """Return a rule, or one a layer with numbers of their own, the first left out where there are several."""
+    if rule is None or not each:
+        return rule
+    n = len(network.layers)
+    more = [type(rule)(**{**vars(rule), "up": float(k)}) for k in range(1, n)]
+    return PerLayer((rule if n == 1 else None, *more))
+
+
 inputs = st.sampled_from(
     [
         MeanRate(400.0),
@@ -133,6 +186,30 @@ def test_cpu_equals_reference(network: SpikingNetwork, drive: Any, rule: Any, se
     fast = night(network, drive, rule, seed, streams=copies)
     slow = night(network, drive, rule, seed, streams=copies, backend="reference")
     assert_same_night(fast, slow)
+
+
+@given(networks(), drives(), own_rules, seeds, streams, st.booleans(), st.integers(0, STEPS))
+@settings(max_examples=40)
+def test_rules_of_ones_own(
+    network: SpikingNetwork, drive: Any, rule: Rule, seed: int, copies: int, each: bool, stop: int
+) -> None:
+    """Traces, `on_pre` and a modulator, in one go and in two, on layers and projections."""
+    copies = copies if all(layer.plastic for layer in network.layers) else 1
+    how: dict[str, Any] = {"streams": copies, "modulator": Waves() if isinstance(rule, OnGrid) else None}
+    rules = for_layers(network, rule, each)
+    fast = night(network, drive, rules, seed, **how)
+    assert_same_night(fast, night(network, drive, rules, seed, backend="reference", **how))
+    first, _ = night(network, drive, rules, seed, steps=stop, **how)
+    second, _ = night(first.network, drive, rules, seed, steps=STEPS - stop, state=first.state, **how)
+    assert_same(fast[0], second)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_weights_that_grow_without_end_are_told(backend: str) -> None:
+    network = SpikingNetwork((SpikingLayer(np.ones((1, 1))),))
+    with pytest.raises(InputError, match="finite") as caught:
+        night(network, UniformNoise(900.0), Simple(1e308), 0, backend=backend, steps=4000)
+    assert "\n" not in str(caught.value)
 
 
 @given(networks(), seeds, streams)

@@ -1,12 +1,13 @@
 """Drives: what they say against their formulas, and what is refused."""
 
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from neurosleep.sims.checkpoint import digest
+from neurosleep.sims.checkpoint import digest, simulate_resumable
 from neurosleep.sims.drives.chances import chances
 from neurosleep.sims.drives.correlated import CorrelatedNoise
 from neurosleep.sims.drives.drive import Factors
@@ -240,7 +241,7 @@ def test_a_probability_that_goes_wrong_later_is_told_when_it_comes() -> None:
 
 
 def test_cuda_kicks_nobody() -> None:
-    with pytest.raises(BackendError, match="drives the input alone"):
+    with pytest.raises(BackendError, match="does not have kicks at hidden populations"):
         own_night({"hidden1": Kicks(UniformNoise(1.0), 1.0)}, backend="cuda")
 
 
@@ -279,3 +280,26 @@ def test_another_drive_is_another_night() -> None:
     ]
     assert len({night_of(drive) for drive in drives}) == len(drives)
     assert night_of(Saying(0.1)) == night_of(Saying(0.1))
+
+
+def test_a_night_is_saved_and_goes_on_under_the_same_drives_alone(tmp_path: Path) -> None:
+    drives = {
+        "input": SlowOscillation(Saying(0.2), 9.0, jitter=0.5),
+        "output": Kicks(Spindles(UniformNoise(300.0), rate=2.0, duration=0.4), 1.0),
+    }
+    whole = simulate(NETWORK, drives, None, 1500)
+    path, steps = tmp_path / "night.npz", []
+
+    def stop(done: int) -> None:
+        steps.append(done)
+        if sum(steps) > 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_resumable(Member(NETWORK, drives, None), 1500, path, chunk=100, seconds=0.0, on_progress=stop)
+    with pytest.raises(InputError, match="another night"):
+        simulate_resumable(Member(NETWORK, {**drives, "input": Saying(0.2)}, None), 1500, path)
+    slept = simulate_resumable(Member(NETWORK, drives, None), 1500, path)
+    for a, b in zip(slept.spike_counts, whole.spike_counts, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(counts.any() for counts in (whole.spike_counts[0], whole.spike_counts[2]))
