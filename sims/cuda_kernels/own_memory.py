@@ -8,8 +8,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from ..engines.contract import Sleeper
-from ..network import SpikingLayer
-from ..projections import Projection
+from ..engines.cuda import links_of
 from ..rules.compiling import Program
 from ..rules.per_layer import by_layer
 from ..rules.rule import Rule, traces_of
@@ -20,18 +19,17 @@ from .memory import offsets
 Where = Literal["pre", "post"]
 
 
-def links_of(sleeper: Sleeper) -> tuple[list[SpikingLayer | Projection], list[int]]:
-    """Return all layers, then projections, and the layers whose rules they have."""
+def targets_of(sleeper: Sleeper) -> list[int]:
+    """Return the layers that have the neurons to which links lead, and the rules that links have."""
     network, names = sleeper.network, list(sleeper.network.populations)
-    targets = [*range(len(network.layers)), *(names.index(p.target) - 1 for p in network.projections)]
-    return [*network.layers, *network.projections], targets
+    return [*range(len(network.layers)), *(names.index(p.target) - 1 for p in network.projections)]
 
 
 def make_links(sleepers: Sequence[Sleeper], programs: Sequence[Program]) -> layout.Links:
     """Put what links have on the device."""
-    links, targets = links_of(sleepers[0])
+    links, targets = links_of(sleepers[0].network), targets_of(sleepers[0])
     plastic = [
-        program.plastic[targets] & [link.plastic for link in links_of(sleeper)[0]]
+        program.plastic[targets] & [link.plastic for link in links_of(sleeper.network)]
         for sleeper, program in zip(sleepers, programs, strict=True)
     ]
     return layout.Links(
@@ -67,7 +65,7 @@ def modulators(values: NDArray[np.float64], begins: Sequence[int], stream: Any =
 
 
 def _make_ends(sleepers: Sequence[Sleeper], where: Where, found: dict[float, int]) -> layout.Ends:
-    links, targets = links_of(sleepers[0])
+    links, targets = links_of(sleepers[0].network), targets_of(sleepers[0])
     neurons = sum(link.weights.shape[0 if where == "pre" else 1] for link in links)
     members, widest = len(sleepers), max(sleepers[0].network.sizes)
     rules = [by_layer(sleeper.plasticity, len(sleeper.network.layers)) for sleeper in sleepers]
