@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cuda_kernels.gpu import require_long_arguments
 from ..state import SimulationState, kept_arrays
 from .contract import Sleeper
 from .cuda import check_memory
@@ -24,6 +25,7 @@ class OpenCudaEngine(OwnCudaEngine):
     def _wake(self, sleepers: Sequence[Sleeper]) -> "OpenDevice":
         from ..cuda_kernels.open_device import OpenDevice  # only now: it imports numba.cuda
 
+        require_long_arguments()
         self._know(sleepers)
         self._sleepers = sleepers
         self._kept = [kept_arrays(network, 1) for network in self._networks]

@@ -1,4 +1,4 @@
-"""What of a night goes beyond plain neurons in a chain of layers: only the open and the reference engine have it."""
+"""What of a night goes beyond plain neurons in a chain of layers: the open engines and the reference have it."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def features(
 
 
 def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
-    """Whether a night needs the open engine, or raise `BackendError` if this backend has none for it."""
+    """Whether nights need an open engine, or raise `BackendError` if this backend has none for them."""
     needed = [name for s in sleepers for name in features(s.network, s.state, s.plasticity, s.streams, bool(s.kicks))]
     if not needed:
         return False

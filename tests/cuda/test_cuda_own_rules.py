@@ -1,5 +1,6 @@
 """Rules of one's own on the `cuda` backend: as on the reference backend, bit for bit."""
 
+import dis
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
 from neurosleep.sims.errors import BackendError
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.rules import exponential
 from neurosleep.sims.rules.exponential import exp
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.rules.rule import Wrapper
@@ -186,3 +188,21 @@ def test_what_the_gpu_cannot_run_is_said_in_one_line() -> None:
 
     with pytest.raises(BackendError, match=r"^[^\n]*needs the source of doubled[^\n]*'cpu'$"):
         simulate_ensemble([member(Hidden(), 0)], 1, backend="cuda")
+
+
+def test_functions_are_written_with_products_that_are_rounded() -> None:
+    from neurosleep.sims.cuda_kernels.own_code import translated
+
+    def inner(x: float) -> float:
+        """Text that
+        stands further left than the code."""
+        x *= 3
+        return x**-2 * 2
+
+    def outer(x: float, y: float) -> float:
+        return inner(x) + exponential.exp(y) * y - 2**3
+
+    made = translated(outer, "", {})
+    assert made(0.3, 0.7) == outer(0.3, 0.7)
+    for function in (made, made.__globals__["inner"], made.__globals__["exponential__exp"]):
+        assert not {"*", "*=", "**"} & {step.argrepr for step in dis.get_instructions(function)}
