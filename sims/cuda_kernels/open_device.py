@@ -50,6 +50,12 @@ class OpenDevice(OwnDevice):
         parts = amount, at, np.concatenate(all_offsets), np.concatenate(all_ids)
         self._kicked = layout.Kicked(*(cuda.to_device(part, stream=self._computing) for part in parts))
 
+    def put_excitability(self, member: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the thresholds of a member's neurons by so much, one array a layer."""
+        units = np.concatenate([np.zeros(self._sizes[0]), *excitability])
+        self.cells.excitability[member].copy_to_device(units, stream=self._computing)
+        self._computing.synchronize()
+
     def _night_of_steps(self) -> tuple[Any, tuple[Any, ...]]:
         if self.code not in _KERNELS:
             _KERNELS[self.code] = advance_with(self.code)

@@ -1,6 +1,7 @@
 """The `cpu` backend: one night on one core, event-driven and compiled (Numba)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ class CpuEngine(CompiledEngine):
 
     def _advance(self, until: int, settle: bool = False) -> int:
         if isinstance(self._backlog, layout.Backlog) and self._backlog.traces is not None:
-            given = modulation(self._modulator, self._step, until)
+            given = modulation(self._modulator, self._step, until) if until > self._step else np.ones(0)
             traces = self._backlog.traces._replace(modulator=given, begin=self._step)
             self._backlog = self._backlog._replace(traces=traces)
         reached: int = night.advance(
@@ -91,7 +92,8 @@ class CpuEngine(CompiledEngine):
         state, traces = super()._state(), getattr(self._backlog, "traces", None)
         if traces is not None and len(traces.keep) > 0:
             kept = kept_traces(traces, self._network)
-            state = replace(state, **{name: [part.copy() for part in parts] for name, parts in kept.items()})
+            copies: dict[str, Any] = {name: [part.copy() for part in parts] for name, parts in kept.items()}
+            state = replace(state, **copies)
         return state
 
     def _stored(self) -> list[Floats]:

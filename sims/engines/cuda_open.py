@@ -41,6 +41,11 @@ class OpenCudaEngine(OwnCudaEngine):
             until = min(reached for _, reached in spans)
         return super()._prepare(until)
 
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the threshold of every neuron of a sleeper by so much."""
+        self._device.put_excitability(sleeper, excitability)
+        self._copies.clear()
+
     def _state(self, sleeper: int) -> SimulationState:
         state, kept = super()._state(sleeper), self._kept[sleeper]
         cells = self._device.cells
