@@ -2,6 +2,9 @@ from .converters import ConversionError as ConversionError
 from .converters import to_spiking as to_spiking
 from .converters import to_spiking_graph as to_spiking_graph
 from .converters import write_back as write_back
+from .hypnogram import Hypnogram as Hypnogram
+from .hypnogram import Segment as Segment
+from .hypnogram import StageDrive as StageDrive
 from .memory import Memory as Memory
 from .night import Member as Member
 from .night import SleepRecord as SleepRecord
@@ -31,6 +34,9 @@ from .sims.errors import InputError as InputError
 from .sims.errors import NeurosleepError as NeurosleepError
 from .sims.homeostasis.downscaling import GradedDownscaling as GradedDownscaling
 from .sims.homeostasis.downscaling import MagnitudePruning as MagnitudePruning
+from .sims.homeostasis.excitability import IntrinsicExcitability as IntrinsicExcitability
+from .sims.homeostasis.scaling import IncomingNormalisation as IncomingNormalisation
+from .sims.homeostasis.scaling import SynapticScaling as SynapticScaling
 from .sims.neurons import Adaptation as Adaptation
 from .sims.neurons import Neurons as Neurons
 from .sims.projections import Projection as Projection

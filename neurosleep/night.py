@@ -23,12 +23,13 @@ from neurosleep.sims.engines.sinks import EventSink
 from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
-from neurosleep.sleep_record import hidden_until, synaptic_operations, weight_change
+from neurosleep.sleep_record import hidden_until, segment_records, synaptic_operations, weight_change
 from neurosleep.spontaneous_replay import SpontaneousReplay as SpontaneousReplay
 
 Precision = Literal["float32", "float64"]
@@ -41,7 +42,8 @@ class Member(ensemble.Member):
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, homeostasis,
+    homeostasis_every, segments
         See `neurosleep.sims.ensemble.Member`.
     """
 
@@ -208,7 +210,9 @@ def fall_asleep(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
     layers = chain.weight_stages(model)
-    if stage.plasticity is not None or stage.downscaling is not None:
+    rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
+    rules += [part.plasticity for part in stage.segments]
+    if any(rule is not None for rule in rules):
         _some_may_change(layers, stage.plastic)
     network = to_spiking(
         layers,
@@ -226,9 +230,9 @@ def fall_asleep(
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
-    drive, state = silence(
-        Silencing(stage.silenced or {}), network, recalled(stage.drive, memory.task_means), stage.streams
-    )
+    silenced, remembered = Silencing(stage.silenced or {}), memory.task_means
+    drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
+    segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
     member = Member(
         network,
         drive,
@@ -240,6 +244,9 @@ def fall_asleep(
         downscale_every=stage.downscale_every,
         streams=stage.streams,
         modulator=stage.modulator,
+        homeostasis=stage.homeostasis,
+        homeostasis_every=stage.homeostasis_every,
+        segments=tuple(segments),
     )
     return Asleep(member, layers, stage.steps)
 
@@ -279,6 +286,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
             for old, new in zip(before.projections, simulation.network.projections, strict=True)
             if old.plastic
         ],
+        segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
     )
 
 

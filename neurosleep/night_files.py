@@ -48,8 +48,10 @@ def night_log(
     InputError
         If what is there is not the log of this night, or somebody else writes it; it stays as it was.
     """
+    starts = [0, *(segment.stop for segment in member.segments)]
+    begins = [(x.name, start) for x, start in zip(member.segments, starts, strict=False) if start < steps]
     if isinstance(log, SpikeLog):
-        log.begin_epoch(stage.name, seed=member.seed)
+        log.begin_epoch(stage.name, seed=member.seed, segments=begins)
         yield log
         log.end_epoch()
         return
@@ -59,7 +61,7 @@ def night_log(
         return
     with own:
         if not own.epoch_open:
-            own.begin_epoch(stage.name, seed=member.seed)
+            own.begin_epoch(stage.name, seed=member.seed, segments=begins)
         yield own
         own.end_epoch()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neurosleep.sims.engines.geometry import geometry
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import Floats
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.state import SimulationState
 
 
@@ -25,6 +26,17 @@ class WeightChange:
     mean_after: float
     mean_absolute_change: float
     largest_change: float
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """What happened in one segment of a night with a hypnogram: from step `begin` on, so many `steps`."""
+
+    name: str
+    begin: int
+    steps: int
+    spikes: dict[str, int]
+    rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class SleepRecord:
     projections
         One entry for each plastic projection, "hidden1 to hidden1" and so on: what became of its weights, which are
         not written back.
+    segments
+        Segments of the hypnogram in order, with spikes and rates as those of the whole night; none without one.
     """
 
     stage: str
@@ -81,6 +95,7 @@ class SleepRecord:
     synaptic_operations: int = 0
     hidden_until: int | None = None
     projections: list[WeightChange] = field(default_factory=list)
+    segments: list[SegmentRecord] = field(default_factory=list)
 
     @property
     def silent(self) -> list[str]:
@@ -106,6 +121,22 @@ def weight_change(layer: str, old: Floats, new: Floats) -> WeightChange:
         mean_absolute_change=float(np.abs(difference).mean()),
         largest_change=float(np.abs(difference).max()),
     )
+
+
+def segment_records(
+    steps: int, streams: int, segments: Sequence[TimedSegment], network: SpikingNetwork, spikes: NDArray[np.int64]
+) -> list[SegmentRecord]:
+    """Return what happened in the segments of a night of so many steps; `spikes` is (n_segments, n_populations)."""
+    records, begin = [], 0
+    for segment, counts in zip(segments, spikes.tolist(), strict=True):
+        end = steps if segment is segments[-1] else min(segment.stop, steps)
+        seconds = (end - begin) * network.dt * streams
+        if seconds > 0:
+            own = dict(zip(network.populations, counts, strict=True))
+            rates = {name: own[name] / n / seconds for name, n in network.populations.items()}
+            records.append(SegmentRecord(segment.name, begin, end - begin, own, rates))
+        begin = end
+    return records
 
 
 def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[np.int64]]) -> int:

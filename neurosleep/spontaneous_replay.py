@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
+from neurosleep.hypnogram import Hypnogram, Preset
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
+from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
 from neurosleep.sims.network import Sharing, check_sharing
 from neurosleep.sims.neurons import Neurons, NeuronsOf, settled_neurons
 from neurosleep.sims.projections import Projection, settled_projections
 from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing
 
 
@@ -74,6 +77,14 @@ class SpontaneousReplay:
     modulator
         A factor over time for rules that take one, such as `Neuromodulated`: an object with ``values(steps)``, see
         `neurosleep.sims.ensemble.Member`.
+    homeostasis
+        What keeps the neurons' rates or weights in bounds during the night: a rule such as `SynapticScaling`, or
+        several that are applied one after the other; see `neurosleep.sims.homeostasis.rule`.
+    homeostasis_every
+        Steps from one application to the next.
+    hypnogram
+        Segments of the night with drives, gains, thresholds and plasticity of their own: a `Hypnogram`, or "human" or
+        "mouse". The steps are divided among them.
     """
 
     steps: int
@@ -95,6 +106,9 @@ class SpontaneousReplay:
     neurons: NeuronsOf = field(default_factory=Neurons)
     projections: tuple[Projection, ...] = ()
     modulator: Modulator | None = None
+    homeostasis: Homeostasis = ()
+    homeostasis_every: int = EVERY
+    hypnogram: Hypnogram | Preset | None = None
 
     def __post_init__(self) -> None:
         settle(self)
@@ -107,6 +121,7 @@ class SpontaneousReplay:
             inhibition="[0, inf)",
             dt="(0, inf)",
             downscale_every="[1, inf)",
+            homeostasis_every="[1, inf)",
         )
         object.__setattr__(self, "drive", settled_drive(self.drive))
         object.__setattr__(self, "neurons", settled_neurons(self.neurons))
@@ -114,6 +129,14 @@ class SpontaneousReplay:
         check_streams(self.streams)
         check_sharing(self.sharing)
         check_modulator(self.modulator, self.plasticity)
+        object.__setattr__(self, "homeostasis", several(self.homeostasis))
         if self.silenced is not None:
             named = Silencing(self.silenced)
             object.__setattr__(self, "silenced", named if any(named.values()) else None)
+
+    @property
+    def segments(self) -> tuple[TimedSegment, ...]:
+        """What the hypnogram makes of the night's steps, drive and plasticity; empty if there is none."""
+        if self.hypnogram is None:
+            return ()
+        return Hypnogram.of(self.hypnogram).timed(self.steps, self.drive, self.plasticity)

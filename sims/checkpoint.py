@@ -1,6 +1,5 @@
 """`simulate_resumable`: a night that is saved as it goes, and goes on from there to the identical end."""
 
-import hashlib
 import math
 import os
 import time
@@ -13,20 +12,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .drives.fingerprint import fingerprint
-from .drives.populations import sources
-from .drives.spans import Spans
+from .digest import digest as digest
 from .engines.contract import MAX_STEPS
 from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
 from .fields import plain
+from .homeostasis.homeostat import Homeostat
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
-from .random import check_seed
-from .rules.front import plasticity_digest
 from .state import TRACES, SimulationState, Unpaid, kept_arrays, membrane_shapes, trace_arrays
 from .whole import whole
 
@@ -37,13 +33,15 @@ FIRST_PIECE = 1000
 class Checkpoint(NamedTuple):
     """What is saved of a night.
 
-    `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began.
+    `night` is a digest of everything that it depends on, `counts` are the spikes of every neuron since it began,
+    `segment_spikes` those of each population in each segment.
     """
 
     night: str
     network: SpikingNetwork
     state: SimulationState
     counts: list[NDArray[np.int64]]
+    segment_spikes: NDArray[np.int64]
 
 
 def simulate_resumable(
@@ -130,9 +128,13 @@ class Resumable:
     def _begun(self) -> Checkpoint:
         network, state = self._member.network, self._member.state
         if self.path.exists():
-            return load(self.path, network, self._steps, check_streams(self._member.streams), night=self.identity)
+            how = self._steps, check_streams(self._member.streams), self.identity, len(self._member.segments)
+            return load(self.path, network, *how)
         begin = state or SimulationState.asleep(network, check_streams(self._member.streams))
-        return Checkpoint(self.identity, network, begin, [np.zeros(n, dtype=np.int64) for n in network.sizes])
+        none = [np.zeros(n, dtype=np.int64) for n in network.sizes]
+        return Checkpoint(
+            self.identity, network, begin, none, np.zeros((len(self._member.segments), len(none)), np.int64)
+        )
 
     def simulate(
         self,
@@ -164,12 +166,13 @@ class Resumable:
             todo = min(piece, steps - saved.state.step)
             done = simulate_ensemble([now], todo, backend=backend, chunk=chunk, on_progress=on_progress)[0]
             counts = [a + b for a, b in zip(saved.counts, done.spike_counts, strict=True)]
-            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts)
+            in_segments = saved.segment_spikes + done.segment_spikes
+            self._saved = saved = Checkpoint(self.identity, done.network, done.state, counts, in_segments)
             if log is not None:
                 log.flush()
             save(saved, self.path)
             piece = max(FIRST_PIECE, int(todo * seconds / max(time.monotonic() - began, 1e-6)))
-        return Simulation(saved.network, saved.state, steps, saved.counts)
+        return Simulation(saved.network, saved.state, steps, saved.counts, saved.segment_spikes)
 
     def close(self) -> None:
         """Let others go on with the night. Closing twice does nothing."""
@@ -182,58 +185,6 @@ class Resumable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def digest(member: Member, steps: int) -> str:
-    """Return a digest of everything a night depends on: network, input, rules, seed, length and streams."""
-    network = member.network
-    mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=float)
-    source, kicks = sources(member.drive, network, mean, check_seed(member.seed), check_streams(member.streams))
-    rules = _named(member.plasticity), _named(member.downscaling)
-    parts: list[Any] = [steps, member.seed, *rules, member.downscale_every, network.dt]
-    parts += [] if member.streams == 1 else [member.streams]  # nights of one stream keep the digest they always had
-    arrays: list[NDArray[Any]] = []
-    if isinstance(source, Spans):
-        parts.append(fingerprint(source, steps))
-    else:
-        arrays += [source.thresholds, source.offsets, source.ids]
-        parts += [source.window, source.height, source.width, source.recorded]
-    parts += [(number, kick.amount, fingerprint(kick.spans, steps)) for number, kick in kicks.items()]
-    for layer in network.layers:
-        parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
-        if layer.kernels is not None:
-            operator = layer.kernels.operator(layer.weights)
-            parts += [layer.input_shape, layer.kernels.pool, operator.groups, layer.sharing]
-            parts += [operator.stride, operator.padding, operator.dilation]
-        parts += [] if layer.plastic else ["frozen"]
-        arrays += [layer.weights] if layer.bias is None else [layer.weights, layer.bias]
-    if member.state is not None:
-        parts += [member.state.step, member.state.membrane_steps]
-        arrays += [array for each in (member.state.membranes, *member.state.kept.values()) for array in each]
-    if not network.plain:  # nights of plain networks keep the digest they always had
-        parts += [network.layer_neurons]
-        for projection in network.projections:
-            parts += [projection.source, projection.target, projection.delay, projection.gain, projection.plastic]
-            parts += [projection.weights.shape]
-            arrays += [projection.weights]
-    code = plasticity_digest(member.plasticity)
-    parts += [] if code is None else [code]
-    if member.modulator is not None:
-        parts += [_named(member.modulator)]
-        held = getattr(member.modulator, "__dict__", {})
-        arrays += [value for _, value in sorted(held.items()) if isinstance(value, np.ndarray)]
-    state = hashlib.sha256(repr(parts).encode())
-    for array in arrays:
-        state.update(str(array.dtype).encode())
-        state.update(array.tobytes())
-    return state.hexdigest()
-
-
-def _named(rule: object) -> object:
-    """Return a rule of which Python tells no more than where it lies in memory as its type and values."""
-    if type(rule).__repr__ is not object.__repr__:
-        return rule
-    return type(rule).__qualname__, sorted(vars(rule).items()) if hasattr(rule, "__dict__") else []
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
@@ -250,9 +201,15 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "counts": checkpoint.counts,
         "stored": unpaid.stored if unpaid else [],
         "owed": unpaid.owed if unpaid else [],
+        "since": state.homeostat.counts if state.homeostat else [],
+        "begun": state.homeostat.begun if state.homeostat else [],
         "projected": [projection.weights for projection in checkpoint.network.projections],
         **state.kept,
     }
+    if state.homeostat is not None:
+        arrays["since"] = state.homeostat.step
+    if len(checkpoint.segment_spikes):
+        arrays["segment_spikes"] = checkpoint.segment_spikes
     for name, values in lists.items():
         arrays.update({f"{name}{index}": value for index, value in enumerate(values)})
     with whole(path) as half, half.open("wb") as file:
@@ -265,8 +222,9 @@ def load(
     steps: int | None = None,
     streams: int | None = None,
     night: str | None = None,
+    segments: int = 0,
 ) -> Checkpoint:
-    """Read a checkpoint of a night of this network, of so many steps and streams and of this digest, if given.
+    """Read a checkpoint of a night of this network, of so many steps, streams, segments, and of this digest, if given.
 
     Raises
     ------
@@ -278,7 +236,7 @@ def load(
         content = read_npz(path)
         other = night is not None and str(checked(content, "night", "U")) != night
         if not other:
-            return _checkpoint(content, network, steps, streams)
+            return _checkpoint(content, network, steps, streams, segments)
     except (InputError, KeyError) as error:
         raise InputError(f"{path} is not a checkpoint of a night of this network, or it is damaged: {error}") from error
     raise InputError(
@@ -288,7 +246,7 @@ def load(
 
 
 def _checkpoint(
-    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None
+    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None, segments: int
 ) -> Checkpoint:
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
@@ -310,8 +268,9 @@ def _checkpoint(
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
     weights += each("projected", real, [projection.weights.shape for projection in network.projections])
-    limits: dict[str, tuple[int, ...]] = {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
+    limits: dict[str, tuple[float, ...]] = {"waiting": (0, MAX_REFRACTORY), "adaptation": (0,)}
     wanted: dict[str, tuple[np.dtype[Any], Sequence[tuple[int | None, ...]]]] = {**kept_arrays(network, copies)}
+    limits["excitability"] = (math.nextafter(-1, 0),)
     if "excitability0" in content:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
     if any(name.startswith(TRACES) for name in content):
@@ -320,5 +279,19 @@ def _checkpoint(
     kept: dict[str, Any] = {
         name: each(name, kind, asked, *limits.get(name, ())) for name, (kind, asked) in wanted.items()
     }
-    state = SimulationState(step, membranes, reached, unpaid, **kept)
-    return Checkpoint(night, network.with_weights(weights), state, counts)
+    homeostat = None
+    if "since" in content:
+        since = int(checked(content, "since", whole, (), 0, step))
+        begun = [name for name in content if name.startswith("begun")]
+        columns = [layer.output_shape[0] for layer in network.layers]
+        sizes_begun = [(columns[i % len(columns)] if content[f"begun{i}"].size else 0,) for i in range(len(begun))]
+        homeostat = Homeostat(
+            since,
+            each("since", whole, [(n,) for n in sizes[1:]], 0, step * copies),
+            each("begun", np.dtype(np.float64), sizes_begun),
+        )
+    in_segments = np.zeros((0, len(sizes)), dtype=whole)
+    if segments:
+        in_segments = checked(content, "segment_spikes", whole, (segments, len(sizes)), 0)
+    state = SimulationState(step, membranes, reached, unpaid, homeostat=homeostat, **kept)
+    return Checkpoint(night, network.with_weights(weights), state, counts, in_segments)

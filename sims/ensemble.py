@@ -4,6 +4,8 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,7 +15,7 @@ from .drives.drive import Drive
 from .drives.populations import Kicks, sources
 from .drives.spans import BLOCK, Spans
 from .engines.contract import MAX_STEPS, Engine, Sleeper
-from .engines.course import Cancelled, Course, sleep
+from .engines.course import Cancelled, Course
 from .engines.features import needs_open
 from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
@@ -21,13 +23,17 @@ from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .fields import plain
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
+from .homeostasis.regulation import Regulation
+from .homeostasis.rule import EVERY, Homeostasis, IntrinsicHomeostasis, several
 from .member import Member as Member
 from .member import Simulation as Simulation
 from .network import SpikingNetwork
+from .pieces import Night, sleep_through
 from .random import check_seed
 from .rules.front import check_plasticity, n_traces, with_traces
-from .rules.modulator import Modulator, check_modulator
+from .rules.modulator import Modulator, check_modulator, takes_modulator
 from .rules.per_layer import Plasticity
+from .segments import TimedSegment, check_segments, parts
 from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
 Backend = Literal["cpu", "cuda", "reference"]
@@ -49,6 +55,9 @@ def simulate(
     downscale_every: int | None = None,
     streams: int = 1,
     modulator: Modulator | None = None,
+    homeostasis: Homeostasis = None,
+    homeostasis_every: int = EVERY,
+    segments: tuple[TimedSegment, ...] = (),
     chunk: int = 1000,
     on_progress: Callable[[int], None] | None = None,
 ) -> Simulation:
@@ -56,7 +65,8 @@ def simulate(
 
     Parameters
     ----------
-    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, modulator
+    network, drive, plasticity, mean_input, seed, state, log, downscaling, downscale_every, streams, modulator,
+    homeostasis, homeostasis_every, segments
         See `Member`.
     steps, backend, chunk, on_progress
         See `simulate_ensemble`.
@@ -68,8 +78,8 @@ def simulate(
     BackendError
         If the backend is not known or not available, or is "cuda" and there are several streams.
     """
-    rest = downscaling, downscale_every, streams, modulator
-    member = Member(network, drive, plasticity, mean_input, seed, state, log, *rest)
+    when = downscaling, downscale_every, streams, modulator, homeostasis, homeostasis_every, segments
+    member = Member(network, drive, plasticity, mean_input, seed, state, log, *when)
     return simulate_ensemble([member], steps, backend=backend, chunk=chunk, on_progress=on_progress)[0]
 
 
@@ -123,19 +133,12 @@ def simulate_ensemble(
         raise InputError(f"threads must be at least 1, got {threads}")
     if not members:
         raise InputError("an ensemble needs at least one member")
-    sleepers = [_sleeper(members, number, steps, backend) for number in range(len(members))]
+    nights = [_night(members, number, steps, backend) for number in range(len(members))]
     cancel = threading.Event()
 
     def night(group: range) -> list[Simulation]:
-        engine = _engine(backend, [sleepers[i] for i in group])
-        courses = [_course(members[i], sleepers[i], steps) for i in group]
-        sleep(engine, courses, chunk, on_progress, cancel)
-        return [
-            Simulation(
-                sleepers[i].network.with_weights(engine.weights(k)), engine.state(k), steps, engine.spike_counts(k)
-            )
-            for k, i in enumerate(group)
-        ]
+        slept = sleep_through([nights[i] for i in group], steps, partial(_engine, backend), chunk, on_progress, cancel)
+        return [Simulation(each.network, each.state, steps, each.counts, each.segment_spikes) for each in slept]
 
     if backend == "cuda":
         return night(range(len(members)))
@@ -157,17 +160,30 @@ def simulate_ensemble(
         return [simulation for future in futures for simulation in future.result()]
 
 
-def _sleeper(members: Sequence[Member], number: int, steps: int, backend: Backend) -> Sleeper:
-    """Return a member as an engine takes it; an error names the member if there is more than one."""
+def _night(members: Sequence[Member], number: int, steps: int, backend: Backend) -> Night:
+    """Return a member as engines take it; an error names the member if there is more than one."""
     try:
-        return _checked(members[number], steps, backend)
+        member = members[number]
+        check_segments(member.segments)
+        checked = [
+            _checked(_in_segment(member, segment, state), steps, backend, stop)
+            for segment, stop, state in parts(member.segments, member.state)
+        ]
+        checked = checked or [_checked(member, steps, backend)]
+        return Night(member.network, member.segments, checked, partial(_course, member))
     except (InputError, BackendError) as error:
         if len(members) == 1:
             raise
         raise type(error)(f"member {number} of the ensemble: {error}") from error
 
 
-def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
+def _in_segment(member: Member, segment: TimedSegment, state: SimulationState | None) -> Member:
+    modulator = member.modulator if takes_modulator(segment.plasticity) else None
+    return replace(member, drive=segment.drive, plasticity=segment.plasticity, modulator=modulator, state=state)
+
+
+def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEPS) -> Sleeper:
+    """Return a member as an engine takes it, for its night or a segment that ends at step `until`."""
     network = member.network
     check_modulator(member.modulator, member.plasticity)
     check_downscaling(member.downscaling, backend)
@@ -185,13 +201,17 @@ def _checked(member: Member, steps: int, backend: Backend) -> Sleeper:
     for spans in (source, *(kick.spans for kick in kicks.values())):
         if isinstance(spans, Spans):
             spans.factors(state.step // BLOCK)  # what is wrong with a drive is said before the night begins
-        elif spans.recorded and end >= len(spans.offsets):
-            raise InputError(f"the recorded input has {len(spans.offsets) - 1} steps, but step {end} was asked for")
+        elif spans.recorded and (last := min(end, until)) >= len(spans.offsets):
+            raise InputError(f"the recorded input has {len(spans.offsets) - 1} steps, but step {last} was asked for")
     if member.downscale_every is not None and (member.downscale_every < 1 or member.downscaling is None):
         raise InputError(
             f"downscale_every must be at least 1 and needs a downscaling rule, got {member.downscale_every} and "
             f"{member.downscaling}"
         )
+    if plain(member.homeostasis_every, int, "homeostasis_every") < 1:
+        raise InputError(f"homeostasis_every must be at least 1, got {member.homeostasis_every}")
+    if state.excitability is None and any(isinstance(x, IntrinsicHomeostasis) for x in several(member.homeostasis)):
+        state = replace(state, excitability=[np.zeros(n) for n in network.sizes[1:]])
     return Sleeper(network, source, member.plasticity, seed, state, streams, kicks, member.modulator)
 
 
@@ -243,16 +263,18 @@ def _check_state(state: SimulationState, network: SpikingNetwork, streams: int, 
             )
 
 
-def _course(member: Member, sleeper: Sleeper, steps: int) -> Course:
-    begin = sleeper.state.step
+def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
+    network, state, begin = sleeper.network, sleeper.state, sleeper.state.step
+    rules, every = several(member.homeostasis), member.homeostasis_every
     return Course(
         begin=begin,
-        end=begin + steps,
-        n_populations=len(sleeper.network.sizes),
+        end=end,
+        n_populations=len(network.sizes),
         log=member.log,
         logged=0 if member.log is None else member.log.steps,
         downscaling=member.downscaling,
         downscale_every=member.downscale_every,
+        regulation=Regulation(rules, every, network, sleeper.streams, begin, state.homeostat) if rules else None,
     )
 
 

@@ -1,7 +1,7 @@
 """`Member`: a network with all that its night depends on; `Simulation`: what comes out of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,9 +10,11 @@ from .drives.drive import Drive
 from .drives.populations import Kicks
 from .engines.sinks import EventSink
 from .homeostasis.downscaling import DownscalingRule
+from .homeostasis.rule import EVERY, Homeostasis
 from .network import SpikingNetwork
 from .rules.modulator import Modulator
 from .rules.per_layer import Plasticity
+from .segments import TimedSegment
 from .state import SimulationState
 
 
@@ -49,6 +51,13 @@ class Member:
     modulator
         A factor over time for rules that take one (`neurosleep.sims.rules.neuromodulated`): an object with the method
         ``values(steps)``, which returns a finite number for each of some steps of the night, float64. None is 1 always.
+    homeostasis
+        Rules that correct weights or thresholds by the rates of the neurons, one or several that are applied one after
+        the other; see `neurosleep.sims.homeostasis.rule`.
+    homeostasis_every
+        Steps from one application to the next. At the same step downscaling comes first.
+    segments
+        Parts of the night, one after the other, with drives and plasticity in place of these; none if it is all alike.
     """
 
     network: SpikingNetwork
@@ -62,6 +71,9 @@ class Member:
     downscale_every: int | None = None
     streams: int = 1
     modulator: Modulator | None = None
+    homeostasis: Homeostasis = None
+    homeostasis_every: int = EVERY
+    segments: tuple[TimedSegment, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +90,12 @@ class Simulation:
         Steps done in this call.
     spike_counts
         Spikes of every neuron in this call, all streams added up, one (n,) array a population, input first.
+    segment_spikes
+        Of these, the spikes of each population in each segment, (n_segments, n_populations).
     """
 
     network: SpikingNetwork
     state: SimulationState
     steps: int
     spike_counts: list[NDArray[np.int64]]
+    segment_spikes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))

@@ -71,12 +71,20 @@ class Neurons:
     threshold_noise
         Standard deviation of the threshold from step to step, in thresholds. ``z`` is the sum of four uniform whole
         numbers, shifted and scaled to mean 0 and deviation 1: nearly normal, never beyond 3.47. It is drawn for **every
-        neuron in every step**, silent ones too.
+        neuron in every step**, silent ones too, and one that never gets input may fire by it.
     reset
         What is taken from a membrane that fired: "zero" all of it, "subtract" the threshold.
     lateral
         Inhibition within the layer as a mean field: what the spikes of the whole layer would take from each of its
         neurons in the next step, in thresholds. For single weights see `Projection`.
+
+    Notes
+    -----
+    Nights without any of this run on engines that touch only what fires, as fast as without this class. Any of it needs
+    the open engine (`neurosleep.sims.engines.open`), which looks at every neuron in every step. Measured on one core
+    with a network 784-1200-1200-10 in float32 and `GatedHebbian`, in microseconds a step: while hidden neurons fire,
+    59 instead of 43, and 57 to 65 with one of these features on; while they are silent, 11 instead of 6, 11 to 13
+    with one of them on, 14 with `threshold_noise`.
     """
 
     refractory: int = 0

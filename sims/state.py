@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .homeostasis.homeostat import Homeostat
 from .network import SpikingNetwork
 from .operators import Floats
 
@@ -114,6 +115,8 @@ class SimulationState:
         one a projection; None for a rule without traces, also the next two.
     pre_last, post_last
         Step of each neuron's last spike as its traces know it, (streams, n) arrays alike.
+    homeostat
+        What homeostasis remembers, or None.
     """
 
     step: int
@@ -128,6 +131,7 @@ class SimulationState:
     post_traces: list[NDArray[np.float64]] | None = None
     pre_last: list[NDArray[np.int64]] | None = None
     post_last: list[NDArray[np.int64]] | None = None
+    homeostat: Homeostat | None = None
 
     @classmethod
     def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":

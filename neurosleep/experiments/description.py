@@ -17,6 +17,7 @@ from neurosleep.experiments.own_classes import class_of, is_own, kind_of
 from neurosleep.experiments.studies.patches import Patches
 from neurosleep.experiments.studies.second_night import SecondNight
 from neurosleep.experiments.studies.undertrained import Undertrained
+from neurosleep.hypnogram import Hypnogram, Preset, Segment, StageDrive
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.drives.correlated import CorrelatedNoise
 from neurosleep.sims.drives.cued import CuedReplay
@@ -29,6 +30,8 @@ from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
+from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
+from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
 from neurosleep.sims.neurons import Adaptation, Neurons
 from neurosleep.sims.projections import Projection, RandomWeights, StoredWeights
 from neurosleep.sims.rules.bcm import BCM
@@ -56,6 +59,7 @@ DRIVES = (
     Bursts,
     Modulated,
     Sum,
+    StageDrive,
     CuedReplay,
 )
 RULES = (
@@ -71,6 +75,7 @@ RULES = (
     Neuromodulated,
 )
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
+HOMEOSTASIS = (SynapticScaling, IncomingNormalisation, IntrinsicExcitability, *DOWNSCALING)
 NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
 STUDIES = (Patches, SecondNight, Undertrained)
 TABLES: dict[str, tuple[type, ...]] = {
@@ -88,6 +93,9 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
     (SpontaneousReplay, "modulator"): (Modulator,),
     (Wrapper, "rule"): RULES,
     (SpontaneousReplay, "downscaling"): DOWNSCALING,
+    (SpontaneousReplay, "hypnogram"): (Hypnogram,),
+    (Segment, "drive"): (*DRIVES, Drives),
+    (Segment, "plasticity"): (*RULES, PerLayer),
     (SpontaneousReplay, "neurons"): (Neurons,),
     (Neurons, "adaptation"): (Adaptation,),
     (Projection, "weights"): (RandomWeights, StoredWeights),
@@ -111,11 +119,19 @@ PARTS: dict[tuple[type, str], tuple[type, ...]] = {
 LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Sum, "drives"): DRIVES,
     (PerLayer, "rules"): RULES,
+    (SpontaneousReplay, "homeostasis"): HOMEOSTASIS,
+    (Hypnogram, "segments"): (Segment,),
     (Condition, "night"): (SpontaneousReplay, *DOWNSCALING, NREM, REM, Interleaved),
     (SpontaneousReplay, "projections"): (Projection,),
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
+_ONE_OR_MORE = ((SpontaneousReplay, "homeostasis"),)
+NAMES: dict[tuple[type, str], tuple[str, ...]] = {
+    (SpontaneousReplay, "hypnogram"): get_args(Preset),
+    (Segment, "plasticity"): ("stage",),
+}
+"""Fields that hold an object or one of these names."""
 
 
 class Role(NamedTuple):
@@ -275,11 +291,17 @@ def _drives(values: Mapping[str, Any], where: str) -> Drives:
 
 
 def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
+    if (cls, key) in NAMES and isinstance(value, str) and value != _NONE:
+        if value not in NAMES[cls, key]:
+            raise InputError(f"{where}: " + unknown(key, value, NAMES[cls, key]))
+        return value
     if (allowed := part_of(cls, key, PARTS)) is not None:
         if (cls, key) in BY_POPULATION and _by_population(value, allowed):
             return {name: from_plain(item, allowed, f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, allowed, where)
     if (allowed := part_of(cls, key, LISTS)) is not None:
+        if isinstance(value, Mapping) and (cls, key) in _ONE_OR_MORE:
+            value = [value]
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list of tables, got {value!r}")
         return [None if item == _NONE else from_plain(item, allowed, f"{where}[{i}]") for i, item in enumerate(value)]

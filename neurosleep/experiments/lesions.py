@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from neurosleep.hypnogram import Hypnogram
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import settle
 from neurosleep.sims.rules.hebbian import is_shipped
 from neurosleep.sims.rules.one_way import OnlyDepression, OnlyPotentiation
-from neurosleep.sims.rules.per_layer import PerLayer
+from neurosleep.sims.rules.per_layer import PerLayer, Plasticity
 from neurosleep.sims.rules.rule import Rule
 
 
@@ -80,12 +81,19 @@ class BlockedDepression:
 
 
 def _with_each_rule(stage: SpontaneousReplay, change: Callable[[Rule], Rule]) -> SpontaneousReplay:
-    plasticity = stage.plasticity
-    if plasticity is None:
+    """Return a stage with its rules changed, and those of the segments of its hypnogram."""
+
+    def changed(plasticity: Plasticity | None) -> Plasticity | None:
+        if isinstance(plasticity, PerLayer):
+            return PerLayer(tuple(rule and change(rule) for rule in plasticity.rules))
+        return plasticity and change(plasticity)
+
+    stage = replace(stage, plasticity=changed(stage.plasticity))
+    if stage.hypnogram is None:
         return stage
-    if isinstance(plasticity, PerLayer):
-        return replace(stage, plasticity=PerLayer(tuple(rule and change(rule) for rule in plasticity.rules)))
-    return replace(stage, plasticity=change(plasticity))
+    segments = Hypnogram.of(stage.hypnogram).segments
+    own = [x if x.plasticity == "stage" else replace(x, plasticity=changed(x.plasticity)) for x in segments]
+    return replace(stage, hypnogram=Hypnogram(tuple(own)))
 
 
 def _without(rule: Rule, step: str, blocked: type[OnlyDepression | OnlyPotentiation]) -> Rule:

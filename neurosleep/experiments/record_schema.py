@@ -37,6 +37,14 @@ class _Change(msgspec.Struct):
     mean_absolute_change: _Real | None  # nan is null in JSON
 
 
+class _Segment(msgspec.Struct):
+    name: str
+    begin: _Count
+    steps: _Count
+    spikes: dict[str, _Count]
+    rates: dict[str, _Real]
+
+
 class _Stage(msgspec.Struct):
     task: _Number
     index: _Count
@@ -48,6 +56,7 @@ class _Stage(msgspec.Struct):
     populations: dict[str, _Count] = {}
     synaptic_operations: _Count = 0
     weight_changes: list[_Change] = []
+    segments: list[_Segment] = []
     begin: _Count | None = None
     steps: _Count | None = None
     iterations: _Count | None = None

@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from neurosleep.figures.segments import shade_segments
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.sims.whole import whole
 
@@ -65,6 +66,7 @@ def panels_raster(figure: Any, reader: SpikeReader, epoch: int, start: int = 0, 
             color="#555555",
         )
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    shade_segments(panels, reader.segments(epoch), span.start, first, last)
     panels[0].set_title(f"Spikes of {span.name}, steps {first - span.start} to {last - span.start}")
     panels[-1].set_xlabel(f"step ({reader.dt * 1000:g} ms each)")
 

@@ -120,6 +120,13 @@ class Device:
         bits = self.night.weights.view(np.int32 if self.night.weights.dtype == np.float32 else np.int64)
         self._launch(downscaling.downscale, len(rules) * len(sizes), arrays, *self._arrays(), bits)
 
+    def put_weights(self, member: int, weights: NDArray[Any]) -> None:
+        """Give a member other weights, of which no column owes anything."""
+        owed = self.backlog.owed[member]
+        self.night.weights[member].copy_to_device(weights, stream=self._computing)
+        owed.copy_to_device(np.zeros(owed.shape, dtype=owed.dtype), stream=self._computing)
+        self._computing.synchronize()
+
     def copy(self, array: Any) -> NDArray[Any]:
         """Copy an array of the device, or a part of one, as it is when all launches have ended."""
         host: NDArray[Any] = array.copy_to_host(stream=self._computing)

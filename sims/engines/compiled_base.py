@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import BackendError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, minibatch
 from ..kernels.open_layout import OpenNight
@@ -111,6 +112,16 @@ class CompiledEngine(ABC):
         self._write_out()
         for weights in self._stored():
             rule.apply_in_place(weights)
+
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give layers, and projections, other weights."""
+        self._write_out()
+        for stored, new in zip(self._stored(), weights, strict=True):
+            stored[:] = new
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Refuse: neurons of this engine have the threshold of their layer."""
+        raise BackendError(f"{type(self).__name__} has one threshold a layer")
 
     def _write_out(self) -> None:  # noqa: B027 - there are engines that put nothing off
         """Change the weights by all that is put off, debts included."""

@@ -69,6 +69,14 @@ class Engine(Protocol):
         """Downscale all layers of a sleeper; nothing may be in flight."""
         ...
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give layers, then projections, other weights of the same shapes and type; nothing may be in flight."""
+        ...
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the threshold of every neuron of a sleeper by so much, see `SimulationState.excitability`."""
+        ...
+
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights as they are now, valid until the next `advance`.
 

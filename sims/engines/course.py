@@ -1,4 +1,4 @@
-"""The course of a night on any engine: where it halts to log, to sample, to downscale, and to look for Ctrl-C."""
+"""The course of a night on any engine: where it halts to log, sample, downscale, regulate, and look for Ctrl-C."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..homeostasis.downscaling import DownscalingRule
+from ..homeostasis.regulation import Regulation
 from .contract import Engine, Events
 from .sinks import EventSink
 
@@ -25,6 +26,7 @@ class Course(NamedTuple):
     logged: int  # steps that the log had taken before
     downscaling: DownscalingRule | None
     downscale_every: int | None
+    regulation: Regulation | None = None  # what keeps the rates
 
     def wanted(self, step: int) -> tuple[bool, ...]:
         """Whose spikes are kept from this step on."""
@@ -37,6 +39,8 @@ class Course(NamedTuple):
         halts = [self.end]
         if self.downscale_every is not None:
             halts.append(step + self.downscale_every - step % self.downscale_every)
+        if self.regulation is not None:
+            halts.append(step + self.regulation.every - step % self.regulation.every)
         if self.log is not None:
             taken = self.logged + step - self.begin
             halts.append(step + self.log.recording(taken)[1] - taken)
@@ -50,12 +54,14 @@ class Course(NamedTuple):
             self.log.append([(when - shift, node) for when, node in events], self.logged + step - self.begin)
 
     def halt(self, engine: Engine, sleeper: int, step: int) -> None:
-        """Downscale and sample what is due before this step."""
+        """Downscale, regulate and sample what is due before this step."""
         first = step == self.begin  # what was due here was done when the night came to this step
         if self.downscaling is not None and (
             step == 0 if self.downscale_every is None else not first and step % self.downscale_every == 0
         ):
             engine.downscale(sleeper, self.downscaling)
+        if self.regulation is not None and not first and step % self.regulation.every == 0:
+            self.regulation.apply(engine, sleeper, step)
         taken = self.logged + step - self.begin
         if self.log is None or (first and taken > 0):
             return

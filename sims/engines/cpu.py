@@ -67,7 +67,7 @@ class CpuEngine(CompiledEngine):
 
     def _advance(self, until: int, settle: bool = False) -> int:
         if isinstance(self._backlog, layout.Backlog) and self._backlog.traces is not None:
-            given = modulation(self._modulator, self._step, until)
+            given = modulation(self._modulator, self._step, until) if until > self._step else np.ones(0)
             traces = self._backlog.traces._replace(modulator=given, begin=self._step)
             self._backlog = self._backlog._replace(traces=traces)
         reached: int = night.advance(

@@ -79,6 +79,11 @@ class ConvolutionEngine(CompiledEngine):
                 rule.apply_in_place(w)
                 part[:] = pre_major(layer, w).ravel()
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give all layers other weights."""
+        for layer, part, new in zip(self._network.layers, self._parts(), weights, strict=True):
+            part[:] = pre_major(layer, new).ravel()
+
     def _membranes(self) -> list[Floats]:
         parts = self._populations(self._night.membrane)[1:]
         return [v.reshape(-1, channels).T.flatten() for v, channels in zip(parts, self._shapes.channels, strict=True)]

@@ -136,6 +136,17 @@ class CudaEngine:
             self._downscale()
         self._requests[sleeper] = rule
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give all layers of a sleeper other weights."""
+        self._downscale()
+        self._settle()
+        self._device.put_weights(sleeper, np.concatenate([w.ravel() for w in weights]))
+        self._copies.clear()
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Refuse: neurons on the GPU have the threshold of their layer."""
+        raise BackendError("CudaEngine has one threshold a layer")
+
     def weights(self, sleeper: int) -> list[Floats]:
         """Return a copy of the weights."""
         self._downscale()

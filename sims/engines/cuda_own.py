@@ -98,6 +98,16 @@ class CudaGroups:
         g, k = self._places[sleeper]
         self._engines[g].downscale(k, rule)
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give all layers of a sleeper other weights."""
+        g, k = self._places[sleeper]
+        self._engines[g].set_weights(k, weights)
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Refuse: neurons on the GPU have the threshold of their layer."""
+        g, k = self._places[sleeper]
+        self._engines[g].set_excitability(k, excitability)
+
     def weights(self, sleeper: int) -> list[Floats]:
         """Return a copy of the weights."""
         g, k = self._places[sleeper]

@@ -124,6 +124,10 @@ class OpenEngine(CompiledEngine):
             if layer.plastic:
                 rule.apply_in_place(weights)
 
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the threshold of every neuron by so much, in units of that of its layer."""
+        self._night.excitability[:] = self._units(excitability)[0]
+
     def _stored(self) -> list[Floats]:
         whole: list[SpikingLayer | Projection] = [*self._network.layers, *self._network.projections]
         parts = np.split(self._night.weights, self._connections.weight[1:-1])

@@ -171,6 +171,16 @@ class ReferenceEngine:
         layers = zip(self._network.layers, self._weights, strict=True)
         self._weights = [rule.apply(w) if layer.plastic else w for layer, w in layers]
 
+    def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
+        """Give layers and projections other weights."""
+        new, n = [w.copy() for w in weights], len(self._weights)
+        self._weights, self._projected = new[:n], new[n:]
+
+    def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
+        """Raise the threshold of every neuron by so much, in units of that of its layer."""
+        for mine, new in zip(self._state.excitability or [], excitability, strict=True):
+            mine[:] = new
+
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights of the layers, then those of the projections."""
         return [*self._weights, *self._projected]

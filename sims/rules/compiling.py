@@ -141,17 +141,17 @@ def _tag(rule: Rule | None, kind: Kind) -> Tag:
     has_on_pre = unwrapped(rule)[0].on_pre is not None
     tag = Tag(RuleType(digest, kind, _n_numbers(rule), *traces, has_on_pre, uses_modulator(rule)))
     if digest not in _OWN:
-        _OWN[digest] = {name: composed(rule, name, digest) for name in ("on_post", "on_pre")}
-        try:
-            _check_compiles(rule, tag)
-        except InputError:
-            del _OWN[digest]
-            raise
+        _OWN.setdefault(digest, {name: composed(rule, name, digest) for name in ("on_post", "on_pre")})
+    if digest not in _COMPILES:  # other threads may be about to find out, too
+        _check_compiles(rule, tag)
+        _COMPILES.add(digest)
     return tag
 
 
 _OWN: dict[str, dict[str, Callable[..., Any]]] = {}
 """What overloads give for tags of rules of one's own, by digest."""
+_COMPILES: set[str] = set()
+"""Digests of rules that were compiled."""
 
 
 @register_model(RuleType)

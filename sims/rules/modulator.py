@@ -24,12 +24,17 @@ def check_modulator(modulator: Any, plasticity: Plasticity | None) -> None:
         return
     if isinstance(modulator, type) or not callable(getattr(modulator, "values", None)):
         raise InputError(f"modulator must be an object with values(steps), got {modulator!r}")
-    rules = plasticity.given if isinstance(plasticity, PerLayer) else [] if plasticity is None else [plasticity]
-    if not any(uses_modulator(rule) for rule in rules):
+    if not takes_modulator(plasticity):
         raise InputError(
             f"modulator has no effect: {plasticity!r} does not take it; use Neuromodulated(rule), or a rule with an "
             "argument named modulator"
         )
+
+
+def takes_modulator(plasticity: Plasticity | None) -> bool:
+    """Whether a modulator has an effect on a rule."""
+    rules = plasticity.given if isinstance(plasticity, PerLayer) else [] if plasticity is None else [plasticity]
+    return any(uses_modulator(rule) for rule in rules)
 
 
 def modulation(modulator: Modulator | None, first: int, last: int) -> NDArray[np.float64]:

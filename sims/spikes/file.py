@@ -36,6 +36,8 @@ EPOCH_DTYPE = np.dtype(
     ]
 )
 
+SEGMENT_DTYPE = np.dtype([("name", h5py.string_dtype("utf-8", MAX_NAME_BYTES)), ("start", "<u8"), ("epoch", "<u8")])
+
 Compression = Literal["gzip", "lzf"] | None
 Sampled = Literal["membranes", "weights"]
 
@@ -135,6 +137,7 @@ def empty_file(attributes: Mapping[str, Any], content: Content, compression: Com
                 add(group, "step", "<u4", (), rows)
                 add(group, "value", dtype, shape, rows)
         file.create_dataset("epochs", shape=(0,), maxshape=(None,), chunks=(64,), dtype=EPOCH_DTYPE)
+        file.create_dataset("segments", shape=(0,), maxshape=(None,), chunks=(64,), dtype=SEGMENT_DTYPE)
         file.create_dataset("progress", data=np.zeros((), dtype=progress_dtype(len(content.layers))))
     return whole.getvalue()
 

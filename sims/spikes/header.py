@@ -5,7 +5,7 @@ writes it is refused here, before anybody works with it.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from .file import (
     GROUP_VERSION,
     LAYER_ENCODING,
     MEMBRANE_ENCODING,
+    SEGMENT_DTYPE,
     VERSION,
     WEIGHT_ENCODING,
     Sampled,
@@ -46,6 +47,16 @@ class Epoch:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a night, as N3 or REM: the steps from `start` up to, not including, `stop`; `epoch` is which night."""
+
+    name: str
+    start: int
+    stop: int
+    epoch: int
+
+
 @dataclass(frozen=True, eq=False)
 class Header:
     """All of a spike file but its spikes and samples.
@@ -60,6 +71,8 @@ class Header:
         Number of samples of each layer that count.
     sampled_before
         For each epoch, how many samples were taken before it began.
+    segments
+        Parts of epochs that have any, as far as they were reached.
     """
 
     version: str
@@ -73,6 +86,7 @@ class Header:
     events: dict[str, int]
     samples: dict[Sampled, int]
     sampled_before: dict[Sampled, list[int]]
+    segments: tuple[Segment, ...]
 
 
 def read_header(file: h5py.File, path: Path) -> Header:
@@ -156,6 +170,10 @@ def _progress(
         counts = [0, *table[kind].tolist(), samples[kind]]
         if counts != sorted(counts):
             raise damaged(path, f"the numbers of {kind} must grow from epoch to epoch, got {counts[1:]}")
+    epochs = tuple(
+        Epoch(_named(path, row["name"]), start, stop, int(row["seed"]))
+        for row, (start, stop) in zip(table, pairwise(starts[1:]), strict=True)
+    )
     return Header(
         version=version,
         content=content,
@@ -163,15 +181,34 @@ def _progress(
         seed=seed,
         config=config,
         complete=bool(progress["complete"]),
-        epochs=tuple(
-            Epoch(_named(path, row["name"]), start, stop, int(row["seed"]))
-            for row, (start, stop) in zip(table, pairwise(starts[1:]), strict=True)
-        ),
+        epochs=epochs,
         n_steps=n_steps,
         events=dict(zip(content.layers, progress["events"].tolist(), strict=True)),
         samples=samples,
         sampled_before={kind: table[kind].tolist() for kind in kinds},
+        segments=_segments(file, path, epochs),
     )
+
+
+def _segments(file: h5py.File, path: Path, epochs: Sequence[Epoch]) -> tuple[Segment, ...]:
+    """Return the segments of the epochs that count; rows of an epoch stand in the file before its own."""
+    if not file.id.links.exists(b"segments"):
+        return ()
+    whole = column(file, path, "segments", SEGMENT_DTYPE, 0, compressed=False)
+    table = column(file, path, "segments", SEGMENT_DTYPE, len(whole), compressed=False)[()]
+    segments = list[Segment]()
+    for number, epoch in enumerate(epochs):
+        rows = table[table["epoch"] == number + 1]  # rows of 0, or of epochs to come, are of a flush that was cut short
+        starts = rows["start"].tolist()
+        if not starts:
+            continue
+        if starts != sorted(set(starts)) or starts[0] != epoch.start or starts[-1] > MAX_STEPS:
+            raise damaged(path, f"segments of epoch {number} must begin with it, one after the other, got {starts}")
+        stops = [min(stop, epoch.stop) for stop in (*starts[1:], epoch.stop)]
+        names = [_named(path, name, "a segment") for name in rows["name"]]
+        spans = zip(names, starts, stops, strict=True)
+        segments += [Segment(name, start, stop, number) for name, start, stop in spans if start < stop]
+    return tuple(segments)
 
 
 def _fields(dtype: np.dtype[np.void], kinds: tuple[Sampled, ...]) -> np.dtype[np.void]:
@@ -180,13 +217,13 @@ def _fields(dtype: np.dtype[np.void], kinds: tuple[Sampled, ...]) -> np.dtype[np
     return np.dtype([(name, kind) for name, kind in every if name in kinds or name not in ("membranes", "weights")])
 
 
-def _named(path: Path, name: bytes) -> str:
+def _named(path: Path, name: bytes, of: str = "an epoch") -> str:
     try:
         text = name.decode()
     except UnicodeDecodeError as error:
-        raise damaged(path, f"the name of an epoch must be UTF-8, got {name!r}") from error
+        raise damaged(path, f"the name of {of} must be UTF-8, got {name!r}") from error
     if not text or "\0" in text:
-        raise damaged(path, f"the name of an epoch must be text, got {text!r}")
+        raise damaged(path, f"the name of {of} must be text, got {text!r}")
     return text
 
 

@@ -251,7 +251,7 @@ class SpikeLog:
         """
         return self._content.recording(step)
 
-    def begin_epoch(self, name: str, seed: int = 0) -> None:
+    def begin_epoch(self, name: str, seed: int = 0, segments: Sequence[tuple[str, int]] = ()) -> None:
         """Begin a night, or a stage of one, at the step where the last one ended.
 
         Parameters
@@ -260,6 +260,9 @@ class SpikeLog:
             Its name, of 1 to 64 bytes in UTF-8.
         seed
             Its seed, from 0 to 2**64 - 1.
+        segments
+            Name and first step, counted from its begin, of each part that it is to have, as N3 or REM; the first begins
+            at 0. None are needed.
 
         Raises
         ------
@@ -271,10 +274,16 @@ class SpikeLog:
         writer = self._opened()
         if self._epoch_start is not None:
             raise InputError(f"epoch {name!r} cannot begin before the one before it ended; call end_epoch() first")
-        if not 0 < len(check_text(name, "the name of an epoch").encode()) <= MAX_NAME_BYTES:
-            raise InputError(f"the name of an epoch must have 1 to {MAX_NAME_BYTES} bytes in UTF-8, got {name!r}")
+        _check_name(name, "an epoch")
         _check_seed(seed)
-        writer.put(partial(self._store.begin_epoch, name, seed))
+        starts = [start for _, start in segments]
+        if segments and (starts != sorted(set(starts)) or starts[0] != 0 or starts[-1] > MAX_STEPS - self._n_steps):
+            raise InputError(f"segments of an epoch must begin at step 0, one after the other, got steps {starts}")
+        for text, _ in segments:
+            _check_name(text, "a segment")
+        if segments and not self._store.has_segments:
+            raise InputError(f"{self.path} was begun by an earlier version, without segments: begin another log")
+        writer.put(partial(self._store.begin_epoch, name, seed, list(segments)))
         self._n_epochs += 1
         self._epoch_start = self._n_steps
 
@@ -462,6 +471,11 @@ def _check_queue(flush_seconds: float, queue_events: int) -> None:
         raise InputError(f"flush_seconds must be 0 or more, got {flush_seconds}")
     if queue_events < 1:
         raise InputError(f"queue_events must be a positive number of events, got {queue_events}")
+
+
+def _check_name(name: str, of: str) -> None:
+    if not 0 < len(check_text(name, f"the name of {of}").encode()) <= MAX_NAME_BYTES:
+        raise InputError(f"the name of {of} must have 1 to {MAX_NAME_BYTES} bytes in UTF-8, got {name!r}")
 
 
 def _check_seed(seed: int) -> None:

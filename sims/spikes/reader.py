@@ -14,6 +14,7 @@ from ..errors import InputError
 from .content import MAX_STEPS, Content, Windows
 from .file import Sampled, open_to_read
 from .header import Epoch as Epoch
+from .header import Segment as Segment
 from .header import read_header
 from .look import look
 from .table import SpikeTable
@@ -119,6 +120,26 @@ class SpikeReader:
             }
             for kind, names in sampled.items()
         }
+
+    def segments(self, epoch: int | None = None) -> tuple[Segment, ...]:
+        """Return the parts that nights had, as N3 or REM, in order, as far as they were reached.
+
+        With `epoch`, its index (from the end if negative), only those of one night.
+
+        Raises
+        ------
+        InputError
+            If there is no such epoch.
+        """
+        if epoch is None:
+            return self._header.segments
+        number = self._numbered(epoch)
+        return tuple(segment for segment in self._header.segments if segment.epoch == number)
+
+    def _numbered(self, epoch: int) -> int:
+        if not -len(self.epochs) <= epoch < len(self.epochs):
+            raise InputError(f"{self.path} has {len(self.epochs)} epochs, so there is no epoch {epoch}")
+        return epoch % len(self.epochs)
 
     @property
     def complete_until(self) -> int:
@@ -325,10 +346,8 @@ class SpikeReader:
         table = self._sampled("weights", layer)
         first, last = _rows(table, start, stop)
         if epoch is not None:
-            if not -len(self.epochs) <= epoch < len(self.epochs):
-                raise InputError(f"{self.path} has {len(self.epochs)} epochs, so there is no epoch {epoch}")
+            number = self._numbered(epoch)
             bounds = [*self._header.sampled_before["weights"], table.count]
-            number = epoch % len(self.epochs)
             first, last = max(first, bounds[number]), min(last, bounds[number + 1])
         rows = (table.read(index, index + 1) for index in range(first, last))
         return ((int(step[0]), value[0]) for step, value in rows)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..whole import whole
 from .column import Series
 from .content import Content, Piece
-from .file import EPOCH_DTYPE, Compression, Sampled, empty_file, open_to_write
+from .file import EPOCH_DTYPE, SEGMENT_DTYPE, Compression, Sampled, empty_file, open_to_write
 from .lock import WriterLock
 
 _OPEN_FILES_STAY = os.name == "nt"  # where they are; a new file is opened after it has its name
@@ -40,6 +40,8 @@ class SpikeStore:
         Whether anything came after the last commit.
     committed_at
         When that was, by `time.monotonic`.
+    has_segments
+        Whether the file has a table of segments: those of earlier versions have none.
 
     Raises
     ------
@@ -89,14 +91,21 @@ class SpikeStore:
             kind: {name: Series(group, "value") for name, group in self._file.get(kind, {}).items()}
             for kind in ("membranes", "weights")
         }
+        self.has_segments = "segments" in self._file
         self._n_safe = int(self._record["steps"])  # that a crash cannot take any more
         self.dirty = False
         self.committed_at = time.monotonic()
 
-    def begin_epoch(self, name: str, seed: int) -> None:
-        """Add a row to the table of epochs."""
+    def begin_epoch(self, name: str, seed: int, segments: Sequence[tuple[str, int]] = ()) -> None:
+        """Add a row to the table of epochs, and before it those of its segments: their names and first steps in it."""
         record = self._record
         row = int(record["epochs"])
+        if segments:
+            begins = [(text.encode(), int(record["steps"]) + start, row + 1) for text, start in segments]
+            planned = self._opened()["segments"]
+            planned.resize((len(planned) + len(begins),))
+            planned[-len(begins) :] = np.array(begins, dtype=SEGMENT_DTYPE)
+            planned.flush()
         table = self._opened()["epochs"]
         table.resize((row + 1,))
         begin = (name.encode(), record["steps"], seed, record["membranes"], record["weights"])
@@ -144,6 +153,10 @@ class SpikeStore:
         table = self._opened()["epochs"]
         table.resize((epochs,))
         table.flush()
+        if "segments" in self._opened():
+            planned = self._opened()["segments"]
+            planned.resize((int(np.isin(planned["epoch"], np.arange(1, epochs + 1)).sum()),))
+            planned.flush()
 
     def close(self, *, complete: bool) -> None:
         """Commit, say whether the file is complete, and close it."""

@@ -137,3 +137,22 @@ def test_own_rule(tmp_path, monkeypatch) -> None:
     refused, changed = run("own-rule.md", {"__name__": "own_rule"}).splitlines()
     assert refused.startswith("Remembers.on_post refers to 'seen', which is a list")
     assert float(changed) > 1e-5
+
+
+def test_own_homeostasis(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    printed = run("own-homeostasis.md", names)
+    rates = {name: names[name].rates["hidden1"] for name in ("free", "bounded", "quiet", "scaled")}
+    assert rates["bounded"] != rates["free"]
+    assert max(rates["quiet"], rates["scaled"]) < 0.6 * rates["free"], rates
+    assert re.search(
+        r"homeostasis Wrong, layer \S+, step 1000: apply\(\) gives \d+ values that are not finite", printed
+    )
+
+
+def test_hypnogram(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = run("hypnogram.md", {})
+    assert re.search(r"N1: 33 steps, input at [23]\d Hz\nN2: \d+ steps", printed)
+    assert len(re.findall(r"spikes of hidden1", printed)) == 3

@@ -20,6 +20,7 @@ from neurosleep.experiments import (
 )
 from neurosleep.experiments.loading import from_toml
 from neurosleep.experiments.studies.patches import Patches
+from neurosleep.sims.rules.one_way import OnlyDepression
 from neurosleep.training import Trainer
 from neurosleep.tripartite import NREM, REM, Interleaved
 
@@ -304,6 +305,9 @@ def test_lesions() -> None:
 
     assert lesioned(BlockedPotentiation()).plasticity == ns.GatedHebbian(0.0, 0.0033)
     assert lesioned(BlockedDepression()).plasticity == ns.GatedHebbian(0.032, 0.0)
+    own = replace(NIGHT, plasticity=ns.PerLayer((ns.PairSTDP(0.1, 0.1), None)))
+    (blocked,) = Condition([own], lesions=[BlockedPotentiation()]).stages(1, POPULATIONS, 0)
+    assert blocked.plasticity == ns.PerLayer((OnlyDepression(ns.PairSTDP(0.1, 0.1)), None))
     half = SilencedNeurons("hidden1", 0.5)
     drawn = dict(lesioned(half).silenced)["hidden1"]
     assert len(set(drawn)) == 50

@@ -15,8 +15,10 @@ import neurosleep as ns
 from neurosleep.sims.checkpoint import digest, simulate_resumable
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate
-from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.network import Kernels, Sharing, SpikingLayer, SpikingNetwork
+from neurosleep.sims.operators import AveragePool
 from neurosleep.sims.rules.exponential import exp
+from neurosleep.sims.rules.one_way import OnlyDepression, OnlyPotentiation
 from neurosleep.sims.rules.per_layer import Plasticity
 
 STEPS, DT = 40, 0.001
@@ -154,6 +156,22 @@ def test_stdp_is_the_sum_over_pairs_of_spikes(seed: int, which: int) -> None:
         np.testing.assert_allclose(new.weights - old.weights, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("delay", [1, 3])
+def test_a_projection_learns_from_spikes_as_they_arrive(delay: int) -> None:
+    rule = ns.PairSTDP(0.01, 0.012, 0.005, 0.03)
+    weights = np.random.default_rng(9).normal(0, 0.1, (4, 6))
+    down = ns.Projection("output", "hidden1", weights, delay=delay, plastic=True)
+    of = replace(network(7), projections=(down,))
+    done, recorder = night(of, rule)
+    pre, post = trains(recorder, 2, 4), trains(recorder, 1, 6)
+    expected = [[pair_sum(s[s + delay < STEPS] + delay, t, rule) for t in post] for s in pre]
+    np.testing.assert_allclose(done.network.projections[0].weights - weights, expected, rtol=1e-9, atol=1e-12)
+    assert np.abs(expected).max() > 0
+    first, _ = night(of, rule, 15)
+    second, _ = night(first.network, rule, STEPS - 15, state=first.state)
+    assert_same_state(done, second)
+
+
 def assert_same_state(a: Simulation, b: Simulation) -> None:
     for x, y in zip(a.network.layers, b.network.layers, strict=True):
         np.testing.assert_array_equal(x.weights, y.weights)
@@ -232,15 +250,46 @@ def test_no_weight_changes_its_sign() -> None:
         night(before, ns.KeepSign(ns.Hebbian(0.2, 0.3)), 4, streams=2)
 
 
+def test_one_direction_can_be_blocked() -> None:
+    before = network(2)
+    for wrapper, sign in ((OnlyDepression, -1), (OnlyPotentiation, 1)):
+        done, _ = night(before, wrapper(ns.PairSTDP(0.03, 0.04)))
+        changes = [new.weights - old.weights for old, new in zip(before.layers, done.network.layers, strict=True)]
+        assert all((sign * change >= 0).all() for change in changes)
+        assert any(change.any() for change in changes)
+
+
+@dataclass(frozen=True)
+class Same(ns.GatedHebbian):
+    """The gated rule through the general way of rules of one's own."""
+
+    def on_post(self, w: float, fired: bool) -> float:
+        g = 2 * (1 - 1 / (1 + exp(-w / self.gate_width)))
+        return w + self.inc * g if fired else w - self.dec * g
+
+
+@pytest.mark.parametrize("sharing", ["mean", "sum", "positions"])
+def test_shared_weights_ask_each_synapse(sharing: Sharing) -> None:
+    rng = np.random.default_rng(8)
+    kernels = Kernels((2, 4, 4), padding=(1, 1), groups=2, pool=AveragePool((2, 2), (1, 1), (0, 0)))
+    how: Any = {"kernels": kernels, "sharing": sharing, "gain": 40.0}
+    first = SpikingLayer(rng.normal(0.01, 0.02, (4, 1, 3, 3)), **how)
+    second = SpikingLayer(rng.normal(0.01, 0.02, (first.n_post, 3)), gain=20.0)
+    of = SpikingNetwork((first, second))
+    shipped, _ = night(of, ns.GatedHebbian(0.02, 0.01))
+    own, _ = night(of, Same(0.02, 0.01))
+    for old, a, b in zip(of.layers, shipped.network.layers, own.network.layers, strict=True):
+        np.testing.assert_allclose(a.weights, b.weights, rtol=1e-9, atol=1e-13)
+        assert (a.weights != old.weights).any()
+    with pytest.raises(ns.InputError, match="PairSTDP has traces, which shared weights cannot follow"):
+        night(of, ns.PairSTDP(0.1, 0.1))
+    apart, _ = night(of, ns.PerLayer((None, ns.PairSTDP(0.01, 0.01))))
+    np.testing.assert_array_equal(apart.network.layers[0].weights, first.weights)
+    assert (apart.network.layers[1].weights != second.weights).any()
+
+
 def test_hebbian_wrapped_is_hebbian() -> None:
-    """Through the general way of rules of one's own, to rounding."""
-
-    @dataclass(frozen=True)
-    class Same(ns.GatedHebbian):
-        def on_post(self, w: float, fired: bool) -> float:
-            g = 2 * (1 - 1 / (1 + exp(-w / self.gate_width)))
-            return w + self.inc * g if fired else w - self.dec * g
-
+    """To rounding."""
     shipped, _ = night(network(5), ns.GatedHebbian(0.02, 0.01), streams=2)
     own, _ = night(network(5), Same(0.02, 0.01), streams=2)
     for a, b in zip(shipped.network.layers, own.network.layers, strict=True):

@@ -14,16 +14,10 @@ def lasting(*, on_post: object) -> ns.Rule:
     return dataclass(frozen=True)(type("Mine", (ns.Rule,), {"__annotations__": {}, "on_post": on_post}))()
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        ns.GatedHebbian(0.02, 0.01),
-        ns.KeepSign(ns.Neuromodulated(ns.TripletSTDP(0.001, 0.002, 0.001))),
-        ns.PerLayer((ns.Oja(0.01), ns.Oja(0.02))),
-    ],
-)
-def test_rules_that_ship_pass(rule: ns.Rule | ns.PerLayer) -> None:
+def test_a_rule_of_everything_passes() -> None:
+    rule = ns.KeepSign(ns.Neuromodulated(ns.TripletSTDP(0.001, 0.002, 0.001)))
     ns.check_rule(rule)
+    ns.check_rule(ns.PerLayer((rule, None)))
 
 
 @pytest.mark.parametrize(

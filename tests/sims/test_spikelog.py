@@ -91,7 +91,7 @@ def test_file_as_documented(path):
         assert list(file.attrs["layer_sizes"]) == list(POPULATIONS.values())
         assert list(file.attrs["layers"]) == list(POPULATIONS)
         assert (file.attrs["membranes_every"], file.attrs["weights_every"]) == (0, 0)
-        assert sorted(file) == ["epochs", "progress", "spikes"]
+        assert sorted(file) == ["epochs", "progress", "segments", "spikes"]
         assert list(file["spikes"]) == list(POPULATIONS)
         assert file["spikes/ape"].attrs["encoding-type"] == "neurosleep-events"
         assert file["spikes/ape"].attrs["encoding-version"] == "1.0"

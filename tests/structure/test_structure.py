@@ -22,7 +22,7 @@ FLOORS = [
     ("features", "snn", "night"),
     ("night_files",),
     ("spontaneous_replay", "sleep_record", "memory", "networks", "training", "pool"),
-    ("families",),
+    ("families", "hypnogram"),
     ("statistics", "tables", "files", "ownership"),
     ("converters", "data"),
     ("sims",),

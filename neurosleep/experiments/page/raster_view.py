@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neurosleep.experiments.page.figures import Figure, Trace, beside, layout, of, plain, typed
 from neurosleep.experiments.page.figures_night import replays
 from neurosleep.experiments.record import RunId
+from neurosleep.figures.segments import segment_colours
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.reader import SpikeReader
 
@@ -192,7 +193,14 @@ def _view(night: _Night, reader: SpikeReader, room: int, number: int) -> RasterV
         f"Spikes of every neuron in the night of condition {night.condition} after task {night.task}",
         traces,
         layout(
-            620, f"step of the night ({milliseconds} each)", "", dragmode="zoom", xaxis=window, margin=margin, **axes
+            620,
+            f"step of the night ({milliseconds} each)",
+            "",
+            dragmode="zoom",
+            xaxis=window,
+            margin=margin,
+            shapes=_segments(night, reader, stop, shaded=True),
+            **axes,
         ),
     )
     whole = stop == night.stop
@@ -242,6 +250,24 @@ def _axes(reader: SpikeReader) -> dict[str, Any]:
     return {**axes, "annotations": names}
 
 
+def _segments(night: _Night, reader: SpikeReader, stop: int, *, shaded: bool = False) -> list[dict[str, Any]]:
+    """Draw a strip of the segments of a night above its axes, with their names, and shade what is below if asked."""
+    own = [x for x in reader.segments() if x.start < stop and x.stop > night.begin]
+    colours, shapes = segment_colours(x.name for x in own), list[dict[str, Any]]()
+    for segment in own:
+        begin, end = segment.start - night.begin - 0.5, min(segment.stop, stop) - night.begin - 0.5
+        rect = {"type": "rect", "xref": "x", "yref": "paper", "x0": begin, "x1": end, "line": {"width": 0},
+                "fillcolor": colours[segment.name]}  # fmt: skip
+        share = (end - begin) / (stop - night.begin)
+        if shaded:
+            shapes.append({**rect, "y0": 0, "y1": 1, "opacity": 0.12, "layer": "below"})
+        across = share > 0.012 * len(segment.name)  # whether there is room for the name, upright or turned
+        text = plain(segment.name, 12) if across or (share > 0.008 and len(segment.name) <= 2) else ""
+        label = {"text": text, "textangle": 0 if across else -90, "font": {"color": "white", "size": 10}}
+        shapes.append({**rect, "y0": 1.045, "y1": 1.085 if shaded else 1.13, "label": label})
+    return shapes
+
+
 def _small(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.uint16 if not len(values) or values.max() < 2**16 else np.uint32)
 
@@ -280,5 +306,13 @@ def _overview(night: _Night, reader: SpikeReader, number: int) -> Figure:
         f"overview-{number}",
         f"Mean rates of neurons over the whole night of condition {night.condition}",
         [heat],
-        layout(320, "step of the night", "", margin=beside(reader.layers), xaxis={"showgrid": False}, yaxis=names),
+        layout(
+            320,
+            "step of the night",
+            "",
+            margin=beside(reader.layers) | {"t": 44},
+            xaxis={"showgrid": False},
+            yaxis=names,
+            shapes=_segments(night, reader, night.stop),
+        ),
     )
