@@ -60,9 +60,9 @@ LONG = (
     "sims/test_spikelog_resume.py",
     "tuning/",
 )
-"""What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU, races
-of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the marker
-`long`."""
+"""What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU,
+races of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the
+marker `long`."""
 
 FIRST = (
     "golden/test_nights.py",
