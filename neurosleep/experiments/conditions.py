@@ -8,6 +8,7 @@ from neurosleep.continual.learning import check_sleep_after
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.lesions import Lesion
 from neurosleep.experiments.networks import GenerativeNetwork, Network
+from neurosleep.experiments.own_classes import is_own
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory, Memory
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.drives.cued import cues
@@ -77,7 +78,7 @@ class Condition:
                 raise InputError(f"{what} must be several, as {usual}, got {getattr(self, what)!r}")
             object.__setattr__(self, what, tuple(getattr(self, what)))
         for stage in self.night:
-            if not isinstance(stage, Stage):
+            if not isinstance(stage, Stage) or is_own(stage):
                 raise InputError(f"a night is made of stages such as SpontaneousReplay(...), got {stage!r}")
         for lesion in self.lesions:
             if not isinstance(lesion, Lesion):

@@ -147,6 +147,10 @@ ROLES: dict[tuple[type, ...], Role] = {
         lambda cls: callable(getattr(cls, "probability", None)) or callable(getattr(cls, "schedule", None)),
     ),
     RULES: Role("a rule: it must derive from neurosleep's Rule", lambda cls: issubclass(cls, Rule)),
+    HOMEOSTASIS: Role(
+        "homeostasis: it needs a method apply or excitability",
+        lambda cls: callable(getattr(cls, "apply", None)) or callable(getattr(cls, "excitability", None)),
+    ),
     (Modulator,): Role("a modulator: it needs a method values", lambda cls: callable(getattr(cls, "values", None))),
 }
 """Where classes of one's own may stand, by the classes that ship for there."""

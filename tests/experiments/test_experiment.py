@@ -117,6 +117,25 @@ def test_drives_that_toml_cannot_mean(drive: str, told: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"plasticity": ns.PairSTDP(0.001, 0.002)},
+        {"plasticity": ns.KeepSign(ns.SoftBounds(0.1, 0.2, -1.0, 1.0))},
+        {"plasticity": ns.PerLayer((ns.Hebbian(0.1, 0.2), None, ns.Hebbian(0.3, 0.4)))},
+        {"drive": {"input": ns.MeanRate(5.0), "hidden1": ns.Kicks(ns.SlowOscillation(ns.UniformNoise(2.0)), 0.5)}},
+        {"drive": ns.MeanRate(5.0) + ns.Modulated(ns.UniformNoise(2.0), ns.Cosine(1.0))},
+        {"drive": ns.SlowOscillation(ns.CuedReplay(ns.MeanRate(5.0), 2, share=0.1), up=0.3)},
+        {"neurons": {"hidden1": ns.Neurons(refractory=2, adaptation=ns.Adaptation(0.1, 0.2))}},
+    ],
+)
+def test_toml_holds_nights_of_every_kind(changes) -> None:
+    experiment = Experiment("?", {"a": Condition([replace(NIGHT, **changes)])})
+    again = from_toml(experiment.to_toml())
+    assert again == experiment
+    assert again.to_toml() == experiment.to_toml()
+
+
 def test_every_value_matters_to_the_toml() -> None:
     """No field is forgotten: a change of any of them changes the text."""
     text = everything().to_toml()

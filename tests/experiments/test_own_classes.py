@@ -53,6 +53,36 @@ class Nothing:
     """Neither drive nor rule."""
 
 
+@dataclass(frozen=True)
+class Shrink:
+    """Homeostasis."""
+
+    share: float
+
+    def apply(self, weights, rates):
+        return weights * (1 - self.share)
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A modulator."""
+
+    over: float
+
+    def values(self, steps):
+        return steps / self.over
+
+
+@dataclass(frozen=True)
+class Steps(ns.Rule):
+    """A rule of one's own."""
+
+    size: float
+
+    def on_post(self, w, fired, modulator):
+        return w + modulator * self.size if fired else w - self.size
+
+
 class Plain:
     schedule = Weaker.schedule
 '''
@@ -111,6 +141,20 @@ def test_text_keeps_them(own):
     assert again.to_toml() == first.to_toml()
 
 
+def test_every_part_of_a_night_may_be_of_ones_own(own):
+    text = TOML.replace(
+        'plasticity = { kind = "own_drives:Gentle", inc = 0.01, dec = 0.001 }',
+        'plasticity = { kind = "KeepSign", rule = { kind = "own_drives:Steps", size = 0.001 } }\n'
+        'modulator = { kind = "own_drives:Rise", over = 9.0 }\n'
+        'homeostasis = [{ kind = "own_drives:Shrink", share = 0.1 }, { kind = "SynapticScaling", target = 5.0 }]',
+    )
+    with allow_imports("own_drives"):
+        experiment = from_toml(text)
+        night = experiment.conditions["mine"].night[0]
+        assert from_toml(experiment.to_toml()) == experiment
+    assert (night.plasticity.rule.size, night.modulator.over, night.homeostasis[0].share) == (0.001, 9.0, 0.1)
+
+
 def test_settings_reach_into_them(own, tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(TOML)
@@ -136,6 +180,7 @@ def test_settings_reach_into_them(own, tmp_path):
         ("own_drives:Weaker", "own drives:Weaker", "must be module:Class"),
         ("share = 0.25", "shar = 0.25", "own_drives:Weaker has no key 'shar'; did you mean 'share'"),
         ("share = 0.25", 'share = "much"', r"drive.share = 'much' will not do"),
+        ("own_drives:Gentle", "own_drives:Shrink", "plasticity: own_drives:Shrink is not a rule"),
         ('kind = "SpontaneousReplay"', 'kind = "own_drives:Weaker"', "no kind 'own_drives:Weaker'"),
     ],
 )
@@ -225,5 +270,12 @@ def test_what_no_text_can_hold(own):
         experiment = from_toml(TOML)
     with pytest.raises(ns.InputError, match="top level of a module"):
         with_drive(experiment, Local(1.0))
+
+    @dataclass(frozen=True)
+    class Stage(ns.SpontaneousReplay):
+        pass
+
+    with pytest.raises(ns.InputError, match="a night is made of stages"):
+        Condition([Stage(1, ns.MeanRate(1.0), None)])
     with pytest.raises(ns.InputError, match="cannot hold RecordedSpikes"):
         with_drive(experiment, ns.RecordedSpikes([[0] * 784]))

@@ -186,3 +186,23 @@ def test_a_value_that_only_conditions_have() -> None:
     values = parse('question = "?"\n[conditions]\na = { method = "ewc" }\nb = { method = "si" }', "mine")
     with pytest.raises(ns.InputError, match=r"name one: conditions\.a\.method, conditions\.b\.method"):
         find(values, "method")
+
+
+def test_values_of_drives_by_population() -> None:
+    text = """
+question = "?"
+[[conditions.a.night]]
+kind = "SpontaneousReplay"
+steps = 10
+plasticity = { kind = "PairSTDP", a_plus = 0.1, a_minus = 0.1 }
+"""
+    drive = """
+[conditions.a.night.drive]
+kind = "Drives"
+input = { kind = "MeanRate", max_rate = 5.0 }
+hidden1 = { kind = "Kicks", amount = 0.5, drive = { kind = "UniformNoise", rate = 2.0 } }
+"""
+    values = parse(text + drive, "mine.toml")
+    changed, _ = with_settings(values, ["hidden1.drive.rate=9.0", "tau_plus=0.05", "input.max_rate=7.0"])
+    night = build(changed).conditions["a"].night[0]
+    assert (night.drive["hidden1"].drive.rate, night.drive["input"].max_rate, night.plasticity.tau_plus) == (9, 7, 0.05)
