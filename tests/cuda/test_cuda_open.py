@@ -96,7 +96,7 @@ def assert_same(a: Simulation, b: Simulation) -> None:
 
 
 @given(st.data())
-@settings(max_examples=6)
+@settings(max_examples=10)
 def test_equals_the_reference_in_parts_too(data: st.DataObject) -> None:
     one = data.draw(members())
     [whole] = simulate_ensemble([one], STEPS, backend="reference")

@@ -5,6 +5,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -217,3 +218,11 @@ def test_functions_are_written_with_products_that_are_rounded() -> None:
     assert made(0.3, 0.7) == outer(0.3, 0.7)
     for function in (made, made.__globals__["inner"], made.__globals__["exponential__exp"]):
         assert not {"*", "*=", "**"} & {step.argrepr for step in dis.get_instructions(function)}
+
+
+def test_powers_are_multiplied_in_the_order_of_numba() -> None:
+    from neurosleep.sims.cuda_kernels import arithmetic
+
+    compiled = numba.njit(error_model="numpy")(lambda w: w**7 + w**-3)
+    for w in np.random.default_rng(0).random(100):
+        assert arithmetic.whole_power(w, 7) + arithmetic.whole_power(w, -3) == compiled(w)
