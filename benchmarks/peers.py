@@ -40,7 +40,7 @@ Peer = Callable[[Workload, int], Outcome]
 @torch.inference_mode()
 def dense_torch(workload: Workload, steps: int) -> Outcome:
     """PyTorch, every step as the formula stands: a matrix product, and a change of the whole weight matrix."""
-    rule, layers = workload.rule, workload.network.layers
+    rule, layers = workload.gated(), workload.network.layers
     raster = torch.from_numpy(workload.raster).float()
     weights = [torch.tensor(layer.weights) for layer in layers]
     membranes = [torch.tensor(v) for v in workload.membranes]
@@ -69,7 +69,7 @@ def event_torch(workload: Workload, steps: int) -> Outcome:
     Weights are pre-major: rows are gathered more often than columns are changed. The gate is written as a sigmoid,
     which is the same function and one kernel instead of five.
     """
-    rule, layers = workload.rule, workload.network.layers
+    rule, layers = workload.gated(), workload.network.layers
     inputs = [torch.from_numpy(ids) for ids in workload.input_ids]
     weights = [torch.tensor(layer.weights) for layer in layers]
     membranes = [torch.tensor(v) for v in workload.membranes]
@@ -106,7 +106,7 @@ def event_torch(workload: Workload, steps: int) -> Outcome:
 
 def event_numpy(workload: Workload, steps: int) -> Outcome:
     """NumPy, event-driven: rows gathered and summed, silent layers skipped, columns of fired neurons changed."""
-    rule, layers = workload.rule, workload.network.layers
+    rule, layers = workload.gated(), workload.network.layers
     inc, dec, two = np.float32(rule.inc), np.float32(rule.dec), np.float32(2)
     steepness = np.float32(-1 / rule.gate_width)
     gains = [np.float32(layer.gain) for layer in layers]

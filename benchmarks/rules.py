@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from neurosleep.files import write_text
+from neurosleep.tables import table
 
 from ..sims.network import SpikingNetwork
 from ..sims.rules.bounds import SoftBounds
@@ -27,7 +28,6 @@ from ..sims.rules.stdp import PairSTDP
 from ..sims.state import SimulationState
 from . import brian2_peer, machine, workloads
 from .harness import ours, spread
-from .table import table
 from .workloads import TARGET, Workload
 
 STEP = 1e-9

@@ -111,6 +111,12 @@ class Workload:
         """The state when the window begins; steps are counted from there."""
         return SimulationState(0, [v.copy() for v in self.membranes], [0] * len(self.membranes))
 
+    def gated(self) -> GatedHebbian:
+        """Return the rule, where it is the one that peers are written for."""
+        if not isinstance(self.rule, GatedHebbian):
+            raise InputError(f"this peer has the gated rule alone, got {self.rule!r}")
+        return self.rule
+
     def spikes(self) -> list[NDArray[np.int64]]:
         """Spikes of each population in each step, (steps,), input first."""
         recorder = SpikeRecorder()

@@ -70,7 +70,7 @@ class SpontaneousReplay:
         infinity (or not a number); see `neurosleep.sims.silencing`.
     neurons
         What neurons do beyond leaking and firing: `neurosleep.sims.neurons.Neurons` for all layers, or a mapping of
-        population names to them, as ``{"hidden1": Neurons(refractory=2)}``. Not on "cuda", as the next.
+        population names to them, as ``{"hidden1": Neurons(refractory=2)}``.
     projections
         Synapses beside the network's own, with a delay: recurrent, lateral, top-down
         (`neurosleep.sims.projections.Projection`). They belong to the night and are not written back.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .drives.fingerprint import fingerprint
+from .drives.fingerprint import fingerprint, told
 from .drives.populations import sources
 from .drives.spans import Spans
 from .ensemble import check_streams
@@ -31,7 +31,7 @@ def digest(member: Member, steps: int) -> str:
         parts += driven[id(drive)][0]
         arrays += driven[id(drive)][1]
     if homeostasis := several(member.homeostasis):
-        parts += ["homeostasis", int(member.homeostasis_every), *map(_named, homeostasis)]
+        parts += ["homeostasis", int(member.homeostasis_every), *(list(told(rule)) for rule in homeostasis)]
     for segment in member.segments:
         parts += [segment.name, segment.stop, segment.gain, segment.threshold, _named(segment.plasticity)]
         parts += [plasticity_digest(segment.plasticity)]

@@ -295,7 +295,7 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
                 '"reference"), or streams=1'
             )
-        from .engines.cuda_own import cuda_engine  # needs the extra `cuda`
+        from .engines.cuda_groups import cuda_engine  # needs the extra `cuda`
 
         return cuda_engine(sleepers)
     if opened:

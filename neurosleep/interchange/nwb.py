@@ -37,9 +37,9 @@ def to_nwb(
     """Write the spikes as an NWB file that DANDI takes, with one unit a neuron, silent ones included.
 
     Units have the columns ``spike_times`` and ``obs_intervals`` (what was logged; both in seconds), ``population`` and
-    ``node_id``; stages of sleep are epochs, with their name as tag, but for those of no steps. The identifier is made
-    of all that is written of the log: it is the same for the same spikes, and another for others. The spikes of one
-    population at a time are held in memory.
+    ``node_id``; stages of sleep are epochs, with their name as tag, but for those of no steps, and segments of
+    hypnograms the time intervals ``segments``. The identifier is made of all that is written of the log: it is the same
+    for the same spikes, and another for others. The spikes of one population at a time are held in memory.
 
     Parameters
     ----------
@@ -85,6 +85,13 @@ def to_nwb(
         for stage in spikes.stages:
             if stage.start < stage.stop:
                 file.add_epoch(stage.start * reader.dt, stage.stop * reader.dt, tags=[stage.name])
+        segments = [x for x in reader.segments() if x.start < spikes.stop and x.stop > spikes.start]
+        if segments:
+            table = file.create_time_intervals("segments", "segments of the stages of sleep, as N3 or REM")
+            table.add_column("segment", "name of the segment")
+            for x in segments:
+                begin, end = max(x.start, spikes.start), min(x.stop, spikes.stop)
+                table.add_interval(begin * reader.dt, end * reader.dt, segment=x.name)
         file.units = _units(spikes, counts)
         with h5py.File(new, "w") as written:
             pynwb.NWBHDF5IO(file=written, mode="w").write(file)
@@ -102,6 +109,7 @@ def _counted(spikes: Spikes) -> tuple[NDArray[np.int64], str]:
     told = [reader.dt, reader.seed, reader.config, spikes.start, spikes.stop]
     told += [(name, spikes.size(name)) for name in spikes.populations]
     told += [(stage.name, stage.start, stage.stop, stage.seed, stage.logged) for stage in spikes.stages]
+    told += [(segment.name, segment.start, segment.stop) for segment in reader.segments()]
     digest, counts = hashlib.sha256(json.dumps(told).encode()), []
     for name in spikes.populations:
         own = np.zeros(spikes.size(name), dtype=np.int64)

@@ -3,6 +3,8 @@
 `layout` says which arrays there are; `arithmetic` makes the device round as the CPU does; `block` has what the threads
 of a block do together; `drawing` makes the input fire; `membranes` adds presynaptic rows and finds who fires; `gated`
 and `separable` are the two plasticity rules; `night` puts the steps together; `downscaling` is selection by radix.
+`own` is the night for rules of one's own (`own_code`, `learning`), `open` the one with features of neurons
+(`open_neurons`), projections and kicks.
 
 Who does what. The neurons of a population, and so the columns of a layer's weights, are dealt out to the threads one by
 one: neuron j belongs to thread ``j % THREADS``. Only its own thread touches a neuron's membrane, impulse, count and

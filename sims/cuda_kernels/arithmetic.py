@@ -7,7 +7,6 @@ would differ in the last digit. numba-cuda cannot be told not to, so every produ
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -133,10 +132,12 @@ def unfused(
     SyntaxError
         If its source is no definition that stands for itself.
     """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
+    source = inspect.getsource(function)
+    nodes = ast.walk(ast.parse(f"if True:\n{source}" if source[0].isspace() else source))
+    found = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == function.__name__)
+    if (definition := next(found, None)) is None:
         raise SyntaxError("no definition")
-    tree = _Unfused(renamed or {}).visit(tree)
+    tree = ast.Module([_Unfused(renamed or {}).visit(definition)], [])
     inside = {**(function.__globals__ if space is None else space), "times": times, "whole_power": whole_power}
     exec(compile(ast.fix_missing_locations(tree), inspect.getfile(function), "exec"), inside)  # noqa: S102 - our own source
     written: Callable[..., Any] = inside[function.__name__]
@@ -145,7 +146,12 @@ def unfused(
 
 if SIMULATED:
     _gates = {np.dtype(np.float32): compiled()(gate32), np.dtype(np.float64): compiled()(gate64)}
-    philox = drawing.philox
+
+    @compiled()
+    def philox(c0, c1, c2, c3, k0, k1):
+        """Return what `drawing.philox` does, which only compiled functions can call."""
+        return drawing.philox(c0, c1, c2, c3, k0, k1)
+
 else:
     from numba import types
     from numba.cuda import libdevice

@@ -16,7 +16,8 @@ _WINDOW = WINDOW_STREAM
 
 
 @plain
-def _words(block, step, stream, seed):
+def words_of(block, step, stream, seed):
+    """Return the four words of a block of neurons in a step, see `neurosleep.sims.random`."""
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     t = np.uint64(step)
     return philox(np.uint64(block), t & low, t >> shift, np.uint64(stream), seed & low, seed >> shift)
@@ -30,7 +31,7 @@ def _draw_four(m, block, low, high, first, step, members, shared):
         silent = silent and members.thresholds[m, i] == np.uint64(0)
     if silent:
         return 0
-    a, b, c, d = _words(block, step, _INPUT, members.seed[m])
+    a, b, c, d = words_of(block, step, _INPUT, members.seed[m])
     any_fires = 0
     for i in range(low, high):
         lane = i & 3
@@ -72,7 +73,7 @@ def _draw(m, step, used, plan, members, night, events, shared):
     row, column = np.int64(0), np.int64(0)
     side = members.window[m, 0]
     if side > 0:
-        a, b, _, _ = _words(0, step, _WINDOW, members.seed[m])
+        a, b, _, _ = words_of(0, step, _WINDOW, members.seed[m])
         row = np.int64((a * np.uint64(members.window[m, 1] - side + 1)) >> np.uint64(32))
         column = np.int64((b * np.uint64(members.window[m, 2] - side + 1)) >> np.uint64(32))
     n, n_inputs = 0, plan.unit[1]

@@ -32,6 +32,23 @@ def require_gpu() -> None:
     _require_compiler()
 
 
+def require_long_arguments() -> None:
+    """Check that a kernel may have more than 4096 bytes of arguments, or raise `BackendError`."""
+    from numba import cuda
+    from numba.cuda.core import config
+
+    if config.ENABLE_CUDASIM:
+        return
+    from cuda.bindings import driver
+
+    _, version = driver.cuDriverGetVersion()
+    if version < 12_010 or tuple(cuda.get_current_device().compute_capability) < (7, 0):
+        raise BackendError(
+            "backend 'cuda' needs a driver of CUDA 12.1 or later, and a GPU of compute capability 7.0 or higher, for "
+            f"features of neurons, projections and kicks: update the driver, {_CPU}"
+        )
+
+
 def _require_compiler() -> None:
     """Check that NVIDIA's libraries for compiling kernels are there, and none newer than the driver can take."""
     from cuda.bindings import driver, nvrtc

@@ -124,6 +124,41 @@ class Ends(NamedTuple):
     stamp: Array  # (M, widest) int64, scratch: who fired, marked by a number of its own for each step and link
 
 
+THRESHOLD, REFRACTORY, SUBTRACT, LATERAL, JUMP, LEFT, NOISE = range(7)
+"""Places in `Cells`, see `neurosleep.sims.kernels.open_layout.Cells`."""
+
+
+class Cells(NamedTuple):
+    """What neurons do beyond leaking and firing, and what of it changes during a night."""
+
+    number: Array  # (M, L, 7) float64
+    waiting: Array  # (M, units) int32, refractory steps left
+    adaptation: Array  # (M, units) float64
+    excitability: Array  # (M, units) float64
+
+
+class Routes(NamedTuple):
+    """Where links lead, and the spikes that are still to arrive; of no more steps than the longest delay, D."""
+
+    end: Array  # (C, 3) int64: source, target, delay, which is 0 for a layer
+    weight: Array  # (C + 1,) int64, where weights begin
+    gain: Array  # (M, C) real
+    extra: Array  # (M, widest population) real, scratch
+    remembered: Array  # (P,) uint8, whose past spikes are needed
+    fired: Array  # (M, P) int32, scratch: how many neurons fire in this step
+    past: Array  # (M * D * units,) uint32: who fired in step t, at t modulo D
+    n_past: Array  # (M, D, P) int32
+
+
+class Kicked(NamedTuple):
+    """Events at membranes in a span of steps."""
+
+    amount: Array  # (M, P) real, 0 for a population without any
+    at: Array  # (M, P) int64: step t's neurons are ids[offsets[k]:offsets[k + 1]] with k = at + t
+    offsets: Array  # int64
+    ids: Array  # int32
+
+
 class Events(NamedTuple):
     """Spikes on their way to the host. Population p of each member has the places ``start[p]:start[p + 1]``.
 

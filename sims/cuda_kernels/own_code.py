@@ -1,7 +1,7 @@
 """A rule's functions for the device: with all that they call, every product rounded on its own.
 
-They are written from their source (`arithmetic.unfused`), so that they must lie in a file. Functions of `math` and NumPy
-are the device's own, which may round the last digit in another way than the CPU does; the package's `exp` does not.
+They are written from their source (`arithmetic.unfused`), so that they must lie in a file. Functions of `math` and of
+NumPy are the device's own, which may round the last digit otherwise than the CPU does; the package's `exp` does not.
 """
 
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def translated(function: Any, suffix: str, memo: dict[int, Any]) -> Any:
 def _is_ours(value: Any) -> bool:
     """Whether it is a function in Python, and not one that Numba knows."""
     function = python_function(value)
-    return isinstance(function, FunctionType) and function.__module__.split(".")[0] not in _ELSEWHERE
+    return isinstance(function, FunctionType) and (function.__module__ or "").split(".")[0] not in _ELSEWHERE
 
 
 def _from_source(function: Any, space: dict[str, Any], renamed: dict[tuple[str, str], str]) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.contract import Sleeper
+from ..engines.cuda import links_of
 from ..rules.compiling import Program
 from ..rules.per_layer import by_layer
 from . import own, own_memory
@@ -29,7 +30,7 @@ class OwnDevice(Device):
         rule = next(filter(None, by_layer(sleepers[0].plasticity, len(sleepers[0].network.layers))), None)
         self.code = code_of(rule, programs[0].tag._numba_type_)
         nothing = [np.zeros(n, dtype=np.int32) for n in sleepers[0].network.sizes[1:]]
-        begins = [([layer.weights for layer in s.network.layers], nothing) for s in sleepers]
+        begins = [([link.weights for link in links_of(s.network)], nothing) for s in sleepers]
         super().__init__([sleeper._replace(plasticity=None) for sleeper in sleepers], begins, 1)
         self._links = own_memory.make_links(sleepers, programs)
         self._rules, self.pre, self.post = own_memory.make_rules(sleepers, programs)

@@ -8,6 +8,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from ..engines.contract import Sleeper
+from ..engines.cuda import links_of
 from ..rules.compiling import Program
 from ..rules.per_layer import by_layer
 from ..rules.rule import Rule, traces_of
@@ -18,24 +19,23 @@ from .memory import offsets
 Where = Literal["pre", "post"]
 
 
-def links_of(sleeper: Sleeper) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Return the shapes of the weights of all layers, then projections, and whose layer's rule they have."""
+def targets_of(sleeper: Sleeper) -> list[int]:
+    """Return the layers that have the neurons to which links lead, and the rules that links have."""
     network, names = sleeper.network, list(sleeper.network.populations)
-    targets = [*range(len(network.layers)), *(names.index(p.target) - 1 for p in network.projections)]
-    return [x.weights.shape for x in (*network.layers, *network.projections)], targets
+    return [*range(len(network.layers)), *(names.index(p.target) - 1 for p in network.projections)]
 
 
 def make_links(sleepers: Sequence[Sleeper], programs: Sequence[Program]) -> layout.Links:
     """Put what links have on the device."""
-    shapes, targets = links_of(sleepers[0])
+    links, targets = links_of(sleepers[0].network), targets_of(sleepers[0])
     plastic = [
-        program.plastic[targets] & [x.plastic for x in (*sleeper.network.layers, *sleeper.network.projections)]
+        program.plastic[targets] & [link.plastic for link in links_of(sleeper.network)]
         for sleeper, program in zip(sleepers, programs, strict=True)
     ]
     return layout.Links(
         plastic=cuda.to_device(np.array(plastic, dtype=np.uint8)),
-        pre=cuda.to_device(offsets(n for n, _ in shapes)),
-        post=cuda.to_device(offsets(n for _, n in shapes)),
+        pre=cuda.to_device(offsets(link.weights.shape[0] for link in links)),
+        post=cuda.to_device(offsets(link.weights.shape[1] for link in links)),
     )
 
 
@@ -65,13 +65,13 @@ def modulators(values: NDArray[np.float64], begins: Sequence[int], stream: Any =
 
 
 def _make_ends(sleepers: Sequence[Sleeper], where: Where, found: dict[float, int]) -> layout.Ends:
-    shapes, targets = links_of(sleepers[0])
-    neurons = sum(shape[0 if where == "pre" else 1] for shape in shapes)
+    links, targets = links_of(sleepers[0].network), targets_of(sleepers[0])
+    neurons = sum(link.weights.shape[0 if where == "pre" else 1] for link in links)
     members, widest = len(sleepers), max(sleepers[0].network.sizes)
     rules = [by_layer(sleeper.plasticity, len(sleeper.network.layers)) for sleeper in sleepers]
     kinds = traces_of(next(filter(None, rules[0])), where) if any(rules[0]) else {}
     n = len(kinds)
-    table = np.zeros((members, len(shapes), max(1, n)), dtype=np.int32)
+    table = np.zeros((members, len(links), max(1, n)), dtype=np.int32)
     for m, (sleeper, own) in enumerate(zip(sleepers, rules, strict=True)):
         for c, target in enumerate(targets):
             for k, tau in enumerate(_taus(own[target], where, sleeper.network.dt)):

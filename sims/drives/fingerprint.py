@@ -20,7 +20,7 @@ _PACKAGE = __name__.partition(".")[0] + "."
 
 def fingerprint(spans: Spans, steps: int) -> str:
     """Return a digest of what drives a population for so many steps."""
-    digest = hashlib.sha256(repr(list(_told(spans.drive, ()))).encode())
+    digest = hashlib.sha256(repr(list(told(spans.drive, ()))).encode())
     last = max(0, steps - 1) // BLOCK
     for block in sorted({round(k * last / (_BLOCKS - 1)) for k in range(_BLOCKS)}):
         by_step, by_neuron = spans.factors(block)
@@ -28,7 +28,7 @@ def fingerprint(spans: Spans, steps: int) -> str:
     return digest.hexdigest()
 
 
-def _told(value: Any, within: tuple[int, ...]) -> Iterator[object]:
+def told(value: Any, within: tuple[int, ...] = ()) -> Iterator[object]:
     """Tell a value by what is the same in every process."""
     if id(value) in within:
         return
@@ -38,21 +38,21 @@ def _told(value: Any, within: tuple[int, ...]) -> Iterator[object]:
     elif isinstance(value, np.ndarray):
         yield value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
     elif isinstance(value, CodeType):
-        yield value.co_code, value.co_names, [list(_told(item, within)) for item in value.co_consts]
+        yield value.co_code, value.co_names, [list(told(item, within)) for item in value.co_consts]
     elif isinstance(value, set | frozenset):
         yield sorted(map(repr, value))
     elif isinstance(value, Mapping):
-        yield [(repr(key), list(_told(item, within))) for key, item in value.items()]
+        yield [(repr(key), list(told(item, within))) for key, item in value.items()]
     elif isinstance(value, list | tuple):
-        yield [list(_told(item, within)) for item in value]
+        yield [list(told(item, within)) for item in value]
     elif hasattr(value, "__code__"):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        yield [list(_told(part, within)) for part in (value.__code__, value.__defaults__, cells)]
+        yield [list(told(part, within)) for part in (value.__code__, value.__defaults__, cells)]
     else:
         yield type(value).__qualname__
         if not type(value).__module__.startswith(_PACKAGE):
             yield from _code(type(value), within)
-        yield from _told(dict(getattr(value, "__dict__", {})), within)
+        yield from told(dict(getattr(value, "__dict__", {})), within)
 
 
 def _code(cls: type, within: tuple[int, ...]) -> Iterator[object]:
@@ -61,4 +61,4 @@ def _code(cls: type, within: tuple[int, ...]) -> Iterator[object]:
         for name, member in vars(base).items():
             function = getattr(member, "__func__", member)
             if hasattr(function, "__code__"):
-                yield name, list(_told(function, within))
+                yield name, list(told(function, within))

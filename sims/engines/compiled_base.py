@@ -215,4 +215,4 @@ def rule_numbers(plasticity: Plasticity | None, network: SpikingNetwork) -> layo
         return layout.Constant(DENSE_CONSTANT, numbers, plastic)
     if kind == "gated":
         return layout.Gated(DENSE_GATED, numbers, plastic)
-    return layout.Own(DENSE_OWN, tag, numbers, plastic)
+    return layout.Own(DENSE_OWN, tag, numbers.astype(np.float64, copy=False), plastic)

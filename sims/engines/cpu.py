@@ -1,6 +1,7 @@
 """The `cpu` backend: one night on one core, event-driven and compiled (Numba)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,8 @@ class CpuEngine(CompiledEngine):
         state, traces = super()._state(), getattr(self._backlog, "traces", None)
         if traces is not None and len(traces.keep) > 0:
             kept = kept_traces(traces, self._network)
-            state = replace(state, **{name: [part.copy() for part in parts] for name, parts in kept.items()})
+            copies: dict[str, Any] = {name: [part.copy() for part in parts] for name, parts in kept.items()}
+            state = replace(state, **copies)
         return state
 
     def _stored(self) -> list[Floats]:

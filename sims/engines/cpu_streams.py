@@ -25,6 +25,7 @@ import numpy as np
 from ..kernels import minibatch
 from ..rules.hebbian import GatedHebbian, Hebbian
 from ..rules.per_layer import PerLayer, Plasticity
+from ..rules.rule import Rule
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
 
@@ -85,7 +86,11 @@ class MinibatchEngine(CompiledEngine):
 def _shared(plasticity: Plasticity | None, streams: int) -> Plasticity | None:
     """Return a rule whose steps are so much smaller that the mean over the copies is their sum."""
     if isinstance(plasticity, PerLayer):
-        return PerLayer(tuple(_shared(rule, streams) for rule in plasticity.rules))
-    if isinstance(plasticity, Hebbian | GatedHebbian):
-        return replace(plasticity, inc=plasticity.inc / streams, dec=plasticity.dec / streams)
-    return plasticity
+        return PerLayer(tuple(_smaller(rule, streams) for rule in plasticity.rules))
+    return _smaller(plasticity, streams)
+
+
+def _smaller(rule: Rule | None, streams: int) -> Rule | None:
+    if isinstance(rule, Hebbian | GatedHebbian):
+        return replace(rule, inc=rule.inc / streams, dec=rule.dec / streams)
+    return rule

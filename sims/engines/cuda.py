@@ -34,8 +34,9 @@ from ..cuda_kernels.gpu import require_gpu
 from ..drives.spans import Spans
 from ..errors import BackendError, InputError
 from ..homeostasis.downscaling import DownscalingRule
-from ..network import SpikingNetwork
+from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
+from ..projections import Projection
 from ..rules.hebbian import PlasticityRule
 from ..state import SimulationState, Unpaid
 from .contract import Events, Sleeper
@@ -106,13 +107,14 @@ class CudaEngine:
             spans = [source.span(step, until) for source, step in zip(self._sources, self._reached, strict=True)]
             until = min(reached for _, reached in spans)
             self._device.play([schedule for schedule, _ in spans])
-        self._prepare(until)
+        until = self._prepare(until)
         self._device.advance(until, wanted)
         self._put_off = True
         self._copies.clear()
 
-    def _prepare(self, until: int) -> None:
-        """Hand over what else the steps up to `until` need."""
+    def _prepare(self, until: int) -> int:
+        """Hand over what else the steps up to `until` need; returns the step up to which that is known."""
+        return until
 
     def drain(self) -> list[tuple[int, Events]]:
         """Wait for the oldest launch, and return the step that each member came to, and its spikes."""
@@ -144,7 +146,7 @@ class CudaEngine:
         self._copies.clear()
 
     def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
-        """Refuse: neurons on the GPU have the threshold of their layer."""
+        """Refuse: nights in which thresholds of single neurons change have `OpenCudaEngine`."""
         raise BackendError("CudaEngine has one threshold a layer")
 
     def weights(self, sleeper: int) -> list[Floats]:
@@ -194,9 +196,9 @@ class CudaEngine:
     def _stored(self, sleeper: int) -> list[Floats]:
         """Return the weights as they are stored."""
         flat = self._device.copy(self._device.night.weights[sleeper])
-        layers = self._networks[sleeper].layers
-        parts = np.split(flat, np.cumsum([layer.weights.size for layer in layers])[:-1])
-        return [part.reshape(layer.weights.shape) for part, layer in zip(parts, layers, strict=True)]
+        links = links_of(self._networks[sleeper])
+        parts = np.split(flat, np.cumsum([link.weights.size for link in links])[:-1])
+        return [part.reshape(link.weights.shape) for part, link in zip(parts, links, strict=True)]
 
     def _owed(self, sleeper: int) -> list[NDArray[np.int32]] | None:
         """Return what the columns owe, by the constant rule."""
@@ -213,6 +215,11 @@ class CudaEngine:
 
     def _populations(self, units: NDArray[Any]) -> list[NDArray[Any]]:
         return [part.copy() for part in np.split(units, np.cumsum(self._sizes)[:-1])]
+
+
+def links_of(network: SpikingNetwork) -> list[SpikingLayer | Projection]:
+    """Return all that has weights: layers, then projections."""
+    return [*network.layers, *network.projections]
 
 
 def check_alike(sleepers: Sequence[Sleeper]) -> None:

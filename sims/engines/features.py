@@ -1,4 +1,4 @@
-"""What of a night goes beyond plain neurons in a chain of layers: only the open and the reference engine have it."""
+"""What of a night goes beyond plain neurons in a chain of layers: the open engines and the reference have it."""
 
 from collections.abc import Sequence
 
@@ -40,13 +40,11 @@ def features(
 
 
 def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
-    """Whether a night needs the open engine, or raise `BackendError` if this backend has none for it."""
+    """Whether nights need an open engine, or raise `BackendError` if this backend has none for them."""
     needed = [name for s in sleepers for name in features(s.network, s.state, s.plasticity, s.streams, bool(s.kicks))]
     if not needed:
         return False
     what = ", ".join(dict.fromkeys(needed))
-    if backend == "cuda":
-        raise BackendError(f'the backend "cuda" does not have {what}: use backend="cpu" (or "reference")')
-    if any(layer.kernels is not None for sleeper in sleepers for layer in sleeper.network.layers):
+    if backend == "cpu" and any(layer.kernels is not None for s in sleepers for layer in s.network.layers):
         raise BackendError(f'the backend "cpu" does not have {what} in networks with convolutions: use "reference"')
     return True

@@ -8,6 +8,7 @@ import pytest
 from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
+from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
 from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
@@ -33,6 +34,8 @@ def test_homeostasis_and_spans_equal_the_cpu(rule: PlasticityRule) -> None:
         {},
         {"homeostasis": [IncomingNormalisation()], "homeostasis_every": 5, "downscaling": MagnitudePruning(0.2)},
     ]
+    if isinstance(rule, GatedHebbian):
+        ways.append({"homeostasis": IntrinsicExcitability(30.0), "homeostasis_every": 3, "segments": segments})
     members = [Member(network(n), UniformNoise(90.0), rule, seed=n, **how) for n, how in enumerate(ways)]
     gpu, cpu = simulate_ensemble(members, 12, backend="cuda", chunk=5), simulate_ensemble(members, 12)
     for a, b in zip(gpu, cpu, strict=True):

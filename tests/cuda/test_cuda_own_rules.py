@@ -1,15 +1,22 @@
 """Rules of one's own on the `cuda` backend: as on the reference backend, bit for bit."""
 
+import dis
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import neurosleep as ns
+from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate_ensemble
+from neurosleep.sims.errors import BackendError
+from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.rules import exponential
 from neurosleep.sims.rules.exponential import exp
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.rules.rule import Wrapper
@@ -116,3 +123,86 @@ def test_equals_the_reference(rule: Plasticity, real: type) -> None:
     assert_same(result, expected)
     assert not np.array_equal(result.network.layers[1].weights, one.network.layers[1].weights)
     assert all(counts.sum() > 0 for counts in result.spike_counts)
+
+
+def in_parts(one: Member, stops: list[int], backends: list[str]) -> Simulation:
+    """Simulate the steps between two stops each on a backend of its own."""
+    counts = [np.zeros(n, dtype=np.int64) for n in one.network.sizes]
+    for (first, last), backend in zip(itertools.pairwise(stops), backends, strict=True):
+        [part] = simulate_ensemble([one], last - first, backend=backend)  # type: ignore[arg-type]
+        one = replace(one, network=part.network, state=part.state)
+        counts = [a + b for a, b in zip(counts, part.spike_counts, strict=True)]
+    return Simulation(one.network, part.state, stops[-1], counts)
+
+
+@given(st.data())
+@settings(max_examples=3)
+def test_goes_on_where_the_reference_stopped(data: st.DataObject) -> None:
+    one = member(data.draw(st.sampled_from(RULES)), data.draw(st.integers(0, 99)))
+    stops = sorted({0, *data.draw(st.lists(st.integers(1, STEPS - 1), min_size=1, max_size=3)), STEPS})
+    first = data.draw(st.integers(0, 1))
+    backends = [("reference", "cuda")[(first + k) % 2] for k in range(len(stops) - 1)]
+    assert_same(in_parts(one, stops, backends), simulate_ensemble([one], STEPS, backend="reference")[0])
+
+
+def test_goes_on_where_the_cpu_stopped() -> None:
+    one = member(ns.PairSTDP(0.1, 0.12), 5)
+    parts = in_parts(one, [0, 5, 11, 17, STEPS], ["cpu", "cuda", "cpu", "cuda"])
+    assert_same(parts, simulate_ensemble([one], STEPS)[0])
+
+
+def test_members_may_have_any_rules() -> None:
+    """Each as if alone, in groups of those whose rules do the same, or differ in numbers alone."""
+    rules = [Soft(0.05, 0.02), ns.GatedHebbian(0.02, 0.01), ns.PairSTDP(0.02, 0.03, 0.004), None, Soft(0.1, 0.01)]
+    pruned = {0: 4, 1: 5, 2: 6}
+
+    def members() -> list[Member]:
+        return [
+            replace(
+                member(rule, seed),
+                log=SpikeRecorder() if seed % 2 else None,
+                downscaling=MagnitudePruning(0.2) if seed in pruned else None,
+                downscale_every=pruned.get(seed),
+            )
+            for seed, rule in enumerate(rules)
+        ]
+
+    together, alone = members(), members()
+    results = simulate_ensemble(together, 10, backend="cuda", chunk=4)
+    for a, b, result in zip(together, alone, results, strict=True):
+        assert_same(result, simulate_ensemble([b], 10, backend="cuda")[0])
+        if isinstance(a.log, SpikeRecorder) and isinstance(b.log, SpikeRecorder):
+            for population in range(3):
+                np.testing.assert_array_equal(a.log.events(population), b.log.events(population))
+
+
+def test_what_the_gpu_cannot_run_is_said_in_one_line() -> None:
+    space: dict[str, object] = {}
+    exec("def doubled(w):\n    return 2 * w", space)  # noqa: S102 - a function without a file
+    doubled = space["doubled"]
+
+    @dataclass(frozen=True)
+    class Hidden(ns.Rule):
+        def on_post(self, w: float) -> float:
+            return doubled(w)  # type: ignore[operator, no-any-return]
+
+    with pytest.raises(BackendError, match=r"^[^\n]*needs the source of doubled[^\n]*'cpu'$"):
+        simulate_ensemble([member(Hidden(), 0)], 1, backend="cuda")
+
+
+def test_functions_are_written_with_products_that_are_rounded() -> None:
+    from neurosleep.sims.cuda_kernels.own_code import translated
+
+    def inner(x: float) -> float:
+        """Text that
+        stands further left than the code."""
+        x *= 3
+        return x**-2 * 2
+
+    def outer(x: float, y: float) -> float:
+        return inner(x) + exponential.exp(y) * y - 2**3
+
+    made = translated(outer, "", {})
+    assert made(0.3, 0.7) == outer(0.3, 0.7)
+    for function in (made, made.__globals__["inner"], made.__globals__["exponential__exp"]):
+        assert not {"*", "*=", "**"} & {step.argrepr for step in dis.get_instructions(function)}

@@ -11,13 +11,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import neurosleep as ns
 from neurosleep.sims.drives.drive import Drive
-from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate
+from neurosleep.sims.drives.populations import Kicks
+from neurosleep.sims.drives.rates import MaskedMeanRate, MeanRate, UniformNoise
 from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.neurons import Adaptation, Neurons
+from neurosleep.sims.projections import Projection
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'neurosleep[test]'")
@@ -157,6 +161,34 @@ def test_no_thread_races_another(
             )
         )  # fmt: skip
     results = simulate_ensemble(members, 10, backend="cuda", chunk=4)
+    assert not watch.races, watch.races[:3]
+    assert watch.n > 10_000
+    assert all(counts.sum() > 0 for counts in results[0].spike_counts)
+
+
+def test_no_thread_races_another_by_rules_of_ones_own(watch: Watch) -> None:
+    rng = np.random.default_rng(0)
+    members = []
+    for seed, rule in enumerate((ns.TripletSTDP(0.01, 0.1, 0.1, 0.02), ns.TripletSTDP(0.1, 0.02, 0.02, 0.1))):
+        layers = tuple(SpikingLayer(rng.normal(0.1, 0.2, size), gain=8.0) for size in ((18, 11), (11, 5)))
+        members.append(Member(SpikingNetwork(layers), MeanRate(300.0), rule, np.linspace(0, 1, 18), seed))
+    results = simulate_ensemble(members, 8, backend="cuda")
+    assert not watch.races, watch.races[:3]
+    assert watch.n > 10_000
+    assert all(counts.sum() > 0 for counts in results[0].spike_counts)
+
+
+def test_no_thread_races_another_with_features(watch: Watch) -> None:
+    rng = np.random.default_rng(0)
+    layers = tuple(SpikingLayer(rng.normal(0.1, 0.2, size), gain=8.0, inhibition=0.1) for size in ((18, 11), (11, 5)))
+    ways = tuple(
+        Projection(*ends, rng.normal(0, 0.2, shape), delay, plastic=True)
+        for *ends, shape, delay in (("output", "hidden1", (5, 11), 2), ("hidden1", "hidden1", (11, 11), 1))
+    )
+    network = SpikingNetwork(layers, neurons=Neurons(1, Adaptation(0.2, 0.01), 0.2, lateral=0.1), projections=ways)
+    drive = {"input": UniformNoise(300.0), "hidden1": Kicks(UniformNoise(200.0), 0.8)}
+    members = [Member(network, drive, ns.PairSTDP(0.01, 0.01 * seed), seed=seed) for seed in range(2)]
+    results = simulate_ensemble(members, 6, backend="cuda")
     assert not watch.races, watch.races[:3]
     assert watch.n > 10_000
     assert all(counts.sum() > 0 for counts in results[0].spike_counts)

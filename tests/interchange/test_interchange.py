@@ -470,3 +470,14 @@ def test_what_is_not_installed_is_named(log, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "neo", None)
     with pytest.raises(InputError, match=r"neo is not installed: pip install 'neurosleep\[neo\]'"):
         to_neo(log)
+
+
+def test_segments_are_time_intervals_of_nwb(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    with SpikeLog(tmp_path / "log.h5", {"input": 3}, 0.001) as log:
+        log.begin_epoch("night", segments=[("N3", 0), ("REM", 40)])
+        log.append([(np.array([5, 50], dtype=np.uint32), np.array([0, 1], dtype=np.uint32))], 100)
+    to_nwb(tmp_path / "log.h5", tmp_path / "all.nwb", stop=60)
+    with pynwb.NWBHDF5IO(tmp_path / "all.nwb", "r") as file:
+        table = file.read().intervals["segments"].to_dataframe()
+    assert table.values.tolist() == [[0.0, 0.04, "N3"], [0.04, 0.06, "REM"]]

@@ -21,7 +21,7 @@ from neurosleep.sims.drives.spans import Spans
 from neurosleep.sims.drives.spindles import Bursts, Spindles
 from neurosleep.sims.drives.sum import Sum
 from neurosleep.sims.ensemble import Member, simulate
-from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.random import NightNumbers
 
@@ -238,11 +238,6 @@ def test_a_probability_that_goes_wrong_later_is_told_when_it_comes() -> None:
     drive = Saying(lambda steps: (0.1 + (steps >= 280)[:, None]) * np.ones(4))
     with pytest.raises(InputError, match="step 280 at neuron 0"):
         own_night(drive)
-
-
-def test_cuda_kicks_nobody() -> None:
-    with pytest.raises(BackendError, match="does not have kicks at hidden populations"):
-        own_night({"hidden1": Kicks(UniformNoise(1.0), 1.0)}, backend="cuda")
 
 
 def test_mappings_can_be_compared() -> None:

@@ -194,6 +194,14 @@ def test_checkpoints_have_what_homeostasis_remembers(
     assert digest(member, STEPS) != digest(replace(member, homeostasis=None), STEPS)
 
 
+def test_another_code_of_an_own_rule_is_another_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = Member(network(), DRIVE, HEBBIAN, homeostasis=Step(50.0), homeostasis_every=EVERY)
+    before = digest(member, STEPS)
+    assert digest(member, STEPS) == before
+    monkeypatch.setattr(Step, "apply", lambda self, weights, rates: weights - rates)
+    assert digest(member, STEPS) != before
+
+
 def test_downscaling_rules_are_homeostasis_too() -> None:
     as_field = night(network(), downscaling=MagnitudePruning(0.3), downscale_every=EVERY)
     as_rule = night(network(), homeostasis=MagnitudePruning(0.3))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from neurosleep.sims.checkpoint import digest, load, simulate_resumable
-from neurosleep.sims.drives.populations import Kicks
 from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
@@ -273,13 +272,6 @@ def test_states_must_fit_the_neurons() -> None:
 
 
 def test_backends_without_it_say_so() -> None:
-    projections = [Projection("output", "output", [[1.0]])]
-    network = chain([[1.0]], neurons=Neurons(refractory=2, lateral=1.0), projections=projections)
-    with pytest.raises(BackendError, match="does not have refractory neurons, lateral inhibition, projections"):
-        simulate(network, UniformNoise(1.0), None, 1, backend="cuda")
-    kicked = {"input": UniformNoise(1.0), "output": Kicks(UniformNoise(1.0), 1.0)}
-    with pytest.raises(BackendError, match="kicks at hidden populations"):
-        simulate(chain([[1.0]]), kicked, None, 1, backend="cuda")
     layer = SpikingLayer(np.ones((2, 1, 2)), kernels=Kernels((1, 4)))
     convolving = SpikingNetwork((layer,), neurons=Neurons(reset="subtract"))
     with pytest.raises(BackendError, match="reset by subtraction in networks with convolutions"):
