@@ -231,7 +231,7 @@ def fall_asleep(
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
-    silenced, remembered = Silencing(stage.silenced or {}), memory.task_means
+    silenced, remembered = Silencing(stage.silenced or {}), memory.task_means if memory.each_task else None
     drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
     segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
     member = Member(

@@ -148,7 +148,9 @@ class Condition:
     @property
     def cued_tasks(self) -> set[int]:
         """Numbers of the tasks by whose patterns nights are cued."""
-        return {cue.task for stage in self.night if isinstance(stage, SpontaneousReplay) for cue in cues(stage.drive)}
+        replays = [stage for stage in self.night if isinstance(stage, SpontaneousReplay)]
+        drives = [drive for stage in replays for drive in (stage.drive, *(part.drive for part in stage.segments))]
+        return {cue.task for drive in drives for cue in cues(drive)}
 
     def sleeps_after(self, task: int) -> bool:
         """Whether there is a night after a task, 1 for the first."""

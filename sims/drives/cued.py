@@ -55,8 +55,17 @@ class CuedReplay(Summable):
         check_drive(self.drive)
         check_ranges(self, task="[1, inf)", share="(0, 1]", length="[1, inf)")
 
-    def recalled(self, patterns: Sequence[NDArray[np.float64]]) -> Drive:
+    @property
+    def _lacking(self) -> str:
+        return (
+            f"cued replay needs the mean input of task {self.task}: make the memory with Memory(each_task=True), or "
+            "give the pattern"
+        )
+
+    def recalled(self, patterns: Sequence[NDArray[np.float64]] | None) -> Drive:
         """Return the drive with the pattern of its task; without cues if that is not remembered yet."""
+        if patterns is None:
+            raise InputError(self._lacking)
         return replace(self, pattern=patterns[self.task - 1]) if self.task <= len(patterns) else self.drive
 
     def probability(
@@ -69,10 +78,7 @@ class CuedReplay(Summable):
     ) -> NDArray[np.float64]:
         """Return the probability of an event; `mean_input` as the drive needs it."""
         if self.pattern is None:
-            raise InputError(
-                f"cued replay needs the mean input of task {self.task}: make the memory with Memory(each_task=True), "
-                "or give the pattern"
-            )
+            raise InputError(self._lacking)
         distance = self.length / self.share
         begins = np.ceil(np.floor(steps / distance + _ROUNDING) * distance - _ROUNDING)
         cued = steps - begins < self.length
@@ -94,8 +100,14 @@ def cues(drive: Any) -> Iterator[CuedReplay]:
         yield from cues(part)
 
 
-def recalled(drive: Any, patterns: Sequence[NDArray[np.float64]]) -> Any:
-    """Return a drive, or mapping of drives, whose cued drives have the patterns of their tasks."""
+def recalled(drive: Any, patterns: Sequence[NDArray[np.float64]] | None) -> Any:
+    """Return a drive, or mapping of drives, whose cued drives have the patterns of their tasks.
+
+    Raises
+    ------
+    InputError
+        If there is one, and `patterns` is None: the mean of each task was not kept.
+    """
     if next(cues(drive), None) is None:
         return drive
     if isinstance(drive, CuedReplay) and drive.pattern is None:

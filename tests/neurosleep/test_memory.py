@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurosleep import InputError, Memory
+from neurosleep import CuedReplay, InputError, MeanRate, Memory, SpontaneousReplay, sleep
 from neurosleep.converters import calibrate
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.networks import relu_network
@@ -238,5 +238,9 @@ def test_the_mean_of_each_task(tmp_path: Path) -> None:
         assert [mean.tolist() for mean in one.task_means] == [x.double().mean(0).tolist() for x in (first, second)]
     plain = Memory()
     plain.observe(model, first)
+    cued = SpontaneousReplay(3, CuedReplay(MeanRate(9.0)), None)
+    with pytest.raises(InputError, match=r"Memory\(each_task=True\)"):
+        sleep(model, plain, cued)
+    assert sleep(model, memory, cued).steps == 3
     plain.save(tmp_path / "plain.npz")
     assert (plain.task_means, Memory.load(tmp_path / "plain.npz").each_task) == ([], False)

@@ -52,6 +52,8 @@ def test_what_cannot_be():
         ns.CuedReplay(ns.MeanRate(125.0)).probability(STEPS, 4, 0.001, MEAN)
     with pytest.raises(ns.InputError, match="mean_input must lie in"):
         ns.CuedReplay(ns.MeanRate(125.0), pattern=2 * PATTERN).probability(STEPS, 4, 0.001, MEAN)
+    with pytest.raises(ns.InputError, match=r"Memory\(each_task=True\)"):
+        recalled(Drives({"input": ns.SlowOscillation(ns.CuedReplay(ns.MeanRate(125.0)))}), None)
     for wrong in ({"share": 0.0}, {"share": 1.5}, {"task": 0}, {"length": 0}):
         with pytest.raises(ns.InputError, match=next(iter(wrong))):
             ns.CuedReplay(ns.MeanRate(125.0), **wrong)
