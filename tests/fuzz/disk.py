@@ -22,9 +22,12 @@ from neurosleep.experiments.page.report import write_report
 from neurosleep.experiments.results import Results
 from neurosleep.experiments.running import run
 from neurosleep.features.architectures import save_weights, untrained
-from neurosleep.interchange import to_csv, to_nir_data, to_nwb, to_sonata
+from neurosleep.interchange import to_brian2, to_csv, to_nir_data, to_nwb, to_sonata
 from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
+from neurosleep.sims.drives.rates import UniformNoise
+from neurosleep.sims.network import SpikingLayer, SpikingNetwork
+from neurosleep.sims.rules.hebbian import Hebbian
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 from neurosleep.sims.whole import whole
@@ -123,6 +126,11 @@ def _nir(folder: Path) -> None:
     write_nir(folder / "network.nir", graph, accept_changes=True, overwrite=True)
 
 
+def _brian2(folder: Path) -> None:
+    network = SpikingNetwork((SpikingLayer(np.random.default_rng(0).random((100, 80))),))
+    to_brian2(network, UniformNoise(50.0), Hebbian(0.01, 0.01), folder / "night.py", steps=2000, overwrite=True)
+
+
 def _console(folder: Path) -> None:
     """A console that takes nothing."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
@@ -183,6 +191,7 @@ WRITERS = (
     Writer("learner", _learner, ("learner.pt",)),
     Writer("layers", _weights, ("layers.npz",)),
     Writer("network", _nir, ("network.nir",)),
+    Writer("brian2", _brian2, ("night.py", "night.npz")),
     Writer(
         "convert",
         _convert,
