@@ -25,6 +25,7 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import SpikingNetwork, population_sizes
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
@@ -261,8 +262,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
     totals = (int(counts.sum()) for counts in simulation.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
-    kicked = isinstance(stage.drive, Mapping) and set(stage.drive) != {"input"}
-    beyond = features(before, simulation.state, stage.plasticity, stage.streams, kicked)
+    beyond = [name for part in asleep.member.segments or (asleep.member,) for name in _beyond(part, asleep, simulation)]
     return SleepRecord(
         stage=stage.name,
         steps=stage.steps,
@@ -288,6 +288,12 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         ],
         segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
     )
+
+
+def _beyond(part: ensemble.Member | TimedSegment, asleep: Asleep, simulation: Simulation) -> list[str]:
+    """Return what of a night, or of a segment of it, only the open engine has."""
+    kicked = isinstance(part.drive, Mapping) and set(part.drive) != {"input"}
+    return features(asleep.network, simulation.state, part.plasticity, asleep.member.streams, kicked)
 
 
 def _downscale(

@@ -45,6 +45,7 @@ LONG = (
     "cli/test_report.py",
     "cli/test_run.py",
     "cli/test_tune.py",
+    "cuda/test_cuda_compile.py",
     "cuda/test_cuda_races.py",
     "docs/test_docs.py",
     "docs/test_readme.py",
@@ -59,8 +60,9 @@ LONG = (
     "sims/test_spikelog_resume.py",
     "tuning/",
 )
-"""What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, races of simulated
-threads, training of convolutional layers, processes that are stopped and killed. These have the marker `long`."""
+"""What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU,
+races of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the
+marker `long`."""
 
 FIRST = (
     "golden/test_nights.py",

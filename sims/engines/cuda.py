@@ -78,6 +78,7 @@ class CudaEngine:
         self._networks = [sleeper.network for sleeper in sleepers]
         self._rules = [sleeper.plasticity for sleeper in sleepers]
         self._sizes = self._networks[0].sizes
+        self.event_bytes = EVENT_BYTES
         self._device = self._wake(sleepers)
         self._sources = [sleeper.schedule for sleeper in sleepers]
         self._own = any(isinstance(source, Spans) for source in self._sources)
@@ -100,7 +101,7 @@ class CudaEngine:
         """Launch the steps up to `until`; each member stops early where its event buffer is full."""
         self._downscale()
         if not self._has_room and any(any(populations) for populations in wanted):
-            most = min(EVENTS_PER_POPULATION, EVENT_BYTES // (24 * len(self._networks) * len(self._sizes)))
+            most = min(EVENTS_PER_POPULATION, self.event_bytes // (24 * len(self._networks) * len(self._sizes)))
             self._device.make_room([max(n, most) for n in self._sizes])
             self._has_room = True
         if self._own:

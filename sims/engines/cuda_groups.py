@@ -95,6 +95,8 @@ def cuda_engine(sleepers: Sequence[Sleeper]) -> Engine:
     for number, sleeper in enumerate(sleepers):
         groups.setdefault(_kind(sleeper), []).append(number)
     engines = [kind([sleepers[number] for number in group]) for (kind, _), group in groups.items()]
+    for engine in engines:
+        engine.event_bytes //= len(engines)
     return engines[0] if len(engines) == 1 else CudaGroups(list(groups.values()), engines)
 
 

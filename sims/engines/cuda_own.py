@@ -54,9 +54,10 @@ class OwnCudaEngine(CudaEngine):
 
     def _prepare(self, until: int) -> int:
         if self._device.code.uses_modulator:
-            values = np.ones((len(self._reached), until - min(self._reached)))
+            values = np.ones((len(self._reached), max(1, until - min(self._reached))))
             for row, modulator, step in zip(values, self._modulators, self._reached, strict=True):
-                row[: until - step] = modulation(modulator, step, until)
+                if step < until:  # others may have to catch up
+                    row[: until - step] = modulation(modulator, step, until)
             self._device.modulate(values, self._reached)
         return until
 

@@ -60,15 +60,15 @@ def on_grid(rng: np.random.Generator, *shape: int, mean: float = 0.1, deviation:
 def members(draw: st.DrawFn) -> Member:
     """Small networks that fire, with any neurons, projections and kicks."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    sizes = [9, draw(st.integers(2, 6)), draw(st.integers(1, 5))]
+    sizes, real = [9, draw(st.integers(2, 6)), draw(st.integers(1, 5))], draw(st.sampled_from([np.float64, np.float32]))
     layers = tuple(
         SpikingLayer(
-            on_grid(rng, *shape),
+            on_grid(rng, *shape).astype(real),
             gain=4.0,
             threshold=float(rng.uniform(0.5, 2)),
             decay=draw(st.sampled_from([1.0, 0.999, 0.31])),
             inhibition=draw(st.sampled_from([0.0, 0.37])),
-            bias=on_grid(rng, shape[1], mean=0) if draw(st.booleans()) else None,
+            bias=on_grid(rng, shape[1], mean=0).astype(real) if draw(st.booleans()) else None,
         )
         for shape in itertools.pairwise(sizes)
     )
@@ -96,7 +96,7 @@ def assert_same(a: Simulation, b: Simulation) -> None:
 
 
 @given(st.data())
-@settings(max_examples=6)
+@settings(max_examples=10)
 def test_equals_the_reference_in_parts_too(data: st.DataObject) -> None:
     one = data.draw(members())
     [whole] = simulate_ensemble([one], STEPS, backend="reference")

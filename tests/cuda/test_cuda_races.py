@@ -183,7 +183,11 @@ def test_no_thread_races_another_with_features(watch: Watch) -> None:
     layers = tuple(SpikingLayer(rng.normal(0.1, 0.2, size), gain=8.0, inhibition=0.1) for size in ((18, 11), (11, 5)))
     ways = tuple(
         Projection(*ends, rng.normal(0, 0.2, shape), delay, plastic=True)
-        for *ends, shape, delay in (("output", "hidden1", (5, 11), 2), ("hidden1", "hidden1", (11, 11), 1))
+        for *ends, shape, delay in (
+            ("output", "hidden1", (5, 11), 2),
+            ("hidden1", "hidden1", (11, 11), 1),
+            ("input", "output", (18, 5), 1),
+        )
     )
     network = SpikingNetwork(layers, neurons=Neurons(1, Adaptation(0.2, 0.01), 0.2, lateral=0.1), projections=ways)
     drive = {"input": UniformNoise(300.0), "hidden1": Kicks(UniformNoise(200.0), 0.8)}
