@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 
 class NeurosleepError(Exception):
@@ -18,6 +19,17 @@ class InputError(NeurosleepError, ValueError):
 
 class BackendError(NeurosleepError, RuntimeError):
     """A backend was asked for that this machine cannot run."""
+
+
+def answer(what: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Return what a function that anybody may have written says; what it raises becomes one line."""
+    try:
+        return function(*arguments, **named)
+    except NeurosleepError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(f"{what} failed: {type(error).__name__}: {told}") from error
 
 
 def wanted_memory(error: BaseException) -> str | None:

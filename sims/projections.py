@@ -172,5 +172,7 @@ class Projection:
 def settled_projections(projections: Any) -> tuple[Projection, ...]:
     """Return several projections as a tuple, or raise `InputError`."""
     if not isinstance(projections, Sequence) or not all(isinstance(item, Projection) for item in projections):
-        raise InputError(f"projections must be several Projection(...), as in (Projection(...),), got {projections!r}")
+        raise InputError(
+            f"projections must be several Projection(...), as in (Projection(...),), got {type(projections).__name__}"
+        )
     return tuple(projections)

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from numba.core.errors import NumbaError
-
 from ..errors import BackendError
 from ..rules.code import python_function, references
 from ..rules.compiling import RuleType
-from ..rules.composing import composed, own_fields, said, written
+from ..rules.composing import NOT_COMPILED, composed, own_fields, said, written
 from ..rules.rule import Rule, arguments, functions, number_names, unwrapped
 from .arithmetic import gate, plain, times, unfused
 from .layout import SIMULATED
@@ -131,7 +129,7 @@ def _check_compiles(rule: Rule) -> None:
             given = [types.boolean if argument == "fired" else types.float64 for argument in arguments(function)]
             try:
                 translated(function, "alone", {}).compile_device((itself, *given))
-            except (NumbaError, CudaNumbaError) as error:
+            except (*NOT_COMPILED, CudaNumbaError) as error:
                 raise BackendError(
                     f"{type(part).__name__}.{name} cannot be compiled for a GPU: {said(error)}; use backend='cpu'"
                 ) from error

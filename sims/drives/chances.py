@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, answer
 from ..random import COPY, WINDOW_STREAM, NightNumbers, random_table
 from .drive import Drive, Factors
 from .schedule import InputSchedule
@@ -39,7 +39,9 @@ def chances(
         return _of_schedule(schedule, steps, random)
     own: Any = drive
     extra = {"random": random} if "random" in signature(own.probability).parameters else {}
-    return _checked(type(drive).__name__, own.probability(steps, n, dt, mean_input, **extra), steps, n)
+    name = type(drive).__name__
+    said = answer(f"{name}: probability()", own.probability, steps, n, dt, mean_input, **extra)
+    return _checked(name, said, steps, n)
 
 
 def _of_schedule(schedule: InputSchedule, steps: NDArray[np.int64], random: NightNumbers) -> Factors:
@@ -80,7 +82,7 @@ def _checked(drive: str, probability: Any, steps: NDArray[np.int64], n: int) -> 
 
 def broadcast(drive: str, values: Any, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
     """Return values as numbers, or raise `InputError` if they do not broadcast to a shape."""
-    array = np.asarray(values)
+    array: NDArray[Any] = answer(f"{drive}: {what} must be numbers, and making an array of them", np.asarray, values)
     fits = array.ndim <= len(shape) and all(
         have in (1, need) for have, need in zip(array.shape[::-1], shape[::-1], strict=False)
     )

@@ -23,7 +23,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.core.errors import NumbaError
 from numba.extending import NativeValue, models, overload, register_model, unbox
 from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ from ..compiled import compiled
 from ..errors import InputError
 from ..kernels.gate import gate
 from .code import rule_digest
-from .composing import composed, reason, written
+from .composing import NOT_COMPILED, composed, reason, written
 from .hebbian import GatedHebbian, Hebbian, is_shipped
 from .per_layer import Plasticity, by_layer
 from .rule import Rule, traces_of, unwrapped, uses_modulator
@@ -260,7 +259,7 @@ def _check_compiles(rule: Rule, tag: Tag) -> None:
     traces = np.ones((kind.n_pre, 1)), np.ones((kind.n_post, 1))
     try:
         evaluate(tag, np.array([own_numbers(rule)]), 0, 0.25, True, *traces, 1.0)
-    except NumbaError as error:
+    except NOT_COMPILED as error:
         raise InputError(
             f"{reason(rule) or str(error).splitlines()[0]}; functions of a rule must be arithmetic on numbers, and "
             "return a number at every end"

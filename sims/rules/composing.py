@@ -8,12 +8,15 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.core.errors import NumbaError
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from numba.extending import overload
 
 from .code import python_function, references
 from .exponential import exp
 from .rule import Rule, arguments, functions, number_names, traces_of, unwrapped
+
+NOT_COMPILED = (NumbaError, UnsupportedBytecodeError)
+"""What Numba raises where it cannot compile a function."""
 
 Translate = Callable[[Any, str, dict[int, Any]], Any]
 
@@ -97,7 +100,7 @@ def reason(rule: Rule) -> str | None:
             made = _translated(function, "alone", {})
             try:
                 made.compile((itself, *given))
-            except NumbaError as error:
+            except NOT_COMPILED as error:
                 return f"{what} cannot be compiled: {said(error)}"
             result = made.nopython_signatures[0].return_type
             if not isinstance(result, types.Number | types.Boolean):
@@ -109,7 +112,7 @@ def _self_type(cls: type[Rule], names: Sequence[str]) -> Any:
     return numba.typeof(own_fields(cls)(*[0.0] * len(names)) if names else None)  # type: ignore[no-untyped-call]
 
 
-def said(error: NumbaError) -> str:
+def said(error: Exception) -> str:
     """Return the line of Numba's message that says what it cannot do."""
     lines = [line.strip().rstrip(".:") for line in str(error).splitlines()]
     marks = (

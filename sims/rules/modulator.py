@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, answer
 from .per_layer import PerLayer, Plasticity
 from .rule import uses_modulator
 
@@ -48,11 +48,12 @@ def modulation(modulator: Modulator | None, first: int, last: int) -> NDArray[np
     steps = np.arange(first, last, dtype=np.int64)
     if modulator is None:
         return np.ones(steps.size)
-    given = modulator.values(steps)
-    values = np.asarray(given)
-    if values.shape != steps.shape or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise InputError(
-            f"values of the modulator must be {steps.size} finite numbers for {steps.size} steps from {first} on, got "
-            f"{given!r}"[:300]
-        )
+    values: NDArray[Any] = answer("values() of the modulator", lambda: np.asarray(modulator.values(steps)))
+    numbers = values.shape == steps.shape and values.dtype.kind in "iuf"
+    if not numbers or not np.isfinite(values).all():
+        got = f"shape {values.shape} of {values.dtype}"
+        if numbers:
+            at = int(np.argmin(np.isfinite(values)))
+            got = f"{values[at]} for step {steps[at]}"
+        raise InputError(f"values() of the modulator must be {steps.size} finite numbers, one for each step, got {got}")
     return values.astype(np.float64)

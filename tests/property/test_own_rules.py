@@ -345,12 +345,22 @@ def test_what_is_refused() -> None:
     with pytest.raises(ns.InputError, match="modulator has no effect"):
         simulate(of, ns.UniformNoise(9.0), ns.Oja(0.1), 9, backend="reference", modulator=Waves())
 
-    class Short:
-        def values(self, steps: np.ndarray) -> np.ndarray:
-            return np.ones(1)
+    class Wrong:
+        def __init__(self, said: object) -> None:
+            self.said = said
 
-    with pytest.raises(ns.InputError, match="values of the modulator must be 9 finite numbers"):
-        simulate(of, ns.UniformNoise(9.0), Everything(0.1), 9, backend="reference", modulator=Short())
+        def values(self, steps: np.ndarray) -> object:
+            return self.said(steps) if callable(self.said) else self.said
+
+    for said, message in [
+        (np.ones(1), r"9 finite numbers, one for each step, got shape \(1,\)"),
+        ("much", "9 finite numbers, one for each step, got shape"),
+        (np.where(np.arange(9) == 4, np.nan, 1.0), "got nan for step 4"),
+        ([[1], [2, 3]], "failed: ValueError"),
+        (lambda steps: 1 / 0, "failed: ZeroDivisionError"),
+    ]:
+        with pytest.raises(ns.InputError, match=message):
+            simulate(of, ns.UniformNoise(9.0), Everything(0.1), 9, backend="reference", modulator=Wrong(said))
     done, _ = night(of, ns.Oja(0.1))
     with pytest.raises(ns.InputError, match="pre_traces of shapes"):
         night(of, ns.TripletSTDP(0.1, 0.1, 0.1), state=done.state)

@@ -161,6 +161,7 @@ def own_night(drive: object, **how: object) -> object:
         (Factors(np.full(256, 2.0), np.array([0.1, 0.2, 0.7, 0.1])), "got 1.4 in step 0 at neuron 2"),
         (Factors(np.full(256, -1.0), np.full(4, -0.1)), "at least 0"),
         (np.zeros(3), r"broadcast to \(256, 4\).*got shape \(3,\)"),
+        ([[1], [2, 3]], "must be numbers, and making an array of them failed"),
         ("often", "must be numbers"),
         (None, "must be numbers"),
         ([0.1j], "must be numbers"),

@@ -225,6 +225,12 @@ def test_what_else_is_refused() -> None:
     assert isinstance(Own(1).inc, float)
 
 
+def importing(self, w):
+    import secrets
+
+    return w + secrets.randbits(8)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -234,6 +240,7 @@ def test_what_else_is_refused() -> None:
         (lambda self, w: no_such_name, "Wrong.on_post cannot be compiled: .*no_such_name"),  # noqa: F821
         (lambda self, w: None, "Wrong.on_post must return a number, but returns none"),
         (lambda self, w: w if w > 0 else None, "Wrong.on_post must return a number, but returns Optional"),
+        (importing, "Wrong.on_post cannot be compiled: Use of unsupported opcode"),
         (lambda self, w: w.round_up(), "Wrong.on_post cannot be compiled: Unknown attribute 'round_up'"),
         (lambda self, w: "a" + w, "Wrong.on_post cannot be compiled"),
     ],
