@@ -31,7 +31,8 @@ nitpick_ignore_regex = [
     ("py:class", r"(numpy|torch|collections|os|pathlib|datetime|snntorch|distributed)\..*"),
     (
         "py:class",
-        r"Client|T|Stage|Simulate|Layer|.*\.(T|Stage|Simulate|LayerReport|SnnTorchNetwork|SleepingChain|Resumable|Expected)",
+        r"Client|T|Stage|Simulate|Layer|.*\.(T|Stage|Simulate|LayerReport|SnnTorchNetwork|SleepingChain|Resumable|Expected)|"
+        r".*\.spikes\.header\.Segment",
     ),
     ("py:mod", ".*"),
 ]

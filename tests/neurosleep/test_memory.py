@@ -228,14 +228,16 @@ def test_a_memory_that_keeps_images_is_no_file(tmp_path: Path) -> None:
 
 
 def test_the_mean_of_each_task(tmp_path: Path) -> None:
-    model, first, second = relu_network((4, 3, 2)), torch.rand(5, 4), torch.rand(7, 4)
+    model, first, second = network(), X[:40], X[40:]
     memory = Memory(each_task=True)
     for inputs in (first, second):
         memory.observe(model, inputs)
     memory.save(tmp_path / "memory.npz")
     for one in (memory, Memory.load(tmp_path / "memory.npz")):
         assert one.each_task
-        assert [mean.tolist() for mean in one.task_means] == [x.double().mean(0).tolist() for x in (first, second)]
+        assert [mean.tolist() for mean in one.task_means] == [
+            torch.from_numpy(x).double().mean(0).tolist() for x in (first, second)
+        ]
     plain = Memory()
     plain.observe(model, first)
     cued = SpontaneousReplay(3, CuedReplay(MeanRate(9.0)), None)
