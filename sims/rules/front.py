@@ -17,7 +17,12 @@ from .rule import Rule, traces_of, unwrapped
 
 
 def any_rule(plasticity: Plasticity | None) -> Rule | None:
-    """Return one of the rules, which are all of one class."""
+    """Return one of the rules, which are all of one class, or raise `InputError` if there is none."""
+    if plasticity is not None and not isinstance(plasticity, Rule | PerLayer):
+        raise InputError(
+            "plasticity must be a rule, such as Hebbian(...) or GatedHebbian(...) or None, or a dataclass derived from "
+            f"Rule, got {plasticity!r}"
+        )
     return plasticity.given[0] if isinstance(plasticity, PerLayer) else plasticity
 
 
@@ -31,13 +36,8 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
     BackendError
         If the backend would run it by another formula, or not at all.
     """
-    if plasticity is None:
+    if any_rule(plasticity) is None:
         return
-    if not isinstance(plasticity, Rule | PerLayer):
-        raise InputError(
-            "plasticity must be a rule, such as Hebbian(...) or GatedHebbian(...) or None, or a dataclass derived from "
-            f"Rule, got {plasticity!r}"
-        )
     for layer, rule in zip(layers, by_layer(plasticity, len(layers)), strict=True):
         if rule is None:
             continue

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -267,16 +268,16 @@ def test_steps_that_a_log_has_not_taken(tmp_path: Path, monkeypatch: pytest.Monk
     assert files(tmp_path) == before
 
 
-class Slow:
+@dataclass(frozen=True, repr=False)
+class Slow(ns.Rule):
     """A rule that Python tells by its place in memory alone."""
 
-    inc, dec = 0.01, 0.005
+    bound: float
 
-    def __init__(self, bound: float) -> None:
-        self.bound = bound
+    __repr__ = object.__repr__
 
-    def factor(self, weights: np.ndarray) -> np.ndarray:
-        return (1 - np.abs(weights) / self.bound).clip(0).astype(weights.dtype)
+    def on_post(self, w: float, fired: bool) -> float:
+        return w + (0.01 if fired else -0.005) * max(0.0, 1 - abs(w) / self.bound)
 
 
 def test_the_identity_of_a_rule_is_its_values(tmp_path: Path) -> None:
@@ -289,3 +290,5 @@ def test_the_identity_of_a_rule_is_its_values(tmp_path: Path) -> None:
         night.simulate(backend="reference")
     with Resumable(member(Slow(1.0)), 10, tmp_path / "night.npz") as night:
         assert night.done == 10
+    with pytest.raises(ns.InputError, match=r"plasticity must be a rule, .* got 3"):
+        Resumable(member(3), 10, tmp_path / "other.npz")

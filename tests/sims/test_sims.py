@@ -213,9 +213,9 @@ def test_pruning_takes_the_first_of_equals() -> None:
 
 
 def test_compiled_code_is_cached_for_the_user_and_leaves_nothing_beside_the_source(tmp_path: Path) -> None:
-    from neurosleep.sims.kernels import gated, night
+    from neurosleep.sims.kernels import minibatch, night, spans
 
     source = Path(night.__file__).parent
-    for function in (night.advance, gated.catch_up):
+    for function in (night.advance, minibatch.advance, spans.draw_events):
         assert source not in Path(function.stats.cache_path).parents
     assert not list(source.rglob("*.nbi"))
