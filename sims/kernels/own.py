@@ -36,6 +36,16 @@ def _modulator_at(tag, m, k):
     raise NotImplementedError
 
 
+def _uses_modulator(tag):
+    """Whether a rule takes the modulator, a constant."""
+    raise NotImplementedError
+
+
+def _reads_post(tag):
+    """Whether `on_post` takes a postsynaptic trace, a constant."""
+    raise NotImplementedError
+
+
 @overload(_n_pre, **_HOW)
 def _n_pre_of(tag: Any) -> Any:
     n = tag.n_pre
@@ -46,6 +56,16 @@ def _n_pre_of(tag: Any) -> Any:
 def _n_post_of(tag: Any) -> Any:
     n = tag.n_post
     return lambda tag: n
+
+
+@overload(_uses_modulator, **_HOW)
+def _uses_modulator_of(tag: Any) -> Any:
+    return (lambda tag: True) if tag.uses_modulator else (lambda tag: False)
+
+
+@overload(_reads_post, **_HOW)
+def _reads_post_of(tag: Any) -> Any:
+    return (lambda tag: True) if tag.reads_post else (lambda tag: False)
 
 
 @overload(_modulator_at, **_HOW)
@@ -60,23 +80,34 @@ def _left(fine, coarse, n):
 
 
 @inner()
+def _decayed(values, last, step, fine, coarse, traces):
+    """Put what is left in a step of traces, as they were after their neurons' last spikes, into `traces`."""
+    far = False
+    for i in range(values.size):
+        far |= step - last[i] > _FINE
+        traces[i] = values[i] * fine[(step - last[i]) & _FINE]
+    if far:  # what is left in the coarse table is not 1
+        for i in range(values.size):
+            if step - last[i] > _FINE:
+                traces[i] = values[i] * _left(fine, coarse, step - last[i])
+
+
+@inner()
 def _pre_traces(layer, step, layers, traces):
     """Put the presynaptic traces of all neurons, as they are in a step, into ``traces.x``."""
-    first = layers.unit[layer]
+    first, end = layers.unit[layer], layers.unit[layer + 1]
     for a in range(traces.pre.shape[0]):
         fine, coarse = traces.fine[layer, a], traces.coarse[layer, a]
-        for i in range(layers.unit[layer + 1] - first):
-            traces.x[a, i] = traces.pre[a, first + i] * _left(fine, coarse, step - traces.pre_last[first + i])
+        _decayed(traces.pre[a, first:end], traces.pre_last[first:end], step, fine, coarse, traces.x[a])
 
 
 @inner()
 def _post_traces(layer, step, layers, traces):
     """Put the postsynaptic traces of all neurons, as they are in a step, into ``traces.y``."""
-    first = layers.unit[layer + 1]
+    first, end = layers.unit[layer + 1], layers.unit[layer + 2]
     for b in range(traces.post.shape[0]):
         fine, coarse = traces.fine[layer, traces.pre.shape[0] + b], traces.coarse[layer, traces.pre.shape[0] + b]
-        for j in range(layers.unit[layer + 2] - first):
-            traces.y[b, j] = traces.post[b, first + j] * _left(fine, coarse, step - traces.post_last[first + j])
+        _decayed(traces.post[b, first:end], traces.post_last[first:end], step, fine, coarse, traces.y[b])
 
 
 @inner()
@@ -92,8 +123,8 @@ def _rise(layer, first_trace, step, fired, values, last, traces):
 
 
 @inner()
-def _recall(layer, n_tasks, backlog):
-    """Put traces and modulators beside the weights of all tasks."""
+def _recall(tag, layer, n_tasks, backlog):
+    """Put what `on_post` takes of traces and modulators beside the weights of all tasks."""
     traces, tasks = backlog.traces, backlog.tasks
     list_begin = np.uint64(layer * backlog.room)
     n_pre, n_post = traces.pre.shape[0], traces.post.shape[0]
@@ -112,12 +143,14 @@ def _recall(layer, n_tasks, backlog):
             else:
                 for k in range(size):
                     x[n + k] = value * _left(fine, coarse, traces.step[begin + k] - last)
-        for b in range(n_post):
-            y, posts = traces.y[b], traces.posts[b]
+        if _reads_post(tag):
+            for b in range(n_post):
+                y, posts = traces.y[b], traces.posts[b]
+                for k in range(size):
+                    y[n + k] = posts[begin + k]
+        if _uses_modulator(tag):
             for k in range(size):
-                y[n + k] = posts[begin + k]
-        for k in range(size):
-            traces.m[n + k] = traces.modulators[begin + k]
+                traces.m[n + k] = traces.modulators[begin + k]
         n += size
 
 
@@ -129,7 +162,7 @@ def _change(rule, layer, both, n_tasks, n_values, weights, backlog):
     x, y, m = traces.x, traces.y, traces.m
     gather(flat, fired, backlog.tasks, n_tasks, values)
     if _remembers(tag):
-        _recall(layer, n_tasks, backlog)
+        _recall(tag, layer, n_tasks, backlog)
     n = (n_values + LANES - 1) // LANES * LANES
     if both:
         for k in range(n):

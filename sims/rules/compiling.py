@@ -33,7 +33,7 @@ from .code import rule_digest
 from .composing import NOT_COMPILED, composed, reason, written
 from .hebbian import GatedHebbian, Hebbian, is_shipped
 from .per_layer import Plasticity, by_layer
-from .rule import Rule, traces_of, unwrapped, uses_modulator
+from .rule import Rule, arguments, traces_of, unwrapped, uses_modulator
 from .rule import numbers as own_numbers
 
 Kind = Literal["none", "constant", "gated", "own"]
@@ -48,16 +48,25 @@ class RuleType(types.Type):
         "none": weights stay. "constant" and "gated": `Hebbian` and `GatedHebbian` as they ship. "own": all others.
     n_numbers, n_pre, n_post
         How many numbers and traces of presynaptic and postsynaptic neurons there are.
-    has_on_pre, uses_modulator
-        Whether the rule changes weights when their presynaptic neuron fires, and whether it takes the modulator.
+    has_on_pre, uses_modulator, reads_post
+        Whether the rule changes weights when their presynaptic neuron fires, whether it takes the modulator, and
+        whether `on_post` takes a postsynaptic trace.
     """
 
     def __init__(
-        self, digest: str, kind: Kind, n_numbers: int, n_pre: int, n_post: int, has_on_pre: bool, uses_modulator: bool
+        self,
+        digest: str,
+        kind: Kind,
+        n_numbers: int,
+        n_pre: int = 0,
+        n_post: int = 0,
+        has_on_pre: bool = False,
+        uses_modulator: bool = False,
+        reads_post: bool = False,
     ) -> None:
         self.digest, self.kind, self.n_numbers = digest, kind, n_numbers
         self.n_pre, self.n_post = n_pre, n_post
-        self.has_on_pre, self.uses_modulator = has_on_pre, uses_modulator
+        self.has_on_pre, self.uses_modulator, self.reads_post = has_on_pre, uses_modulator, reads_post
         super().__init__(name=f"Rule({kind}, {digest})")
 
     @property
@@ -132,13 +141,14 @@ def _n_numbers(rule: Rule | None) -> int:
 
 def _tag(rule: Rule | None, kind: Kind) -> Tag:
     if rule is None:
-        return Tag(RuleType("none", "none", 0, 0, 0, False, False))
+        return Tag(RuleType("none", "none", 0))
     if kind != "own":
-        return Tag(RuleType(kind, kind, _n_numbers(rule), 0, 0, False, False))
+        return Tag(RuleType(kind, kind, _n_numbers(rule)))
     digest = rule_digest(rule)
-    traces = len(traces_of(rule, "pre")), len(traces_of(rule, "post"))
-    has_on_pre = unwrapped(rule)[0].on_pre is not None
-    tag = Tag(RuleType(digest, kind, _n_numbers(rule), *traces, has_on_pre, uses_modulator(rule)))
+    pre, post = traces_of(rule, "pre"), traces_of(rule, "post")
+    inside = unwrapped(rule)[0]
+    has = inside.on_pre is not None, uses_modulator(rule), not post.keys().isdisjoint(arguments(type(inside).on_post))
+    tag = Tag(RuleType(digest, kind, _n_numbers(rule), len(pre), len(post), *has))
     if digest not in _OWN:
         _OWN.setdefault(digest, {name: composed(rule, name, digest) for name in ("on_post", "on_pre")})
     if digest not in _COMPILES:  # other threads may be about to find out, too
