@@ -46,23 +46,31 @@ LONG = (
     "cli/test_run.py",
     "cli/test_tune.py",
     "cuda/test_cuda_compile.py",
+    "cuda/test_cuda_own_rules.py",
     "cuda/test_cuda_races.py",
+    "docs/test_contributing.py",
     "docs/test_docs.py",
     "docs/test_readme.py",
     "experiments/test_cluster.py",
+    "experiments/test_library.py",
     "experiments/test_nights_resumed.py",
     "experiments/test_running.py",
     "features/test_features.py",
     "fuzz/test_sweeps.py",
     "golden/test_whole_runs.py",
     "integrations/",
+    "property/test_convolution_engines.py",
+    "property/test_graph_engines.py",
+    "property/test_minibatch.py",
+    "property/test_open_engine.py",
+    "property/test_put_off_rules.py",
     "sims/test_spikelog_crash.py",
     "sims/test_spikelog_resume.py",
     "tuning/",
 )
 """What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU,
-races of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the
-marker `long`."""
+races of simulated threads, training of convolutional layers, processes that are stopped and killed, engines that are
+compiled for many kinds of rules. These have the marker `long`."""
 
 FIRST = (
     "golden/test_nights.py",
