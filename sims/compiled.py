@@ -94,7 +94,7 @@ def entry(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         compile_now = dispatcher.compile
 
         def compile_once(signature: Any) -> Any:
-            with _alone(dispatcher):
+            with _alone(dispatcher, "compiling"):
                 return compile_now(signature)
 
         dispatcher.compile = compile_once
@@ -103,10 +103,10 @@ def entry(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _alone(dispatcher: Any) -> AbstractContextManager[Any]:
-    """Keep other processes from compiling this function; nobody is kept where there can be no lock."""
+def _alone(dispatcher: Any, doing: str) -> AbstractContextManager[Any]:
+    """Keep other processes from doing this with this function; nobody is kept where there can be no lock."""
     with suppress(OSError, InputError, TypeError):  # no room, too long a wait, or no place for machine code
-        return Lock(Path(dispatcher._cache.cache_path) / f"{dispatcher.__name__}.lock", "compiling", _PATIENCE)
+        return Lock(Path(dispatcher._cache.cache_path) / f"{dispatcher.__name__}.{doing}.lock", doing, _PATIENCE)
     return nullcontext()
 
 
@@ -125,12 +125,16 @@ def _place(folder: Path) -> Path | None:
 
 
 def _go_on_if_full(dispatcher: Any, place: Path) -> None:
-    """Let a function work where its machine code cannot be written, as on a full disk."""
+    """Let a function work where its machine code cannot be written, as on a full disk.
+
+    One process writes at a time: Numba reads what is kept, adds to it and writes it, and would lose what others add.
+    """
     save = dispatcher._cache.save_overload
 
     def save_or_say(*code: Any) -> None:
         try:
-            save(*code)
+            with _alone(dispatcher, "saving"):
+                save(*code)
         except OSError:
             _say_not_kept(place)
 
