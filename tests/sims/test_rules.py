@@ -111,7 +111,8 @@ def test_another_process_finds_the_machine_code() -> None:
     mine = compiled_values(Twice(Own(0.3), 0.7), 0.5, True, 0.2, 0.4, 1.5)
     code = CHILD.format(folder=str(Path(__file__).parent))
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], env=found, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-P", "-c", code]  # the package that is tested, not one in the present folder
+    done = subprocess.run(command, env=found, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [list(mine), 1, 0]
 
 
