@@ -46,7 +46,6 @@ LONG = (
     "cli/test_run.py",
     "cli/test_tune.py",
     "cuda/test_cuda_compile.py",
-    "cuda/test_cuda_own_rules.py",
     "cuda/test_cuda_races.py",
     "docs/test_contributing.py",
     "docs/test_docs.py",
@@ -59,18 +58,25 @@ LONG = (
     "fuzz/test_sweeps.py",
     "golden/test_whole_runs.py",
     "integrations/",
-    "property/test_convolution_engines.py",
-    "property/test_graph_engines.py",
-    "property/test_minibatch.py",
-    "property/test_open_engine.py",
-    "property/test_put_off_rules.py",
     "sims/test_spikelog_crash.py",
     "sims/test_spikelog_resume.py",
     "tuning/",
 )
 """What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU,
-races of simulated threads, training of convolutional layers, processes that are stopped and killed, engines that are
-compiled for many kinds of rules. These have the marker `long`."""
+races of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the
+marker `long`."""
+
+THOROUGH = (
+    "cuda/test_cuda_own_rules.py",
+    "docs/test_docs.py::test_code_of[questions/",
+    "property/test_convolution_engines.py",
+    "property/test_graph_engines.py",
+    "property/test_minibatch.py",
+    "property/test_open_engine.py",
+    "property/test_put_off_rules.py",
+)
+"""Engines that are compiled for many kinds of rules, and experiments of pages: by hand, before an issue is resolved.
+These have the marker `thorough`."""
 
 FIRST = (
     "golden/test_nights.py",
@@ -89,16 +95,21 @@ long, so that in the end no process is left alone with them."""
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of `LONG`, and sort all by `FIRST`; others stay in their order."""
+    """Mark the tests of `LONG` and `THOROUGH`, and sort all by `FIRST`; others stay in their order."""
 
     def place(item: pytest.Item) -> str:
         return item.path.relative_to(config.rootpath / "tests").as_posix()
+
+    def is_thorough(item: pytest.Item) -> bool:
+        return f"{place(item)}::{item.name}".startswith(THOROUGH)
 
     def rank(item: pytest.Item) -> int:
         return next((n for n, start in enumerate(FIRST) if place(item).startswith(start)), len(FIRST))
 
     for item in items:
-        if place(item).startswith(LONG):
+        if is_thorough(item):
+            item.add_marker("thorough")
+        elif place(item).startswith(LONG):
             item.add_marker("long")
     items.sort(key=rank)
 
