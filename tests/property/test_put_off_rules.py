@@ -148,3 +148,23 @@ def test_a_night_can_stop_and_go_on(night: Night, stop: int, chunk: int) -> None
     first = simulate(network, drive, rule, stop, modulator=modulator)
     second = simulate(first.network, drive, rule, STEPS - stop, modulator=modulator, state=first.state, chunk=chunk)
     assert_same_end(slept(night)[0], second)
+
+
+@pytest.mark.parametrize("dense", [2.0, -1.0])
+def test_traces_outlast_the_fine_table(monkeypatch: pytest.MonkeyPatch, dense: float) -> None:
+    """After more than 1,023 silent steps a trace is a product of two entries of its tables."""
+    monkeypatch.setattr(compiled_base, "DENSE_OWN", dense)
+    rng = np.random.default_rng(3)
+    layers = tuple(
+        SpikingLayer(np.rint(rng.normal(0.2, 0.2, pair) * 1024) / 1024, threshold=0.5, decay=0.5)
+        for pair in ((INPUTS, 9), (9, 4))
+    )
+    raster = rng.random((1200, INPUTS)) < 0.4
+    raster[20:1150] = False
+    ends = []
+    for backend in ("cpu", "reference"):
+        ends.append(
+            simulate(SpikingNetwork(layers), RecordedSpikes(raster), Everything(0.06, 0.06, 2.0), 1200, backend=backend)
+        )
+    assert all(counts.sum() > 50 for counts in ends[0].spike_counts)
+    assert_same_end(*ends)
