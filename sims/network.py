@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .errors import InputError
-from .neurons import PLAIN, Neurons, NeuronsOf, neurons_of_layers, settled_neurons
+from .neurons import PLAIN, NeuronsOf
 from .operators import AveragePool, Convolution, Dense, Floats, Operator, Shape
-from .projections import Projection, settled_projections
+from .projections import Projection
+from .sleeping import SleepingNetwork
 
 Sharing = Literal["mean", "sum", "positions"]
 
@@ -187,7 +188,7 @@ def check_sharing(sharing: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class SpikingNetwork:
+class SpikingNetwork(SleepingNetwork):
     """A chain of spiking layers, driven from below; spikes pass through all of them within one step.
 
     Parameters
@@ -221,34 +222,7 @@ class SpikingNetwork:
                     f"layer {above.name!r} takes inputs of shape {above.input_shape}, "
                     f"but layer {below.name!r} below it has shape {below.output_shape}"
                 )
-        if len({layer.weights.dtype for layer in self.layers}) > 1:
-            raise InputError(f"all weights must have one dtype, got {[str(x.weights.dtype) for x in self.layers]}")
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise InputError(f"dt must be a positive number of seconds, got {self.dt!r}")
-        object.__setattr__(self, "neurons", settled_neurons(self.neurons))
-        _ = self.layer_neurons
-        given = settled_projections(self.projections)
-        made = tuple(projection.made(self.populations, self.dtype) for projection in given)
-        object.__setattr__(self, "projections", made)
-
-    @property
-    def layer_neurons(self) -> tuple[Neurons, ...]:
-        """What the neurons of each layer do beyond leaking and firing."""
-        return neurons_of_layers(self.neurons, list(self.populations))
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is a chain of neurons that only leak and fire."""
-        return not self.projections and all(neurons.plain for neurons in self.layer_neurons)
-
-    @property
-    def remembered(self) -> tuple[int, ...]:
-        """For each population, input first, of how many past steps its spikes are still to arrive somewhere."""
-        lateral = [0, *(int(neurons.lateral > 0) for neurons in self.layer_neurons)]
-        delays = {name: [lateral[index]] for index, name in enumerate(self.populations)}
-        for projection in self.projections:
-            delays[projection.source].append(projection.delay)
-        return tuple(max(steps) for steps in delays.values())
+        self._settle()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -261,9 +235,19 @@ class SpikingNetwork:
         return population_sizes(self.sizes)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Precision of the weights and so of the simulation."""
-        return self.layers[0].weights.dtype
+    def weights(self) -> list[Floats]:
+        """The weights of the layers."""
+        return [layer.weights for layer in self.layers]
+
+    @property
+    def weight_names(self) -> list[str]:
+        """Where they come from."""
+        return [layer.name for layer in self.layers]
+
+    @property
+    def plastic(self) -> list[bool]:
+        """Which of them sleep may change."""
+        return [layer.plastic for layer in self.layers]
 
     def astype(self, dtype: Any) -> "SpikingNetwork":
         """Return the network with weights and biases in another precision."""

@@ -164,6 +164,29 @@ class Flatten:
         return (int(np.prod(shape)),)
 
 
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """Values from stated places: what slices, joins, pads, crops and reorders.
+
+    Parameters
+    ----------
+    index
+        For every place of the result the place of its value in what comes in, flattened row by row; -1 for 0.
+    """
+
+    index: NDArray[np.intp]
+
+    def __post_init__(self) -> None:
+        if self.index.dtype.kind != "i" or not self.index.size or self.index.min() < -1:
+            raise InputError("a gathering needs the places of its values, whole numbers from -1")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the index."""
+        if self.index.max() >= int(np.prod(shape)):
+            raise InputError(f"values are gathered up to place {self.index.max()}, got shape {shape}")
+        return tuple(int(n) for n in self.index.shape)
+
+
 def _check_weights(weights: Floats, axes: tuple[int, ...], what: str) -> None:
     if not isinstance(weights, np.ndarray) or weights.ndim not in axes or weights.dtype.kind != "f" or not weights.size:
         got = f"{weights.dtype} of shape {weights.shape}" if isinstance(weights, np.ndarray) else type(weights).__name__
