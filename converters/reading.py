@@ -2,15 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ..sims.network import Sharing
+from ..sims.errors import InputError, unknown
+from ..sims.network import Sharing, check_sharing
 from ..sims.operators import Floats, Shape
 from ..sims.sleeping import SleepingNetwork
 from .chain import Stage, weight_stages
+from .errors import ConversionError
+from .front import as_inputs, as_network
+from .graph.kept import Own
+from .graph.relu_graph import CHECKED, relu_graph
+from .graph.sleeping import last_weights, pooled_units, to_plastic_graph
+from .graph.sleeping_scales import sleeping_scales, unit_scales_of
 from .input_coding import InputCoding
 from .layers import pre_major
 from .normalization import (
@@ -20,11 +28,14 @@ from .normalization import (
     OutputActivation,
     activation_scales,
     checked_inputs,
+    resolve_normalization,
 )
 from .own_answer import check_own_answer
-from .to_spiking import Thresholds, input_shape_of, plastic_layers, to_spiking
+from .to_spiking import Thresholds, input_shape_of, plastic_layers, plastic_of, thresholds_of, to_spiking
+from .torch_layers import Convolutional, Weighted, pads_unevenly
 from .write_back import write_parameters
 
+MaxPoolAsleep = Literal["any", "winner", "refuse"]
 RATES = InputCoding()
 
 
@@ -91,16 +102,32 @@ class Reading(ABC):
         dt: float = 0.001,
         plastic: Sequence[str] | None = None,
         sharing: Sharing = "mean",
+        max_pool: MaxPoolAsleep = "any",
         coding: InputCoding = RATES,
     ) -> SleepingNetwork:
         """Return the network that falls asleep, a `SpikingNetwork` of a chain, or else a `PlasticGraph`.
 
-        See `to_spiking` for what it takes; `coding` says how inputs become rates of input neurons.
+        Gains of a graph are ``scale of the source / scale of the target``, by the rule of normalisation.
+
+        Parameters
+        ----------
+        calibration
+            Of `scales`.
+        normalization, decay, gain_scale, inhibition, dt, plastic, sharing
+            See `to_spiking`.
+        thresholds
+            One for all populations above the input, one for each, or by name.
+        max_pool
+            What passes maximum pooling: the spikes of "any" neuron of a window, or those of the "winner", which has
+            fired most so far; or "refuse" it. Noise has no lasting pattern of which a winner could speak, so that
+            "any" is the default.
+        coding
+            How inputs become rates of input neurons.
         """
 
     @property
     @abstractmethod
-    def parameters(self) -> dict[str, nn.Parameter]:
+    def parameters(self) -> dict[str, torch.Tensor]:
         """The module's own weights by path: ``.weight`` of a submodule, or a parameter by its own name."""
 
     def weights(self) -> dict[str, Floats]:
@@ -153,10 +180,11 @@ class Chain(Reading):
         dt: float = 0.001,
         plastic: Sequence[str] | None = None,
         sharing: Sharing = "mean",
+        max_pool: MaxPoolAsleep = "any",
         coding: InputCoding = RATES,
     ) -> SleepingNetwork:
         """See `Reading.network`."""
-        del coding  # of rates, or of rectified inputs: the network takes both as they are, see `read`
+        del coding, max_pool  # a chain has no maximum pooling, and takes rates and rectified inputs alike, see `read`
         if self.input_shape is None:
             self.input_shape = input_shape_of(self.stages, calibration)
         return to_spiking(
@@ -173,9 +201,97 @@ class Chain(Reading):
         )
 
     @property
-    def parameters(self) -> dict[str, nn.Parameter]:
+    def parameters(self) -> dict[str, torch.Tensor]:
         """See `Reading.parameters`."""
         return {stage.name: stage.module.weight for stage in self.stages}
+
+
+class Graph(Reading):
+    """A graph of ReLU units, see `neurosleep.converters.graph.sleeping`."""
+
+    input_shape: Shape
+
+    def __init__(self, model: nn.Module, input_shape: Shape) -> None:
+        self.model, self.input_shape = as_network(model), input_shape
+        own = Own(self.model)
+        self.graph = relu_graph(self.model, self._examples(), max_pool="any", own=own)
+        self.names = tuple(unit.name for unit in self.graph.units)
+        self._parameters, self._last = own.parameters, last_weights(self.graph)
+
+    def check_own_answer(self) -> None:
+        """Do nothing: it was held against the module's own answer when it was read."""
+
+    def inputs(self, inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
+        """See `Reading.inputs`."""
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        x = as_inputs(inputs, self.graph.dtype, device)
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
+        return x
+
+    def scales(
+        self, batches: Iterable[torch.Tensor], percentile: float = 100.0, output: OutputActivation = "relu"
+    ) -> Calibration:
+        """See `Reading.scales`."""
+        scales = unit_scales_of(self.graph, batches, percentile, output)
+        return Calibration(scales, percentile, self.input_shape, self.names)
+
+    def plastic(self, names: Sequence[str] | None = None) -> set[str]:
+        """See `Reading.plastic`."""
+        named = {names} if isinstance(names, str) else set(names or ())
+        if frozen := sorted(named & (set(self._parameters) - set(self._last))):
+            raise InputError(
+                f"plastic names {', '.join(map(repr, frozen))}, which no ReLU follows before the next layer of "
+                "weights: of layers in a row only the last one learns; leave out the others, or put a ReLU between"
+            )
+        return plastic_of({path: self._parameters[path] for path in self._last}, names)
+
+    def network(
+        self,
+        calibration: Calibration,
+        *,
+        normalization: Normalization | NormalizationName,
+        decay: float,
+        thresholds: Thresholds = 1.0,
+        gain_scale: float = 1.0,
+        inhibition: float = 0.0,
+        dt: float = 0.001,
+        plastic: Sequence[str] | None = None,
+        sharing: Sharing = "mean",
+        max_pool: MaxPoolAsleep = "any",
+        coding: InputCoding = RATES,
+    ) -> SleepingNetwork:
+        """See `Reading.network`."""
+        check_sharing(sharing)
+        if max_pool not in get_args(MaxPoolAsleep):
+            raise InputError(unknown("max_pool", max_pool, get_args(MaxPoolAsleep)))
+        if max_pool == "refuse" and (pooled := pooled_units(self.graph)):
+            raise ConversionError(
+                f"{', '.join(map(repr, pooled))} gets what maximum pooling sends, which max_pool='refuse' forbids; "
+                "choose 'any' or 'winner', or train with average pooling"
+            )
+        return to_plastic_graph(
+            self.graph,
+            sleeping_scales(self.graph, calibration, resolve_normalization(normalization)),
+            dict(zip(self.names, thresholds_of(self.names, thresholds), strict=True)),
+            self.plastic(plastic),
+            coding,
+            decay=decay,
+            gain_scale=gain_scale,
+            inhibition=inhibition,
+            dt=dt,
+            sharing=sharing,
+            max_pool="winner" if max_pool == "winner" else "any",
+        )
+
+    @property
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """See `Reading.parameters`."""
+        return dict(self._parameters)
+
+    def _examples(self) -> torch.Tensor:
+        random = torch.Generator().manual_seed(0)
+        return torch.rand(CHECKED, *self.input_shape, generator=random)
 
 
 def read(model: nn.Module, input_shape: Shape | None = None, coding: InputCoding = RATES) -> Reading:
@@ -188,12 +304,36 @@ def read(model: nn.Module, input_shape: Shape | None = None, coding: InputCoding
     input_shape
         Of one input, (n,) or (channels, *space). Only a chain can do without.
     coding
-        How inputs become rates of input neurons. A chain takes rates, and rectified inputs; it is a graph otherwise.
+        How inputs become rates of input neurons. A chain takes rates, and rectified inputs; all else is a graph.
 
     Raises
     ------
     ConversionError
         If something in the module is not supported, named by its path and type.
     """
-    del coding
-    return Chain(model, weight_stages(model), input_shape)
+    if coding.kind in ("rates", "rectified"):
+        try:
+            stages = weight_stages(model)
+            if not any(isinstance(stage.module, Convolutional) and pads_unevenly(stage.module) for stage in stages):
+                return Chain(model, stages, input_shape)
+        except ConversionError:
+            if not input_shape or hasattr(model, "spiking_chain"):
+                raise
+    if not input_shape:
+        raise ConversionError(
+            f"{type(model).__name__} is no chain of layers, and is read for inputs of a known shape: give input_shape, "
+            "or let a memory observe inputs first"
+        )
+    return Graph(model, input_shape)
+
+
+def own_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a module by path: those of its chain, or of all its Linear, Conv1d and Conv2d layers."""
+    try:
+        return {stage.name: stage.module.weight for stage in weight_stages(model)}
+    except ConversionError:
+        layers = {path: module for path, module in as_network(model).named_modules() if isinstance(module, Weighted)}
+        weights = {path: w for path, module in layers.items() if (w := module._parameters.get("weight")) is not None}
+        if not weights:
+            raise
+        return weights

@@ -95,8 +95,10 @@ class Memory:
         """
         model = as_network(model)
         self.belong_to(model)
-        reading = read(model, tuple(np.shape(inputs)[1:]))
-        x = reading.inputs(inputs)
+        own = next(model.parameters(), torch.zeros(0))
+        x = as_inputs(inputs, own.dtype if own.is_floating_point() else torch.float32, own.device)
+        reading = read(model, tuple(x.shape[1:]))
+        x = reading.inputs(x)
         reading.check_own_answer()
         n_inputs = x[0].numel()
         if self.mean_input is not None and n_inputs != len(self.mean_input):

@@ -2,13 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
 
-from neurosleep.converters.reading import Reading, read
+from neurosleep.converters.layers import pre_major
+from neurosleep.converters.reading import Reading, own_weights, read
+from neurosleep.converters.to_spiking import plastic_of
+from neurosleep.converters.write_back import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
@@ -23,6 +26,7 @@ from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import population_sizes
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing, silence
+from neurosleep.sims.sleeping import SleepingNetwork
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
@@ -101,7 +105,7 @@ class Asleep:
     on_progress: Callable[[int], None] | None = None
 
     @property
-    def network(self) -> Any:
+    def network(self) -> SleepingNetwork:
         """The spiking network, as it fell asleep."""
         return self.member.network
 
@@ -137,7 +141,9 @@ def sleep(
     Parameters
     ----------
     model
-        A chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten.
+        Any feed-forward ReLU network: a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten,
+        or with biases, batch normalisation, maximum pooling, sums, joins, slices and padding what `to_spiking_graph`
+        reads (`neurosleep.converters.reading`). Of layers of weights in a row, with no ReLU between, the last learns.
     memory
         What is remembered of everything seen. Downscaling alone needs none.
     stage
@@ -206,11 +212,12 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    reading = read(model, memory.calibration.input_shape)
+    shape = memory.calibration.input_shape or (0 if memory.mean_input is None else memory.mean_input.size,)
+    reading = read(model, shape)
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
-        _some_may_change(reading, stage.plastic)
+        _check_some(reading.plastic(stage.plastic))
     network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
@@ -294,11 +301,11 @@ def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale layers of weights, which needs neither spikes nor a memory."""
-    reading = read(model)
-    learning = _some_may_change(reading, stage.plastic)
-    before = reading.weights()
+    weights = own_weights(model)
+    learning = _check_some(plastic_of(weights, stage.plastic))
+    before = {name: pre_major(weight) for name, weight in weights.items()}
     after = {name: stage.apply(w) if name in learning else w for name, w in before.items()}
-    reading.write(after)
+    write_parameters([(name, weights[name], after[name], name) for name in weights])
     populations = population_sizes([0] * (len(before) + 1))
     return SleepRecord(
         stage=stage.name,
@@ -315,9 +322,8 @@ def _downscale(
     )
 
 
-def _some_may_change(reading: Reading, plastic: Sequence[str] | None) -> set[str]:
+def _check_some(learning: set[str]) -> set[str]:
     """Return which layers sleep may change, or raise `InputError` if there are none."""
-    learning = reading.plastic(plastic)
     if not learning:
         raise InputError(
             "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "

@@ -1,0 +1,94 @@
+"""What activations of a graph's units are divided by when it falls asleep."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from ...sims.errors import InputError
+from ...sims.operators import Floats
+from ..normalization import Calibration, NoNormalization, Normalization, OutputActivation, check_percentile
+from .operator_algebra import Kept, KeptConvolution
+from .relu_graph import ReluGraph, ReluUnit
+
+BELOW = "#below"
+"""Ends the name of the unit that sends what a LeakyReLU has below 0."""
+
+
+def unit_scales_of(
+    graph: ReluGraph, batches: Iterable[torch.Tensor], percentile: float, output: OutputActivation
+) -> tuple[float, ...]:
+    """Return a percentile of each unit's activations over batches of inputs, of the last behind its output activation.
+
+    But for the maximum, all activations are held in memory at once.
+    """
+    check_percentile(percentile)
+    if output not in ("relu", "softmax"):
+        raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
+    names = [unit.name for unit in graph.units]
+    largest = np.full(len(names), -np.inf)
+    kept: list[list[Floats]] = [[] for _ in names]
+    for batch in batches:
+        for activations in graph.batches(batch):
+            for index, name in enumerate(names):
+                sent = activations[name]
+                if name == graph.output.name:
+                    values = torch.from_numpy(sent)
+                    sent = (values.softmax(1) if output == "softmax" else values.relu()).numpy()
+                if percentile == 100:
+                    largest[index] = max(largest[index], sent.max())
+                else:
+                    kept[index].append(sent.ravel())
+    if percentile < 100:
+        largest = np.array([np.percentile(np.concatenate(sent), percentile) for sent in kept])
+    return tuple(largest.tolist())
+
+
+def sleeping_scales(graph: ReluGraph, calibration: Calibration, rule: Normalization) -> dict[str, float]:
+    """Return the scale of each unit by a rule of normalisation, at most its ceiling.
+
+    Raises
+    ------
+    InputError
+        If the calibration is not of this graph, or not what the rule needs, or a unit was silent.
+    """
+    names = [unit.name for unit in graph.units]
+    scale_of = getattr(rule, "scale", None)
+    if scale_of is None:
+        raise InputError(
+            f"the normalization {type(rule).__name__} knows only chains of layers; give it a method "
+            "scale(largest_weight, activation), or use one that ships"
+        )
+    if isinstance(rule, NoNormalization):
+        return dict.fromkeys(names, 1.0)
+    if len(calibration.scales) != len(names) or calibration.names not in (None, tuple(names)):
+        of = calibration.names or [f"{len(calibration.scales)} layers"]
+        raise InputError(
+            f"the calibration is of {', '.join(of)}, but the network has the units {', '.join(names)}: calibrate (or "
+            "observe) with this network"
+        )
+    if calibration.percentile != rule.percentile:
+        raise InputError(
+            f"the calibration measured percentile {calibration.percentile}, but the normalization needs "
+            f"{rule.percentile}: calibrate (or remember) with percentile={rule.percentile}"
+        )
+    measured = dict(zip(names, calibration.scales, strict=True))
+    scales = {}
+    for unit in graph.units:
+        own = measured[unit.name]
+        if own == 0:  # of the two units of a LeakyReLU one may be silent
+            own = measured.get(unit.name.removesuffix(BELOW), 0) or measured.get(unit.name + BELOW, 0)
+        if not (np.isfinite(own) and own > 0):
+            raise InputError(
+                f"unit {unit.name!r} has activation scale {own} over the calibration data: a silent unit cannot be "
+                "normalised; calibrate with more data, a higher percentile, or train the network first"
+            )
+        scale = scale_of(_largest_weight(unit), own)
+        scales[unit.name] = scale if unit.ceiling is None else min(scale, unit.ceiling)
+    return scales
+
+
+def _largest_weight(unit: ReluUnit) -> float:
+    own = [[o for o in projection.operators if isinstance(o, Kept)][-1:] for projection in unit.projections]
+    weights = [o.kernels if isinstance(o, KeptConvolution) else o.weights for last in own for o in last]
+    return max((float(w.max()) for w in weights), default=0.0)
