@@ -62,9 +62,9 @@ def geometry(layer: SpikingLayer) -> Geometry:
     operator, (below, *space) = kernels.operator(layer.weights), kernels.input_shape
     if kernels.pool is not None:
         ones = (1,) * len(kernels.pool.size)
-        pool = _places(tuple(space), kernels.pool.size, kernels.pool.stride, kernels.pool.padding, ones)
+        pool = window_places(tuple(space), kernels.pool.size, kernels.pool.stride, kernels.pool.padding, ones)
     size = layer.weights.shape[2:]
-    taps = _places(kernels.seen_shape[1:], size, operator.stride, operator.padding, operator.dilation)
+    taps = window_places(kernels.seen_shape[1:], size, operator.stride, operator.padding, operator.dilation)
     return Geometry(kernels.groups, below, math.prod(space), pool, taps)
 
 
@@ -80,7 +80,7 @@ def pre_major(layer: SpikingLayer, weights: Floats) -> Floats:
     return weights.reshape(groups, n_channels // groups, below, -1).transpose(0, 2, 3, 1)
 
 
-def _places(space: Shape, size: Shape, stride: Shape, padding: Shape, dilation: Shape) -> NDArray[np.intp]:
+def window_places(space: Shape, size: Shape, stride: Shape, padding: Shape, dilation: Shape) -> NDArray[np.intp]:
     """Return which position each place of each window lies on, (windows, places), -1 in the padding."""
     per_axis, inside = [], []
     for n, k, s, p, d in zip(space, size, stride, padding, dilation, strict=True):
