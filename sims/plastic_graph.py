@@ -104,6 +104,15 @@ class Pathway:
             values, self.sliding.stride, self.sliding.padding, self.sliding.dilation, self.sliding.groups
         )
 
+    def winners(self, source: Shape) -> list[tuple[int, Shape]]:
+        """Return which operators of `before` are pools with winners, and the shapes of what comes to them."""
+        found, shape = [], source
+        for place, operator in enumerate(self.before):
+            if isinstance(operator, MaxPool) and operator.rule == "winner":
+                found.append((place, shape))
+            shape = operator.output_shape(shape)
+        return found
+
     def shapes(self, source: Shape, values: Floats | None) -> tuple[Shape, Shape, Shape]:
         """Return what shape arrives at the weights, what leaves them, and what arrives at the target."""
         shape = source
@@ -266,6 +275,21 @@ class PlasticGraph(SleepingNetwork):
     def plastic(self) -> list[bool]:
         """Which of them sleep may change."""
         return [each.plastic for each in self.parameters]
+
+    @property
+    def pooled(self) -> tuple[int, ...]:
+        """Values before each maximum pool with winners, pathway by pathway."""
+        pathways = (pathway for layer in self.layers for pathway in layer.pathways)
+        return tuple(math.prod(shape) for p in pathways for _, shape in p.winners(self.shapes[p.source]))
+
+    def with_factors(self, gain: float, threshold: float) -> "PlasticGraph":
+        """Return the network with all gains and thresholds multiplied by so much."""
+
+        def change(layer: GraphLayer) -> GraphLayer:
+            pathways = tuple(replace(pathway, gain=pathway.gain * gain) for pathway in layer.pathways)
+            return replace(layer, pathways=pathways, threshold=layer.threshold * threshold)
+
+        return replace(self, layers=tuple(change(layer) for layer in self.layers))
 
     def astype(self, dtype: Any) -> "PlasticGraph":
         """Return the network with weights and biases in another precision."""

@@ -153,8 +153,8 @@ def _map_of(operator: Operator, shape: Shape) -> Map:
     n, behind = math.prod(shape), math.prod(operator.output_shape(shape))
     if isinstance(operator, Dense):
         _check_size(operator.weights.size)
-        source, target = np.indices(operator.weights.shape, dtype=np.int32)
-        return _made(n, behind, source.ravel(), target.ravel(), operator.weights.ravel())
+        rows, columns = np.indices(operator.weights.shape, dtype=np.int32)
+        return _made(n, behind, rows.ravel(), columns.ravel(), operator.weights.ravel())
     if isinstance(operator, Gather):
         index = operator.index.ravel()
         taken = np.flatnonzero(index >= 0)
