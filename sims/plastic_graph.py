@@ -80,7 +80,7 @@ class Pathway:
     gain
         () or (channels,) of what the weights give (without weights, of what passed through `before`): weight
         normalisation and batch normalisation. Where it is negative, plasticity acts on the weight with its sign turned,
-        as its neurons feel it.
+        as its neurons feel it; its sign bit counts, so that a night in which gains are multiplied by 0 keeps it.
     after
         Linear operators between the weights and the target, such as average pooling; most often none. A postsynaptic
         place counts as fired if any neuron that it feeds fired.
@@ -163,6 +163,8 @@ class GraphLayer:
         where = f"population {self.name!r}"
         if not self.name or self.name == INPUT:
             raise InputError(f"a population needs a name other than {INPUT!r}, got {self.name!r}")
+        if "/" in self.name or self.name == ".":  # these are folders in files of spikes
+            raise InputError(f"the name of a population must be text without '/', and more than '.', got {self.name!r}")
         if not self.pathways:
             raise InputError(f"{where} needs at least one pathway")
         for what, value, low, ok in (

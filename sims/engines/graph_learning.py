@@ -63,10 +63,10 @@ def learn_together(
     parts = _asked(uses, met, weights.dtype, sharing)
     change = _shipped if is_shipped(rule) else _own
     asked = np.any([part.n.any(axis=0) for part in parts], axis=0)
-    changed = change(weights, parts, rule)
+    changed = change(weights, parts, rule)[asked]
     if not np.isfinite(changed).all():
         raise InputError(f"{rule} makes a weight infinite or NaN in step {step}: weights must stay finite")
-    weights[asked] = changed[asked]
+    weights[asked] = changed
 
 
 def _asked(uses: Sequence[Use], met: Sequence[Met], dtype: "np.dtype[Any]", sharing: Sharing) -> list[Asked]:

@@ -1,7 +1,7 @@
 """Random graphs that sleep, for property tests of any engine: shared weights, shortcuts, pools, joins, both signs.
 
-With ``exact=True`` all numbers are multiples of powers of two, so that sums are exact in float64 in any order, as long as
-weights stay so: those of `Hebbian(2**-10, 2**-13)` do for ever if all are shared by "sum", else for one step.
+With ``exact=True`` all numbers are multiples of powers of two, so that sums are exact in float64 in any order as long
+as weights stay so: with `Hebbian(2**-10, 2**-13)` always if all are shared by "sum", else for one step.
 """
 
 import math
