@@ -23,7 +23,7 @@ from ..converters import write_back
 from ..sims.drives.drive import Drive
 from ..sims.drives.populations import Kicks, sources
 from ..sims.drives.recorded import RecordedSpikes
-from ..sims.engines.reference import input_spikes
+from ..sims.engines.reference_base import input_spikes
 from ..sims.engines.sinks import SpikeRecorder
 from ..sims.ensemble import simulate
 from ..sims.errors import InputError

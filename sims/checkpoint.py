@@ -18,11 +18,13 @@ from .engines.sinks import EventSink
 from .ensemble import Backend, Member, Simulation, check_streams, simulate_ensemble
 from .errors import InputError
 from .fields import plain
+from .homeostasis.columns import n_columns
 from .homeostasis.homeostat import Homeostat
 from .lock import Lock, beside
 from .network import SpikingNetwork
 from .neurons import MAX_REFRACTORY
 from .packed import checked, read_npz
+from .sleeping import SleepingNetwork
 from .state import TRACES, SimulationState, Unpaid, kept_arrays, membrane_shapes, trace_arrays
 from .whole import whole
 
@@ -38,7 +40,7 @@ class Checkpoint(NamedTuple):
     """
 
     night: str
-    network: SpikingNetwork
+    network: Any  # SpikingNetwork | PlasticGraph
     state: SimulationState
     counts: list[NDArray[np.int64]]
     segment_spikes: NDArray[np.int64]
@@ -196,7 +198,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "membrane_steps": np.array(state.membrane_steps, dtype=np.int64),
     }
     lists: dict[str, Sequence[NDArray[Any]]] = {
-        "weights": [layer.weights for layer in checkpoint.network.layers],
+        "weights": checkpoint.network.weights,
         "membranes": state.membranes,
         "counts": checkpoint.counts,
         "stored": unpaid.stored if unpaid else [],
@@ -218,7 +220,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
 
 def load(
     path: str | os.PathLike[str],
-    network: SpikingNetwork,
+    network: SleepingNetwork,
     steps: int | None = None,
     streams: int | None = None,
     night: str | None = None,
@@ -246,7 +248,7 @@ def load(
 
 
 def _checkpoint(
-    content: dict[str, NDArray[Any]], network: SpikingNetwork, steps: int | None, streams: int | None, segments: int
+    content: dict[str, NDArray[Any]], network: SleepingNetwork, steps: int | None, streams: int | None, segments: int
 ) -> Checkpoint:
     """Return what arrays say, if compiled code can go on from it."""
     whole, real, sizes = np.dtype(np.int64), network.dtype, network.sizes
@@ -258,13 +260,14 @@ def _checkpoint(
 
     step = int(checked(content, "step", whole, (), 0, MAX_STEPS if steps is None else steps))
     copies = streams or (len(content["membranes0"]) if content["membranes0"].ndim == 2 else 1)
-    shapes = [layer.weights.shape for layer in network.layers]
+    shapes = [w.shape for w in network.weights]
     weights, unpaid = each("weights", real, shapes), None
-    if any(name.startswith(("stored", "owed")) for name in content):
+    chain = isinstance(network, SpikingNetwork)
+    if chain and any(name.startswith(("stored", "owed")) for name in content):
         owed = each("owed", np.dtype(np.int32), [(n,) for n in sizes[1:]], 0, step * copies)
         unpaid = Unpaid(each("stored", real, shapes), owed)
     membranes = each("membranes", real, membrane_shapes(sizes, copies), -math.inf)  # of silenced neurons
-    reached = checked(content, "membrane_steps", whole, (len(shapes),), 0, step).tolist()
+    reached = checked(content, "membrane_steps", whole, (len(membranes),), 0, step).tolist()
     counts = each("counts", whole, [(n,) for n in sizes], 0, step * copies)
     night = str(checked(content, "night", "U"))
     weights += each("projected", real, [projection.weights.shape for projection in network.projections])
@@ -273,7 +276,7 @@ def _checkpoint(
     limits["excitability"] = (math.nextafter(-1, 0),)
     if "excitability0" in content:
         wanted["excitability"] = np.dtype(np.float64), [(n,) for n in sizes[1:]]
-    if any(name.startswith(TRACES) for name in content):
+    if chain and any(name.startswith(TRACES) for name in content):
         wanted |= trace_arrays(network, copies, None, None)
         limits |= {"pre_traces": (0,), "post_traces": (0,), "pre_last": (0, step), "post_last": (0, step)}
     kept: dict[str, Any] = {
@@ -283,7 +286,7 @@ def _checkpoint(
     if "since" in content:
         since = int(checked(content, "since", whole, (), 0, step))
         begun = [name for name in content if name.startswith("begun")]
-        columns = [layer.output_shape[0] for layer in network.layers]
+        columns = [n_columns(w) for w in network.weights]
         sizes_begun = [(columns[i % len(columns)] if content[f"begun{i}"].size else 0,) for i in range(len(begun))]
         homeostat = Homeostat(
             since,

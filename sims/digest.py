@@ -12,6 +12,8 @@ from .drives.spans import Spans
 from .ensemble import check_streams
 from .homeostasis.rule import several
 from .member import Member
+from .network import SpikingNetwork
+from .plastic_graph import PlasticGraph
 from .random import check_seed
 from .rules.front import plasticity_digest
 
@@ -35,7 +37,9 @@ def digest(member: Member, steps: int) -> str:
     for segment in member.segments:
         parts += [segment.name, segment.stop, segment.gain, segment.threshold, _named(segment.plasticity)]
         parts += [plasticity_digest(segment.plasticity)]
-    for layer in network.layers:
+    if isinstance(network, PlasticGraph):
+        parts += list(told((network.input_shape, network.parameters, network.layers)))
+    for layer in network.layers if isinstance(network, SpikingNetwork) else ():
         parts += [layer.gain, layer.threshold, layer.decay, layer.inhibition, layer.bias is None, layer.weights.shape]
         if layer.kernels is not None:
             operator = layer.kernels.operator(layer.weights)

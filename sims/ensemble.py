@@ -19,21 +19,25 @@ from .engines.course import Cancelled, Course
 from .engines.features import needs_open
 from .engines.geometry import needs_sharing
 from .engines.reference import ReferenceEngine
+from .engines.reference_graph import ReferenceGraphEngine
 from .engines.sinks import EventSink
 from .errors import BackendError, InputError
 from .fields import plain
+from .homeostasis.columns import columns_of
 from .homeostasis.downscaling import DownscalingRule, check_downscaling
-from .homeostasis.regulation import Regulation
+from .homeostasis.regulation import Regulation, changes_columns
 from .homeostasis.rule import EVERY, Homeostasis, IntrinsicHomeostasis, several
 from .member import Member as Member
 from .member import Simulation as Simulation
 from .network import SpikingNetwork
 from .pieces import Night, sleep_through
+from .plastic_graph import PlasticGraph
 from .random import check_seed
 from .rules.front import check_plasticity, n_traces, with_traces
 from .rules.modulator import Modulator, check_modulator, takes_modulator
 from .rules.per_layer import Plasticity
 from .segments import TimedSegment, check_segments, parts
+from .sleeping import SleepingNetwork
 from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
 Backend = Literal["cpu", "cuda", "reference"]
@@ -41,7 +45,7 @@ MAX_STREAMS = 2**31
 
 
 def simulate(
-    network: SpikingNetwork,
+    network: SleepingNetwork,
     drive: Drive | Mapping[str, Drive | Kicks],
     plasticity: Plasticity | None,
     steps: int,
@@ -189,7 +193,7 @@ def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEP
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     seed, streams = check_seed(member.seed), check_streams(member.streams)
-    check_plasticity(member.plasticity, network.layers, streams, backend)
+    check_plasticity(member.plasticity, network, streams, backend)
     source, kicks = sources(member.drive, network, mean, seed, streams)
     state = SimulationState.asleep(network, streams) if member.state is None else member.state
     state = with_traces(state, network, streams, member.plasticity)
@@ -210,6 +214,8 @@ def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEP
         )
     if plain(member.homeostasis_every, int, "homeostasis_every") < 1:
         raise InputError(f"homeostasis_every must be at least 1, got {member.homeostasis_every}")
+    if any(changes_columns(rule) for rule in several(member.homeostasis)):
+        columns_of(network)  # refuses weights of a graph that have no columns
     if state.excitability is None and any(isinstance(x, IntrinsicHomeostasis) for x in several(member.homeostasis)):
         state = replace(state, excitability=[np.zeros(n) for n in network.sizes[1:]])
     return Sleeper(network, source, member.plasticity, seed, state, streams, kicks, member.modulator)
@@ -224,19 +230,19 @@ def check_streams(streams: int) -> int:
 
 
 def _check_shared(member: Member) -> None:
-    layers = member.network.layers
-    if needs_sharing(layers) and member.streams > 1:
+    network = member.network
+    chain = network.layers if isinstance(network, SpikingNetwork) else ()
+    if needs_sharing(chain) and member.streams > 1:
         raise InputError(
             f"networks with convolutions or frozen layers sleep with one stream, got streams={member.streams}"
         )
-    convolves = any(layer.kernels is not None for layer in layers)
-    if convolves and member.log is not None and member.log.weights_every:
-        raise InputError(
-            "a log takes snapshots of dense weights only, and this network has convolutions: use weights_every=0"
-        )
+    shares = isinstance(network, PlasticGraph) or any(layer.kernels is not None for layer in chain)
+    if shares and member.log is not None and member.log.weights_every:
+        what = "is no chain" if isinstance(network, PlasticGraph) else "has convolutions"
+        raise InputError(f"a log takes snapshots of dense weights only, and this network {what}: use weights_every=0")
 
 
-def _check_state(state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None) -> None:
+def _check_state(state: SimulationState, network: SleepingNetwork, streams: int, plasticity: Plasticity | None) -> None:
     shapes = [v.shape for v in state.membranes]
     if shapes != membrane_shapes(network.sizes, streams):
         raise InputError(
@@ -279,10 +285,20 @@ def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
 
 
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
+    graphs = any(isinstance(sleeper.network, PlasticGraph) for sleeper in sleepers)
+    if backend == "reference":
+        return ReferenceGraphEngine(*sleepers) if graphs else ReferenceEngine(*sleepers)
+    if graphs and backend == "cuda":
+        raise BackendError(
+            'the backend "cuda" has chains of layers only, and this network is a graph: use backend="cpu" (or '
+            '"reference")'
+        )
+    if graphs:
+        from .engines.cpu_graph import GraphEngine  # only now, since it is compiled
+
+        return GraphEngine(*sleepers)
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
-    if backend == "reference":
-        return ReferenceEngine(*sleepers)
     opened = needs_open(sleepers, backend)
     if backend == "cuda":
         if shared:

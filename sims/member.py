@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,6 @@ from .drives.populations import Kicks
 from .engines.sinks import EventSink
 from .homeostasis.downscaling import DownscalingRule
 from .homeostasis.rule import EVERY, Homeostasis
-from .network import SpikingNetwork
 from .rules.modulator import Modulator
 from .rules.per_layer import Plasticity
 from .segments import TimedSegment
@@ -25,7 +25,7 @@ class Member:
     Parameters
     ----------
     network
-        Not changed; the simulation runs in the precision of its weights.
+        A chain or a graph. Not changed; the simulation runs in the precision of its weights.
     drive
         What makes the input neurons fire; or a mapping of population names to drives, in which hidden populations and
         the output have `Kicks`.
@@ -60,7 +60,7 @@ class Member:
         Parts of the night, one after the other, with drives and plasticity in place of these; none if it is all alike.
     """
 
-    network: SpikingNetwork
+    network: Any  # SpikingNetwork | PlasticGraph
     drive: Drive | Mapping[str, Drive | Kicks]
     plasticity: Plasticity | None
     mean_input: ArrayLike | None = None
@@ -94,7 +94,7 @@ class Simulation:
         Of these, the spikes of each population in each segment, (n_segments, n_populations).
     """
 
-    network: SpikingNetwork
+    network: Any  # SpikingNetwork | PlasticGraph
     state: SimulationState
     steps: int
     spike_counts: list[NDArray[np.int64]]

@@ -249,6 +249,13 @@ class SpikingNetwork(SleepingNetwork):
         """Which of them sleep may change."""
         return [layer.plastic for layer in self.layers]
 
+    def with_factors(self, gain: float, threshold: float) -> "SpikingNetwork":
+        """Return the network with all gains and thresholds multiplied by so much."""
+        layers = (
+            replace(layer, gain=layer.gain * gain, threshold=layer.threshold * threshold) for layer in self.layers
+        )
+        return replace(self, layers=tuple(layers))
+
     def astype(self, dtype: Any) -> "SpikingNetwork":
         """Return the network with weights and biases in another precision."""
         return self._map(lambda layer: layer.weights.astype(dtype))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from .engines.contract import Engine, Sleeper
 from .engines.course import Course, sleep
-from .network import SpikingNetwork
 from .rules.front import with_traces
 from .segments import TimedSegment, at, entering, halts
+from .sleeping import SleepingNetwork
 from .state import SimulationState
 
 
@@ -29,12 +29,12 @@ class Night(NamedTuple):
         Returns the course of a sleeper to a step of its night.
     """
 
-    network: SpikingNetwork
+    network: SleepingNetwork
     segments: Sequence[TimedSegment]
     sleepers: Sequence[Sleeper]
     course: Callable[[Sleeper, int], Course]
 
-    def sleeper(self, network: SpikingNetwork, state: SimulationState) -> Sleeper:
+    def sleeper(self, network: SleepingNetwork, state: SimulationState) -> Sleeper:
         """Return what an engine is given to go on from a state."""
         number = at(self.segments, state.step)
         sleeper = self.sleepers[number]
@@ -45,7 +45,7 @@ class Night(NamedTuple):
 class Slept(NamedTuple):
     """What came out of a night: network, state, spikes of every neuron, and of populations in segments."""
 
-    network: SpikingNetwork
+    network: SleepingNetwork
     state: SimulationState
     counts: list[NDArray[np.int64]]
     segment_spikes: NDArray[np.int64]

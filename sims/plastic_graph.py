@@ -80,7 +80,7 @@ class Pathway:
     gain
         () or (channels,) of what the weights give (without weights, of what passed through `before`): weight
         normalisation and batch normalisation. Where it is negative, plasticity acts on the weight with its sign turned,
-        as its neurons feel it.
+        as its neurons feel it; its sign bit counts, so that a night in which gains are multiplied by 0 keeps it.
     after
         Linear operators between the weights and the target, such as average pooling; most often none. A postsynaptic
         place counts as fired if any neuron that it feeds fired.
@@ -103,6 +103,15 @@ class Pathway:
         return Convolution(
             values, self.sliding.stride, self.sliding.padding, self.sliding.dilation, self.sliding.groups
         )
+
+    def winners(self, source: Shape) -> list[tuple[int, Shape]]:
+        """Return which operators of `before` are pools with winners, and the shapes of what comes to them."""
+        found, shape = [], source
+        for place, operator in enumerate(self.before):
+            if isinstance(operator, MaxPool) and operator.rule == "winner":
+                found.append((place, shape))
+            shape = operator.output_shape(shape)
+        return found
 
     def shapes(self, source: Shape, values: Floats | None) -> tuple[Shape, Shape, Shape]:
         """Return what shape arrives at the weights, what leaves them, and what arrives at the target."""
@@ -154,6 +163,8 @@ class GraphLayer:
         where = f"population {self.name!r}"
         if not self.name or self.name == INPUT:
             raise InputError(f"a population needs a name other than {INPUT!r}, got {self.name!r}")
+        if "/" in self.name or self.name == ".":  # these are folders in files of spikes
+            raise InputError(f"the name of a population must be text without '/', and more than '.', got {self.name!r}")
         if not self.pathways:
             raise InputError(f"{where} needs at least one pathway")
         for what, value, low, ok in (
@@ -266,6 +277,21 @@ class PlasticGraph(SleepingNetwork):
     def plastic(self) -> list[bool]:
         """Which of them sleep may change."""
         return [each.plastic for each in self.parameters]
+
+    @property
+    def pooled(self) -> tuple[int, ...]:
+        """Values before each maximum pool with winners, pathway by pathway."""
+        pathways = (pathway for layer in self.layers for pathway in layer.pathways)
+        return tuple(math.prod(shape) for p in pathways for _, shape in p.winners(self.shapes[p.source]))
+
+    def with_factors(self, gain: float, threshold: float) -> "PlasticGraph":
+        """Return the network with all gains and thresholds multiplied by so much."""
+
+        def change(layer: GraphLayer) -> GraphLayer:
+            pathways = tuple(replace(pathway, gain=pathway.gain * gain) for pathway in layer.pathways)
+            return replace(layer, pathways=pathways, threshold=layer.threshold * threshold)
+
+        return replace(self, layers=tuple(change(layer) for layer in self.layers))
 
     def astype(self, dtype: Any) -> "PlasticGraph":
         """Return the network with weights and biases in another precision."""

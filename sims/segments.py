@@ -10,8 +10,8 @@ from .drives.populations import Kicks, settled_drive
 from .engines.contract import MAX_STEPS
 from .errors import InputError
 from .fields import check_ranges, settle
-from .network import SpikingNetwork
 from .rules.per_layer import Plasticity
+from .sleeping import SleepingNetwork
 from .state import TRACES, SimulationState
 
 
@@ -43,12 +43,11 @@ class TimedSegment:
         object.__setattr__(self, "drive", settled_drive(self.drive))
         check_ranges(self, stop="[1, inf)", gain="[0, inf)", threshold="(0, inf)")
 
-    def of(self, network: SpikingNetwork) -> SpikingNetwork:
+    def of(self, network: SleepingNetwork) -> SleepingNetwork:
         """Return a network with the gains and thresholds that it has in this segment."""
         if self.gain == self.threshold == 1:
             return network
-        layers = (replace(x, gain=x.gain * self.gain, threshold=x.threshold * self.threshold) for x in network.layers)
-        return replace(network, layers=tuple(layers))
+        return network.with_factors(self.gain, self.threshold)
 
 
 def check_segments(segments: Sequence[TimedSegment]) -> None:

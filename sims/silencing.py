@@ -20,7 +20,7 @@ from .drives.drive import Drive
 from .drives.populations import Drives, Kicks
 from .drives.silenced import Silenced
 from .errors import InputError, nearest
-from .network import SpikingNetwork
+from .sleeping import SleepingNetwork
 from .state import SimulationState
 
 
@@ -71,7 +71,7 @@ def _numbers(name: str, ids: Iterable[int]) -> tuple[int, ...]:
 
 def silence(
     silenced: Mapping[str, tuple[int, ...]],
-    network: SpikingNetwork,
+    network: SleepingNetwork,
     drive: Drive | Mapping[str, Drive | Kicks],
     streams: int = 1,
 ) -> tuple[Drive | Mapping[str, Drive | Kicks], SimulationState | None]:

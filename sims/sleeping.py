@@ -62,6 +62,15 @@ class SleepingNetwork(ABC):
         Those of the projections may be left out.
         """
 
+    @abstractmethod
+    def with_factors(self, gain: float, threshold: float) -> Self:
+        """Return the network with all gains and thresholds multiplied by so much."""
+
+    @property
+    def pooled(self) -> tuple[int, ...]:
+        """Values before each maximum pool whose winner depends on what was sent so far."""
+        return ()
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Neurons per population, input first."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .homeostasis.homeostat import Homeostat
 from .network import SpikingNetwork
 from .operators import Floats
+from .sleeping import SleepingNetwork
 
 
 def membrane_shapes(sizes: Sequence[int], streams: int) -> list[tuple[int, ...]]:
@@ -24,7 +25,7 @@ def leaked(membranes: Floats, left: float) -> Floats:
     return potentials
 
 
-def kept_arrays(network: SpikingNetwork, streams: int) -> dict[str, tuple[np.dtype[Any], list[tuple[int, ...]]]]:
+def kept_arrays(network: SleepingNetwork, streams: int) -> dict[str, tuple[np.dtype[Any], list[tuple[int, ...]]]]:
     """Return dtype and shapes of what a state of a night of this network must have beside the membranes, by name."""
     neurons, shapes = network.layer_neurons, membrane_shapes(network.sizes, streams)
     kept: dict[str, tuple[np.dtype[Any], list[tuple[int, ...]]]] = {}
@@ -36,13 +37,15 @@ def kept_arrays(network: SpikingNetwork, streams: int) -> dict[str, tuple[np.dty
         copies = () if streams == 1 else (streams,)
         depths = zip(network.remembered, network.sizes, strict=True)
         kept["recent"] = np.dtype(np.bool_), [(depth, *copies, n) for depth, n in depths]
+    if network.pooled:
+        kept["sent"] = np.dtype(np.float64), membrane_shapes((0, *network.pooled), streams)
     return kept
 
 
 def trace_arrays(
-    network: SpikingNetwork, streams: int, n_pre: int | None, n_post: int | None
+    network: Any, streams: int, n_pre: int | None, n_post: int | None
 ) -> dict[str, tuple[np.dtype[Any], list[tuple[int | None, ...]]]]:
-    """Return the same for a rule with so many traces of presynaptic and postsynaptic neurons; None for any number."""
+    """Return the same of a chain for a rule with so many traces of pre- and postsynaptic neurons; None for any."""
     ends = [(layer.n_pre, layer.n_post) for layer in network.layers]
     ends += [(projection.weights.shape[0], projection.weights.shape[1]) for projection in network.projections]
     real, whole = np.dtype(np.float64), np.dtype(np.int64)
@@ -108,6 +111,9 @@ class SimulationState:
     recent
         Spikes that are still to arrive somewhere: for each population, input first, (steps, n) or (steps, streams, n),
         the last step first; None where nothing has a delay.
+    sent
+        What has come to each maximum pool with winners so far, pool by pool, shaped as the membranes; None where there
+        is none.
     excitability
         What is added to each neuron's threshold for good, in thresholds, one (n_post,) array a layer; None for nothing.
     pre_traces, post_traces
@@ -126,6 +132,7 @@ class SimulationState:
     waiting: list[NDArray[np.int32]] | None = None
     adaptation: list[NDArray[np.float64]] | None = None
     recent: list[NDArray[np.bool_]] | None = None
+    sent: list[NDArray[np.float64]] | None = None
     excitability: list[NDArray[np.float64]] | None = None
     pre_traces: list[NDArray[np.float64]] | None = None
     post_traces: list[NDArray[np.float64]] | None = None
@@ -134,7 +141,7 @@ class SimulationState:
     homeostat: Homeostat | None = None
 
     @classmethod
-    def asleep(cls, network: SpikingNetwork, streams: int = 1) -> "SimulationState":
+    def asleep(cls, network: SleepingNetwork, streams: int = 1) -> "SimulationState":
         """Return the state at the first step: all membranes at 0, of as many copies as there are streams."""
         membranes: list[Floats] = [
             np.zeros(shape, dtype=network.dtype) for shape in membrane_shapes(network.sizes, streams)
@@ -148,7 +155,7 @@ class SimulationState:
     @property
     def kept(self) -> dict[str, list[NDArray[Any]]]:
         """What there is beside the membranes, by name: arrays of features that are on."""
-        names = ("waiting", "adaptation", "recent", "excitability", *TRACES)
+        names = ("waiting", "adaptation", "recent", "sent", "excitability", *TRACES)
         return {name: arrays for name in names if (arrays := getattr(self, name)) is not None}
 
     def copied(self) -> "SimulationState":
@@ -156,7 +163,7 @@ class SimulationState:
         kept: dict[str, Any] = {name: [array.copy() for array in arrays] for name, arrays in self.kept.items()}
         return SimulationState(self.step, [v.copy() for v in self.membranes], list(self.membrane_steps), **kept)
 
-    def membrane_potentials(self, network: SpikingNetwork) -> list[Floats]:
+    def membrane_potentials(self, network: SleepingNetwork) -> list[Floats]:
         """Return the membrane potential of every layer after the last step, all leak applied."""
         return [
             v if layer.bias is not None else leaked(v, layer.decay ** (self.step - last))

@@ -3,14 +3,13 @@
 It is the specification of the compiled engine. Values have the shape (b, channels, *space) or (b, n).
 """
 
-from collections.abc import Callable, Iterator
-from itertools import product
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
+from ..operators import AveragePool, Convolution, Dense, Floats, MaxPool, Operator
+from ..passing import convolved, linear, of_largest, of_winners, windows
 from ..random import firing_thresholds, random_words
 from .contract import PRESENTED_STREAM, Part, Raster, Task, raster_type
 from .graph import INPUT, Population, Projection
@@ -99,82 +98,12 @@ class _Way:
             if isinstance(operator, MaxPool):
                 self._so_far[number] = self._so_far.get(number, np.zeros_like(values)) + values
                 winner = operator.rule == "winner" and not self._analogue
-                values = _winner(operator, values, self._so_far[number]) if winner else _largest(operator, values)
+                values = of_winners(operator, values, self._so_far[number]) if winner else of_largest(operator, values)
             else:
-                values = _linear(operator, values)
+                values = linear(operator, values)
         if not any(isinstance(operator, Dense | Convolution | AveragePool) for operator in self._operators):
             additions += _nonzero(values)
         return values, additions
-
-
-def _linear(operator: Operator, values: Floats) -> Floats:
-    """Every operator but `MaxPool`."""
-    if isinstance(operator, Dense):
-        product: Floats = values.reshape(len(values), -1) @ operator.weights.astype(values.dtype)
-        return product
-    if isinstance(operator, Convolution):
-        return _convolve(operator, operator.kernels.astype(values.dtype), values)
-    if isinstance(operator, AveragePool):
-        mean: Floats = _windows(operator, values, 0).sum(axis=0) / values.dtype.type(np.prod(operator.size))
-        return mean
-    if isinstance(operator, Scale):
-        factors = operator.factors.astype(values.dtype)
-        scaled: Floats = values * factors.reshape(factors.shape + (1,) * (values.ndim - 2) * factors.ndim)
-        return scaled
-    if isinstance(operator, Flatten):
-        return values.reshape(len(values), -1)
-    raise TypeError(f"no operator of a spiking graph: {type(operator).__name__}")
-
-
-def _convolve(operator: Convolution, kernels: Floats, values: Floats) -> Floats:
-    """``out[o, x] = sum over i, k of kernels[o, i, k] * values[i, stride * x + dilation * k - padding]``."""
-    shape = operator.output_shape(values.shape[1:])
-    out = np.zeros((len(values), *shape), dtype=values.dtype)
-    n_pre, n_post = kernels.shape[1], kernels.shape[0] // operator.groups
-    for k, shifted in _shifts(
-        operator.padding, kernels.shape[2:], operator.stride, operator.dilation, shape, values, 0
-    ):
-        for g in range(operator.groups):
-            pre, post = slice(g * n_pre, (g + 1) * n_pre), slice(g * n_post, (g + 1) * n_post)
-            at: Any = (post, slice(None), *k)
-            out[:, post] += np.moveaxis(np.tensordot(kernels[at], shifted[:, pre], (1, 1)), 0, 1)
-    return out
-
-
-def _winner(operator: MaxPool, values: Floats, so_far: Floats) -> Floats:
-    """Return what the neuron of each window sends that has sent most so far, and is the first among equals.
-
-    Rueckauer et al. 2017, section 2.2.3: the unit with the largest estimated rate passes the gate. The estimate is the
-    sum of all that it sent, this step included, so that the first spike of a window passes.
-    """
-    best = _windows(operator, so_far, -np.inf).argmax(axis=0)
-    chosen: Floats = np.take_along_axis(_windows(operator, values, 0), best[None], axis=0)[0]
-    return chosen
-
-
-def _largest(operator: MaxPool, values: Floats) -> Floats:
-    """Return the largest value of each window in this step; 0 where all of it is padding."""
-    largest = _windows(operator, values, -np.inf).max(axis=0)
-    return np.where(largest == -np.inf, 0, largest).astype(values.dtype)
-
-
-def _windows(operator: AveragePool | MaxPool, values: Floats, padding: float) -> Floats:
-    """Return the values of each window, row by row, (window, b, channels, *space)."""
-    shape = operator.output_shape(values.shape[1:])
-    dilation = (1,) * len(operator.size)
-    shifts = _shifts(operator.padding, operator.size, operator.stride, dilation, shape, values, padding)
-    return np.stack([shifted for _, shifted in shifts])
-
-
-def _shifts(
-    padding: Shape, size: Shape, stride: Shape, dilation: Shape, shape: Shape, values: Floats, fill: float
-) -> Iterator[tuple[Shape, Floats]]:
-    """Yield every place k within a window, and the values there of all windows, (b, channels, *space)."""
-    padded = np.pad(values, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=fill)
-    for k in product(*(range(n) for n in size)):
-        axes = zip(k, stride, dilation, shape[1:], strict=True)
-        at: tuple[Any, ...] = (..., *(slice(d * i, d * i + s * (n - 1) + 1, s) for i, s, d, n in axes))
-        yield k, padded[at]
 
 
 def _additions(operator: Operator, values: Floats) -> NDArray[np.int64]:
@@ -183,9 +112,9 @@ def _additions(operator: Operator, values: Floats) -> NDArray[np.int64]:
         return _nonzero(values) * np.int64(operator.weights.shape[1])
     active = (values != 0).astype(np.float64)
     if isinstance(operator, Convolution):
-        return _total(_convolve(operator, np.ones(operator.kernels.shape), active))
+        return _total(convolved(operator, np.ones(operator.kernels.shape), active))
     if isinstance(operator, AveragePool):
-        return _total(_windows(operator, active, 0).sum(axis=0))
+        return _total(windows(operator, active, 0).sum(axis=0))
     return np.zeros(len(values), dtype=np.int64)
 
 

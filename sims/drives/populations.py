@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, nearest
 from ..fields import settle
-from ..network import SpikingNetwork
+from ..sleeping import SleepingNetwork
 from .drive import Drive, check_drive
 from .schedule import InputSchedule
 from .spans import Spans, source
@@ -124,7 +124,7 @@ def settled_drive(drive: Any) -> Any:
 
 def sources(
     drive: Drive | Mapping[str, Drive | Kicks],
-    network: SpikingNetwork,
+    network: SleepingNetwork,
     mean_input: NDArray[np.float64] | None,
     seed: int,
     streams: int,

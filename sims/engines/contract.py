@@ -10,7 +10,6 @@ from ..drives.populations import Kick
 from ..drives.schedule import InputSchedule
 from ..drives.spans import Spans
 from ..homeostasis.downscaling import DownscalingRule
-from ..network import SpikingNetwork
 from ..operators import Floats
 from ..rules.modulator import Modulator
 from ..state import SimulationState
@@ -29,7 +28,7 @@ class Sleeper(NamedTuple):
     numbers, the input being 0. `modulator` is the third factor that rules can take.
     """
 
-    network: SpikingNetwork
+    network: Any  # SpikingNetwork | PlasticGraph; each engine is given what it has
     schedule: InputSchedule | Spans
     plasticity: Any  # Plasticity | None; the compiled engines are given the rules that they have
     seed: int
@@ -66,11 +65,11 @@ class Engine(Protocol):
         ...
 
     def downscale(self, sleeper: int, rule: DownscalingRule) -> None:
-        """Downscale all layers of a sleeper; nothing may be in flight."""
+        """Downscale all weights of a sleeper that are not frozen; nothing may be in flight."""
         ...
 
     def set_weights(self, sleeper: int, weights: Sequence[Floats]) -> None:
-        """Give layers, then projections, other weights of the same shapes and type; nothing may be in flight."""
+        """Give the network, then projections, other weights of the same shapes and type; nothing may be in flight."""
         ...
 
     def set_excitability(self, sleeper: int, excitability: Sequence[NDArray[np.float64]]) -> None:
@@ -80,7 +79,7 @@ class Engine(Protocol):
     def weights(self, sleeper: int) -> list[Floats]:
         """Return the weights as they are now, valid until the next `advance`.
 
-        One (n_pre, n_post) array a layer, then one (n_source, n_target) array a projection.
+        Those of the network in its order, then one (n_source, n_target) array a projection.
         """
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..network import Sharing, SpikingLayer
-from ..operators import Floats, Shape
+from ..operators import Convolution, Dense, Floats, Shape
 from ..rules.hebbian import PlasticityRule
 
 Spikes = NDArray[np.bool_]
@@ -56,16 +56,24 @@ class Geometry(NamedTuple):
 
 def geometry(layer: SpikingLayer) -> Geometry:
     """Return a layer's geometry; without kernels it is that of kernels that see one position."""
-    kernels, pool = layer.kernels, None
+    kernels = layer.kernels
     if kernels is None:
-        return Geometry(1, layer.n_pre, 1, None, np.zeros((1, 1), dtype=np.intp))
-    operator, (below, *space) = kernels.operator(layer.weights), kernels.input_shape
-    if kernels.pool is not None:
-        ones = (1,) * len(kernels.pool.size)
-        pool = _places(tuple(space), kernels.pool.size, kernels.pool.stride, kernels.pool.padding, ones)
-    size = layer.weights.shape[2:]
-    taps = _places(kernels.seen_shape[1:], size, operator.stride, operator.padding, operator.dilation)
-    return Geometry(kernels.groups, below, math.prod(space), pool, taps)
+        return geometry_of(Dense(layer.weights), layer.input_shape)
+    where = geometry_of(kernels.operator(layer.weights), kernels.seen_shape)
+    if kernels.pool is None:
+        return where
+    ones, space = (1,) * len(kernels.pool.size), kernels.input_shape[1:]
+    pool = window_places(space, kernels.pool.size, kernels.pool.stride, kernels.pool.padding, ones)
+    return where._replace(unpooled=math.prod(space), pool=pool)
+
+
+def geometry_of(operator: Dense | Convolution, shape: Shape) -> Geometry:
+    """Return the geometry of weights that see values of some shape."""
+    if isinstance(operator, Dense):
+        return Geometry(1, math.prod(shape), 1, None, np.zeros((1, 1), dtype=np.intp))
+    size = operator.kernels.shape[2:]
+    taps = window_places(shape[1:], size, operator.stride, operator.padding, operator.dilation)
+    return Geometry(operator.groups, shape[0], math.prod(shape[1:]), None, taps)
 
 
 def pre_major(layer: SpikingLayer, weights: Floats) -> Floats:
@@ -80,7 +88,7 @@ def pre_major(layer: SpikingLayer, weights: Floats) -> Floats:
     return weights.reshape(groups, n_channels // groups, below, -1).transpose(0, 2, 3, 1)
 
 
-def _places(space: Shape, size: Shape, stride: Shape, padding: Shape, dilation: Shape) -> NDArray[np.intp]:
+def window_places(space: Shape, size: Shape, stride: Shape, padding: Shape, dilation: Shape) -> NDArray[np.intp]:
     """Return which position each place of each window lies on, (windows, places), -1 in the padding."""
     per_axis, inside = [], []
     for n, k, s, p, d in zip(space, size, stride, padding, dilation, strict=True):
@@ -101,6 +109,12 @@ def inputs_seen(where: Geometry, pre: Spikes, real: Any) -> Floats:
     x = pre.reshape(where.below, -1).astype(real)
     if where.pool is not None:
         x = _at(x, where.pool).sum(axis=2) / real(where.pool.shape[1])
+    return values_seen(where, x)
+
+
+def values_seen(where: Geometry, values: Floats) -> Floats:
+    """Return the same of values, pooled already: (groups, channels of a group * taps, positions)."""
+    x = values.reshape(where.below, -1)
     seen = _at(x, where.taps).transpose(0, 2, 1)
     return seen.reshape(where.groups, -1, len(where.taps))
 
@@ -135,12 +149,20 @@ def asked(
     All can be broadcast to (groups, channels of a group, presynaptic channels of a group, taps). The last is what a
     sum over synapses is divided by, if it is at least 1.
     """
-    met = (where.taps >= 0).astype(weights.dtype)
-    spiked = post.reshape(where.groups, -1, len(where.taps)).astype(weights.dtype)
+    c, n, synapses = counts(where, seen, post, weights.dtype)
+    norm = {"mean": n, "sum": np.ones_like(n), "positions": synapses}[sharing]
+    return c, n, norm
+
+
+def counts(where: Geometry, seen: Floats, post: Spikes, dtype: "np.dtype[Any]") -> tuple[Floats, Floats, Floats]:
+    """Return of how many synapses of each weight both neurons fired, the postsynaptic one fired, and how many it has.
+
+    All can be broadcast to (groups, channels of a group, presynaptic channels of a group, taps).
+    """
+    met = (where.taps >= 0).astype(dtype)
+    spiked = post.reshape(where.groups, -1, len(where.taps)).astype(dtype)
     n_channels = spiked.shape[1]
-    c = (spiked @ (seen > 0).astype(weights.dtype).transpose(0, 2, 1)).reshape(
+    c = (spiked @ (seen != 0).astype(dtype).transpose(0, 2, 1)).reshape(
         where.groups, n_channels, -1, where.taps.shape[1]
     )
-    n = (spiked @ met)[:, :, None, :]
-    norm = {"mean": n, "sum": np.ones_like(n), "positions": met.sum(axis=0)}[sharing]
-    return c, n, norm
+    return c, (spiked @ met)[:, :, None, :], met.sum(axis=0)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
+from ..sleeping import SleepingNetwork
+from .columns import Columns, columns_of, n_columns
 from .downscaling import DownscalingRule
 from .homeostat import Homeostat
 from .rule import HomeostasisRule, IntrinsicHomeostasis, SynapticHomeostasis, Values
@@ -34,14 +35,15 @@ class Regulation:
         self,
         rules: Sequence[HomeostasisRule],
         every: int,
-        network: SpikingNetwork,
+        network: SleepingNetwork,
         streams: int,
         step: int,
         before: Homeostat | None,
     ) -> None:
         self._rules, self.every, self._network, self._streams = rules, every, network, streams
-        fits = before is not None and len(before.begun) == len(rules) * len(network.layers)
-        self._before = before if before is not None and fits else _begun(rules, network, step)
+        self._columns = columns_of(network) if any(changes_columns(rule) for rule in rules) else []
+        fits = before is not None and len(before.begun) == len(rules) * len(network.weights)
+        self._before = before if before is not None and fits else _begun(rules, self._columns, network, step)
         self._counted: list[NDArray[np.int64]] = [np.zeros(n, dtype=np.int64) for n in network.sizes[1:]]
 
     def homeostat(self, engine: "Engine", sleeper: int) -> Homeostat:
@@ -65,14 +67,20 @@ class Regulation:
         intrinsic = any(isinstance(rule, IntrinsicHomeostasis) for rule in self._rules)
         weights = list(engine.weights(sleeper))
         excitability = list(engine.state(sleeper).excitability or []) if intrinsic else []
-        layers = self._network.layers
+        n_weights = len(self._network.weights)
         for number, rule in enumerate(self._rules):
-            begun = past.begun[number * len(layers) :]
-            for index, layer in enumerate(layers):
-                told = _Told(rule, layer.name or f"number {index + 1}", step)
-                if isinstance(rule, SynapticHomeostasis) and layer.plastic:
-                    weights[index] = _regulated(told, rule, layer, weights[index], rates[index], begun[index])
-                if isinstance(rule, IntrinsicHomeostasis):
+            if isinstance(rule, DownscalingRule):
+                plastic = enumerate(self._network.plastic)
+                weights[:n_weights] = [rule.apply(weights[i]) if may else weights[i] for i, may in plastic]
+            elif isinstance(rule, SynapticHomeostasis):
+                begun = past.begun[number * n_weights :]
+                for index, columns in enumerate(self._columns):
+                    if columns.plastic:
+                        told = _Told(rule, columns.name, step)
+                        weights[index] = _regulated(told, rule, columns, weights[index], rates, begun[index])
+            if isinstance(rule, IntrinsicHomeostasis):
+                for index, layer in enumerate(self._network.layers):
+                    told = _Told(rule, layer.name or f"number {index + 1}", step)
                     new = told.values(rule.excitability, "excitability", excitability[index].copy(), rates[index])
                     if (new <= -1).any():
                         raise told.wrong(f"excitability must be above -1, got {new.min()}")
@@ -85,15 +93,24 @@ class Regulation:
         self._before = _forgotten(step, past)
 
 
-def _begun(rules: Sequence[HomeostasisRule], network: SpikingNetwork, step: int) -> Homeostat:
+def changes_columns(rule: HomeostasisRule) -> bool:
+    """Whether a rule changes the weights into each neuron by its rate."""
+    return isinstance(rule, SynapticHomeostasis) and not isinstance(rule, DownscalingRule)
+
+
+def _begun(
+    rules: Sequence[HomeostasisRule], columns: Sequence[Columns], network: SleepingNetwork, step: int
+) -> Homeostat:
     """Return what is remembered where homeostasis begins."""
     begun: list[Values] = []
     for rule in rules:
-        for index, layer in enumerate(network.layers):
-            told, begin = _Told(rule, layer.name or f"number {index + 1}", step), getattr(rule, "begin", None)
-            columns = _columns(layer, layer.weights)
-            expected = np.zeros(columns.shape[1])
-            begun.append(np.zeros(0) if begin is None else told.values(begin, "begin", columns, like=expected))
+        begin = getattr(rule, "begin", None)
+        if begin is None or not changes_columns(rule):
+            begun += [np.zeros(0)] * len(network.weights)
+            continue
+        for each, weights in zip(columns, network.weights, strict=True):
+            like = np.zeros(n_columns(weights))
+            begun.append(_Told(rule, each.name, step).values(begin, "begin", each.of(weights), like=like))
     return Homeostat(step, [np.zeros(n, dtype=np.int64) for n in network.sizes[1:]], begun)
 
 
@@ -131,21 +148,12 @@ class _Told(NamedTuple):
         return values
 
 
-def _regulated(told: _Told, rule: Any, layer: SpikingLayer, weights: Floats, rates: Values, begun: Values) -> Floats:
-    """Return the weights of a layer as a rule changes them, in their precision."""
-    if isinstance(rule, DownscalingRule):
-        return rule.apply(weights)
-    columns = _columns(layer, weights)
-    per_column = rates.reshape(columns.shape[1], -1).mean(axis=1)
+def _regulated(
+    told: _Told, rule: Any, columns: Columns, weights: Floats, rates: Sequence[Values], begun: Values
+) -> Floats:
+    """Return weights as a rule changes them, in their precision; `rates` are those of all layers."""
     kept = (begun,) if hasattr(rule, "begin") else ()
-    changed = told.values(rule.apply, "apply", columns, per_column, *kept)
-    with np.errstate(over="ignore"):  # beyond the largest float32 there is infinity, which is refused
-        rounded = changed.astype(weights.dtype)
+    changed = told.values(rule.apply, "apply", columns.of(weights), columns.rates(rates), *kept)
+    rounded = columns.back(changed, weights)
     told.finite(rounded, "apply")
-    return rounded if layer.kernels is None else np.ascontiguousarray(rounded.T).reshape(weights.shape)
-
-
-def _columns(layer: SpikingLayer, weights: Floats) -> Values:
-    """Return a copy of weights as float64, the incoming ones of a neuron, or of a channel, in a column."""
-    matrix = weights if layer.kernels is None else weights.reshape(len(weights), -1).T
-    return np.array(matrix, dtype=np.float64, order="C")
+    return rounded

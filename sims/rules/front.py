@@ -1,19 +1,20 @@
 """What is checked of the plasticity of a night before it begins, and what its state has for it."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..network import SpikingLayer, SpikingNetwork
+from ..network import SpikingLayer
+from ..plastic_graph import PlasticGraph
+from ..sleeping import SleepingNetwork
 from ..state import TRACES, SimulationState, trace_arrays
 from .code import rule_digest
 from .hebbian import check_formula, is_shipped
 from .keep_sign import KeepSign
 from .per_layer import PerLayer, Plasticity, by_layer
-from .rule import Rule, traces_of, unwrapped
+from .rule import Rule, traces_of, unwrapped, uses_modulator
 
 
 def any_rule(plasticity: Plasticity | None) -> Rule | None:
@@ -26,19 +27,23 @@ def any_rule(plasticity: Plasticity | None) -> Rule | None:
     return plasticity.given[0] if isinstance(plasticity, PerLayer) else plasticity
 
 
-def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: int, backend: str) -> None:
-    """Check that the plasticity of a night is one, fits the layers, and runs on a backend as it is written.
+def check_plasticity(plasticity: Any, network: SleepingNetwork, streams: int, backend: str) -> None:
+    """Check that the plasticity of a night is one, fits the network, and runs on a backend as it is written.
 
     Raises
     ------
     InputError
-        If it is no rule, or one that the layers cannot have.
+        If it is no rule, or one that the network cannot have.
     BackendError
         If the backend would run it by another formula, or not at all.
     """
-    if any_rule(plasticity) is None:
+    rule = any_rule(plasticity)
+    if rule is None:
         return
-    for layer, rule in zip(layers, by_layer(plasticity, len(layers)), strict=True):
+    if isinstance(network, PlasticGraph):
+        _check_graph(rule)
+        rules_of_weights(plasticity, network)
+    for layer, rule in zip(network.layers, by_layer(plasticity, len(network.layers)), strict=True):
         if rule is None:
             continue
         check_formula(rule, backend)
@@ -48,8 +53,40 @@ def check_plasticity(plasticity: Any, layers: Sequence[SpikingLayer], streams: i
                 raise InputError(
                     f"KeepSign is for one stream, since a mean forgets the sign of 0; got streams={streams}"
                 )
-            if layer.kernels is not None and layer.plastic:
+            if isinstance(layer, SpikingLayer) and layer.kernels is not None and layer.plastic:
                 _check_shared(rule, layer)
+
+
+def rules_of_weights(plasticity: Plasticity | None, network: PlasticGraph) -> list[Rule | None]:
+    """Return the rule of each array of weights, which is that of the population to which they lead; None if frozen.
+
+    Raises
+    ------
+    InputError
+        If populations to which the same weights lead have different rules.
+    """
+    rules = by_layer(plasticity, len(network.layers))
+    found: list[Rule | None] = []
+    for weights in network.parameters:
+        led = [layer for layer in network.layers if any(p.weights == weights.name for p in layer.pathways)]
+        own = [rules[network.layers.index(layer)] for layer in led] if weights.plastic else [None]
+        if any(rule != own[0] for rule in own):
+            raise InputError(
+                f"the weights {weights.name!r} lead to {', '.join(repr(layer.name) for layer in led)}, which have "
+                "different rules: weights that are shared need the same rule in all of them"
+            )
+        found.append(own[0])
+    return found
+
+
+def _check_graph(rule: Rule) -> None:
+    inside = unwrapped(rule)[0]
+    there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
+    if used := [name for name, on in there.items() if on]:
+        raise InputError(
+            f"{type(inside).__name__} has {' and '.join(used)}, which weights of a graph cannot follow, since several "
+            "pathways may share them: take a rule with on_post alone, without traces and modulator"
+        )
 
 
 def _check_shared(rule: Rule, layer: SpikingLayer) -> None:
@@ -70,9 +107,7 @@ def n_traces(plasticity: Plasticity | None) -> tuple[int, int] | None:
     return len(traces_of(rule, "pre")), len(traces_of(rule, "post"))
 
 
-def with_traces(
-    state: SimulationState, network: SpikingNetwork, streams: int, plasticity: Plasticity | None
-) -> SimulationState:
+def with_traces(state: SimulationState, network: Any, streams: int, plasticity: Plasticity | None) -> SimulationState:
     """Return a state as the rule needs it: without traces, or with those that it has, or with traces that are 0."""
     traces = n_traces(plasticity)
     there = any(getattr(state, name) is not None for name in TRACES)

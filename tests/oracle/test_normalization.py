@@ -10,7 +10,7 @@ from torch import nn
 from neurosleep.converters import calibrate, to_spiking
 from neurosleep.networks import relu_network
 from neurosleep.sims.drives.rates import MaskedMeanRate
-from neurosleep.sims.engines.reference import window_mask
+from neurosleep.sims.engines.reference_base import window_mask
 from neurosleep.sims.random import window_position
 
 

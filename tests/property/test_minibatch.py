@@ -20,7 +20,7 @@ from neurosleep.sims.engines import cpu_streams as minibatch
 from neurosleep.sims.engines.contract import Engine, Sleeper
 from neurosleep.sims.engines.cpu import CpuEngine
 from neurosleep.sims.engines.cpu_streams import MinibatchEngine
-from neurosleep.sims.engines.reference import input_spikes
+from neurosleep.sims.engines.reference_base import input_spikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, Simulation, simulate, simulate_ensemble
 from neurosleep.sims.errors import BackendError, InputError
