@@ -14,6 +14,7 @@ from neurosleep.converters import Calibration
 from neurosleep.converters.front import as_inputs, as_network
 from neurosleep.converters.normalization import OutputActivation, check_percentile
 from neurosleep.converters.reading import read
+from neurosleep.moments import Moments
 from neurosleep.ownership import Ownership
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import plain
@@ -41,6 +42,9 @@ class Memory:
     each_task
         Whether to remember the mean of each `observe`, too, which `CuedReplay` needs: 8 bytes for every input of the
         network and every task, 6 kB a task for the digits of MNIST. Never an input itself.
+    moments
+        Whether to keep the mean and the variance of every input value as it came, too, from which `sample` draws: 16
+        bytes for each value of an input.
 
     Attributes
     ----------
@@ -52,6 +56,8 @@ class Memory:
         Scales per layer, and the shape of an input for convolutions; or None before anything was seen.
     task_means
         With `each_task`, the mean of each `observe`, in order, (n_inputs,) each.
+    moments
+        With `moments`, those of everything seen (`neurosleep.moments.Moments`); None without, and before.
     """
 
     _numbers: ClassVar[tuple[str, ...]] = ()  # that a kind of memory saves beside
@@ -63,6 +69,7 @@ class Memory:
         output: OutputActivation = "relu",
         scales: Literal["all", "last"] = "all",
         each_task: bool = False,
+        moments: bool = False,
     ) -> None:
         for what, name, known in (("scales", scales, ("all", "last")), ("output", output, get_args(OutputActivation))):
             if name not in known:
@@ -73,6 +80,8 @@ class Memory:
         self.scales = scales
         self.each_task: bool = plain(each_task, bool, "each_task")
         self.task_means: list[NDArray[np.float64]] = []
+        self.keeps_moments: bool = plain(moments, bool, "moments")
+        self.moments: Moments | None = None
         self.count = 0
         self.mean_input: NDArray[np.float64] | None = None
         self.calibration: Calibration | None = None
@@ -104,11 +113,14 @@ class Memory:
         measured = reading.scales(torch.split(x, 1000), self.percentile, self.output)
         if self.calibration is not None and self.scales == "all":
             measured = self.calibration.merged(measured)
+        moments = Moments.of(x) if self.keeps_moments else None
+        if moments is not None and self.moments is not None:
+            moments = self.moments.merged(moments)
         total = self.count + len(x)
         mean = self._rates(x.flatten(1).to(torch.float64)).mean(0).cpu().numpy()
         before = np.zeros_like(mean) if self.mean_input is None else self.mean_input
         self.mean_input = before + (mean - before) * (len(x) / total)
-        self.count, self.calibration = total, measured
+        self.count, self.calibration, self.moments = total, measured, moments
         if self.each_task:
             self.task_means.append(mean)
         self._owner.claim(model, "this memory")
@@ -120,6 +132,23 @@ class Memory:
     def belong_to(self, model: nn.Module) -> None:
         """Raise `InputError` if another network has filled it."""
         self._owner.check(model, "this memory")
+
+    def sample(self, n: int, seed: int = 0) -> torch.Tensor:
+        """Return n inputs (n, *shape) float32 that were drawn from the moments, see `Moments.sample`.
+
+        Raises
+        ------
+        InputError
+            If it keeps no moments, or has seen nothing.
+        """
+        if self.moments is None:
+            why = (
+                "has seen nothing yet" if self.keeps_moments else "keeps no moments: make it with Memory(moments=True)"
+            )
+            raise InputError(f"this memory {why}, so that no inputs can be drawn from it")
+        if plain(n, int, "n") < 1:
+            raise InputError(f"n must be at least 1, got {n!r}")
+        return self.moments.sample(int(n), plain(seed, int, "seed"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the memory to a ``.npz`` file, whole or not at all."""
@@ -139,6 +168,7 @@ class Memory:
                 input_shape=np.array(self.calibration.input_shape or (), dtype=np.int64),
                 **{name: getattr(self, name) for name in self._numbers},
                 **means,
+                **({} if self.moments is None else self.moments.numbers()),
             )
 
     @classmethod
@@ -175,6 +205,10 @@ class Memory:
         if "task_means" in values:
             means = checked(values, "task_means", np.dtype(np.float64), (None, memory.mean_input.size))
             memory.each_task, memory.task_means = True, list(means)
+        if "moments_mean" in values:
+            memory.keeps_moments, memory.moments = True, Moments.from_numbers(values, memory.count)
+            if memory.moments.mean.size != memory.mean_input.size:
+                raise InputError(f"its moments are of {memory.moments.mean.size} inputs, its mean of others")
         for name in set(cls._numbers) & set(values):  # files of earlier versions have none
             setattr(memory, name, float(checked(values, name, "f", (), 0)))
         return memory

@@ -52,8 +52,8 @@ def test_holds_a_fixed_number_of_values_and_no_inputs() -> None:
             )
         )
     assert set(held) == {
-        12 + 2 + 3
-    }  # mean input, maxima, percentile, count, and that the mean of each task is not kept
+        12 + 2 + 5
+    }  # mean input, maxima, percentile, count, and that means of tasks and moments are not kept
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
