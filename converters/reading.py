@@ -1,7 +1,7 @@
 """What sleep reads of a torch module, and writes back: one front for chains and for all other feed-forward networks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +12,7 @@ from ..sims.errors import InputError, unknown
 from ..sims.network import Sharing, check_sharing
 from ..sims.operators import Floats, Shape
 from ..sims.sleeping import SleepingNetwork
+from .batches import Batches
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .front import as_inputs, as_network
@@ -73,11 +74,14 @@ class Reading(ABC):
     @abstractmethod
     def scales(
         self,
-        batches: Iterable[torch.Tensor],
+        batches: Batches,
         percentile: float = 100.0,
         output: OutputActivation = "relu",
     ) -> Calibration:
-        """Return the scales of what each of `names` sends on, over batches as `inputs` returns them."""
+        """Return the scales of what each of `names` sends on, over batches as `inputs` returns them.
+
+        An array is a single batch; each is gone through in parts. A percentile below 100 asks `batches` for its count.
+        """
 
     @abstractmethod
     def plastic(self, names: Sequence[str] | None = None) -> set[str]:
@@ -157,9 +161,7 @@ class Chain(Reading):
         """See `Reading.inputs`."""
         return checked_inputs(self.stages, inputs)
 
-    def scales(
-        self, batches: Iterable[torch.Tensor], percentile: float = 100.0, output: OutputActivation = "relu"
-    ) -> Calibration:
+    def scales(self, batches: Batches, percentile: float = 100.0, output: OutputActivation = "relu") -> Calibration:
         """See `Reading.scales`."""
         scales = activation_scales(self.stages, batches, percentile, output)
         return Calibration(scales, percentile, self.input_shape if self.stages[0].spatial else None, self.names)
@@ -229,9 +231,7 @@ class Graph(Reading):
             raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
         return x
 
-    def scales(
-        self, batches: Iterable[torch.Tensor], percentile: float = 100.0, output: OutputActivation = "relu"
-    ) -> Calibration:
+    def scales(self, batches: Batches, percentile: float = 100.0, output: OutputActivation = "relu") -> Calibration:
         """See `Reading.scales`."""
         scales = unit_scales_of(self.graph, batches, percentile, output)
         return Calibration(scales, percentile, self.input_shape, self.names)

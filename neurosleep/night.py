@@ -23,7 +23,7 @@ from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
-from neurosleep.sims.network import population_sizes
+from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.sleeping import SleepingNetwork
@@ -212,8 +212,10 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    shape = memory.calibration.input_shape or (0 if memory.mean_input is None else memory.mean_input.size,)
-    reading = read(model, shape)
+    coding = memory.network_coding
+    neurons = 0 if memory.mean_input is None else memory.mean_input.size
+    shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)
+    reading = read(model, shape, coding)
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
@@ -228,6 +230,8 @@ def fall_asleep(
         dt=stage.dt,
         plastic=stage.plastic,
         sharing=stage.sharing,
+        max_pool=stage.max_pool,
+        coding=coding,
     )
     reading.check_own_answer()
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
@@ -293,6 +297,8 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
 
 def _beyond(part: ensemble.Member | TimedSegment, asleep: Asleep, simulation: Simulation) -> list[str]:
     """Return what of a night, or of a segment of it, only the open engine has."""
+    if not isinstance(asleep.network, SpikingNetwork):
+        return []
     kicked = isinstance(part.drive, Mapping) and set(part.drive) != {"input"}
     return features(asleep.network, simulation.state, part.plasticity, asleep.member.streams, kicked)
 

@@ -1,12 +1,13 @@
 """What activations of a graph's units are divided by when it falls asleep."""
 
-from collections.abc import Iterable
+import math
 
 import numpy as np
 import torch
 
 from ...sims.errors import InputError
-from ...sims.operators import Floats
+from ..batches import Batches
+from ..largest_values import LargestValues
 from ..normalization import Calibration, NoNormalization, Normalization, OutputActivation, check_percentile
 from .operator_algebra import Kept, KeptConvolution
 from .relu_graph import ReluGraph, ReluUnit
@@ -16,32 +17,29 @@ BELOW = "#below"
 
 
 def unit_scales_of(
-    graph: ReluGraph, batches: Iterable[torch.Tensor], percentile: float, output: OutputActivation
+    graph: ReluGraph, batches: Batches, percentile: float, output: OutputActivation
 ) -> tuple[float, ...]:
     """Return a percentile of each unit's activations over batches of inputs, of the last behind its output activation.
 
-    But for the maximum, all activations are held in memory at once.
+    A percentile below the maximum asks `batches` for its count.
     """
     check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    names = [unit.name for unit in graph.units]
-    largest = np.full(len(names), -np.inf)
-    kept: list[list[Floats]] = [[] for _ in names]
-    for batch in batches:
-        for activations in graph.batches(batch):
-            for index, name in enumerate(names):
-                sent = activations[name]
-                if name == graph.output.name:
-                    values = torch.from_numpy(sent)
-                    sent = (values.softmax(1) if output == "softmax" else values.relu()).numpy()
-                if percentile == 100:
-                    largest[index] = max(largest[index], sent.max())
-                else:
-                    kept[index].append(sent.ravel())
+    largest = dict.fromkeys((unit.name for unit in graph.units), 0.0)  # nothing that is sent is below 0
+    seen: dict[str, LargestValues] = {}
     if percentile < 100:
-        largest = np.array([np.percentile(np.concatenate(sent), percentile) for sent in kept])
-    return tuple(largest.tolist())
+        seen = {unit.name: LargestValues(batches.count * math.prod(unit.shape), percentile) for unit in graph.units}
+    for activations in graph.batches(batches):
+        for name, sent in activations.items():
+            values = sent
+            if name == graph.output.name:
+                answer = torch.from_numpy(sent)
+                values = (answer.softmax(1) if output == "softmax" else answer.relu()).numpy()
+            if seen:
+                seen[name].add(values.reshape(1, -1))
+            largest[name] = max(largest[name], float(values.max()))
+    return tuple(float(seen[name].result()[0]) if seen else largest[name] for name in largest)
 
 
 def sleeping_scales(graph: ReluGraph, calibration: Calibration, rule: Normalization) -> dict[str, float]:
