@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from ..sims.errors import InputError
@@ -38,8 +39,13 @@ def spiking_layer(stage: Stage, input_shape: Shape, bias: Floats | None, numbers
 
 def stage_weights(stage: Stage) -> Floats:
     """Return a copy of a stage's weights: (n_pre, n_post) of a linear layer, kernels as torch has them."""
-    weights: Floats = np.array(stage.module.weight.detach().cpu().numpy())
-    return np.ascontiguousarray(weights.T) if isinstance(stage.module, nn.Linear) else weights
+    return pre_major(stage.module.weight)
+
+
+def pre_major(weight: torch.Tensor) -> Floats:
+    """Return a copy of torch's weights, a matrix as (n_pre, n_post)."""
+    weights: Floats = np.array(weight.detach().cpu().numpy())
+    return np.ascontiguousarray(weights.T) if weights.ndim == 2 else weights
 
 
 def input_shapes(stages: Sequence[Stage], input_shape: Shape) -> list[Shape]:

@@ -9,8 +9,8 @@ balancing"); Rueckauer et al. 2017 (Frontiers in Neuroscience 11:682, percentile
 (Nature Communications 13:7742) with its released code.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,11 +41,14 @@ class Calibration:
         Which percentile `scales` are, 100 for the maximum.
     input_shape
         (channels, *space) of an input, if the model's first layer needs it; else None.
+    names
+        What the scales are of: paths of layers, or names of a graph's units; None if nobody said.
     """
 
     scales: tuple[float, ...]
     percentile: float = 100.0
     input_shape: tuple[int, ...] | None = None
+    names: tuple[str, ...] | None = field(default=None, compare=False)
 
     def merged(self, other: "Calibration") -> "Calibration":
         """Return the larger of both scales, layer by layer."""
@@ -58,7 +61,12 @@ class Calibration:
             raise InputError(
                 f"calibrations with inputs of shape {self.input_shape} and {other.input_shape} cannot be merged"
             )
-        return Calibration(tuple(map(max, self.scales, other.scales)), self.percentile, self.input_shape)
+        if self.names and other.names and self.names != other.names:
+            raise InputError(
+                f"calibrations of {', '.join(self.names)} and of {', '.join(other.names)} cannot be merged"
+            )
+        scales = tuple(map(max, self.scales, other.scales))
+        return Calibration(scales, self.percentile, self.input_shape, other.names or self.names)
 
 
 def check_percentile(percentile: float) -> None:
@@ -234,20 +242,25 @@ def calibrate_stages(
     batch_size: int = 1000,
 ) -> Calibration:
     """Do what `calibrate` does with a model that was read already."""
+    batch_size = checked_batch_size(batch_size)
+    x = checked_inputs(stages, inputs)
+    scales = activation_scales(stages, torch.split(x, batch_size), percentile, output)
+    names = tuple(stage.name for stage in stages)
+    return Calibration(scales, percentile, tuple(x.shape[1:]) if stages[0].spatial else None, names)
+
+
+def activation_scales(
+    stages: Sequence[Stage], batches: Iterable[torch.Tensor], percentile: float, output: OutputActivation
+) -> tuple[float, ...]:
+    """Return the scale of what each layer sends on, over batches of inputs as `checked_inputs` returns them."""
     check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    batch_size = checked_batch_size(batch_size)
-    x = checked_inputs(stages, inputs)
-    batches = (_activations(stages, batch, output) for batch in torch.split(x, batch_size))
+    sent = (_activations(stages, batch, output) for batch in batches)
     if percentile == 100:
-        scales = np.max([[sent.max() for sent in batch] for batch in batches], axis=0)
-    else:
-        layers = zip(*batches, strict=True)
-        scales = np.array(
-            [np.percentile(np.concatenate([sent.ravel() for sent in layer]), percentile) for layer in layers]
-        )
-    return Calibration(tuple(scales.tolist()), percentile, tuple(x.shape[1:]) if stages[0].spatial else None)
+        return tuple(np.max([[each.max() for each in batch] for batch in sent], axis=0).tolist())
+    layers = zip(*sent, strict=True)
+    return tuple(float(np.percentile(np.concatenate([x.ravel() for x in layer]), percentile)) for layer in layers)
 
 
 def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) -> torch.Tensor:

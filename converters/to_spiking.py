@@ -1,6 +1,6 @@
 """A trained ReLU network becomes a spiking one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.errors import InputError
-from ..sims.network import Sharing, SpikingNetwork, check_sharing
+from ..sims.network import Sharing, SpikingNetwork, check_sharing, population_sizes
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .layers import Neurons, input_shapes, spiking_layer
@@ -22,6 +22,8 @@ from .normalization import (
 )
 from .own_answer import check_own_answer
 
+Thresholds = float | Sequence[float] | Mapping[str, float]
+
 
 def to_spiking(
     model: nn.Module | list[Stage] | tuple[Stage, ...],
@@ -29,7 +31,7 @@ def to_spiking(
     *,
     normalization: Normalization | NormalizationName,
     decay: float,
-    thresholds: float | Sequence[float] = 1.0,
+    thresholds: Thresholds = 1.0,
     gain_scale: float = 1.0,
     inhibition: float = 0.0,
     dt: float = 0.001,
@@ -56,7 +58,8 @@ def to_spiking(
         Has no default, since paper and released code differ:
         "max", "percentile" (99.9), "diehl", "released", "none", or an object of `neurosleep.converters.normalization`.
     thresholds
-        Firing threshold of all layers or one for each (beta in the released code).
+        Firing threshold of all layers, one for each, or by population, as ``{"hidden1": 2.0, "output": 1.5}`` (beta in
+        the released code).
     gain_scale
         What every gain is multiplied by (alpha_scale in the released code).
     decay
@@ -89,11 +92,7 @@ def to_spiking(
         calibration = calibrate_stages(stages, calibration, rule.percentile)
     if not isinstance(rule, NoNormalization):
         _check_calibration(stages, calibration, rule)
-    beta = [float(thresholds)] * len(stages) if isinstance(thresholds, int | float) else [float(x) for x in thresholds]
-    if len(beta) != len(stages):
-        raise InputError(
-            f"thresholds must be one number or one for each of the {len(stages)} linear layers, got {len(beta)}"
-        )
+    beta = thresholds_of(list(population_sizes([0] * (len(stages) + 1)))[1:], thresholds, "linear layers")
     check_sharing(sharing)
     input_shape = input_shape_of(stages, calibration)
     shapes = input_shapes(stages, input_shape)
@@ -111,6 +110,29 @@ def to_spiking(
         for stage, shape, gain, divisor, threshold in zip(stages, shapes, gains, divisors, beta, strict=True)
     ]
     return SpikingNetwork(tuple(layers), dt)
+
+
+def thresholds_of(populations: Sequence[str], thresholds: Thresholds, what: str = "populations") -> list[float]:
+    """Return the threshold of each population above the input.
+
+    Raises
+    ------
+    InputError
+        If they are neither one number, nor one for each, nor those of populations by name.
+    """
+    if isinstance(thresholds, Mapping):
+        if set(thresholds) != set(populations):
+            raise InputError(
+                f"thresholds must name the populations {', '.join(populations)}, got {', '.join(map(str, thresholds))}"
+            )
+        return [float(thresholds[name]) for name in populations]
+    if isinstance(thresholds, int | float):
+        return [float(thresholds)] * len(populations)
+    if len(thresholds) != len(populations):
+        raise InputError(
+            f"thresholds must be one number or one for each of the {len(populations)} {what}, got {len(thresholds)}"
+        )
+    return [float(x) for x in thresholds]
 
 
 def plastic_layers(stages: Sequence[Stage], plastic: Sequence[str] | None) -> set[str]:

@@ -40,20 +40,27 @@ def write_weights(weights: Sequence[Floats], stages: Sequence[Stage], names: Seq
         raise ConversionError(
             f"the network has {len(weights)} layers of weights, but the model has {len(stages)} linear layers"
         )
+    given = zip(stages, weights, names, strict=True)
+    write_parameters([(stage.name, stage.module.weight, array, name) for stage, array, name in given])
+
+
+def write_parameters(given: Sequence[tuple[str, torch.Tensor, Floats, str]]) -> None:
+    """Put arrays into tensors, all or nothing: of each, path and tensor, and the array and its name in the network.
+
+    Matrices are pre-major in a network, and a linear layer behind a pooling has kernels.
+    """
     new = []
-    for stage, array, name in zip(stages, weights, names, strict=True):
-        weight = stage.module.weight
-        linear = isinstance(stage.module, nn.Linear)
-        given = array.T if array.ndim == 2 else array.reshape(len(array), -1) if linear else array
-        if given.shape != tuple(weight.shape):
+    for path, weight, array, name in given:
+        matrix = array.T if array.ndim == 2 else array.reshape(len(array), -1) if weight.ndim == 2 else array
+        if matrix.shape != tuple(weight.shape):
             raise ConversionError(
-                f"submodule {stage.name!r} has weights of shape {tuple(weight.shape)}, "
-                f"but the network's layer {name!r} gives {given.shape}"
+                f"submodule {path!r} has weights of shape {tuple(weight.shape)}, "
+                f"but the network's layer {name!r} gives {matrix.shape}"
             )
-        tensor = torch.from_numpy(given).to(weight.device, weight.dtype)
+        tensor = torch.from_numpy(matrix).to(weight.device, weight.dtype)
         if not torch.isfinite(tensor).all():
             raise ConversionError(
-                f"submodule {stage.name!r}: the slept weights are not all finite in {weight.dtype}; nothing was written"
+                f"submodule {path!r}: the slept weights are not all finite in {weight.dtype}; nothing was written"
             )
         new.append((weight, tensor))
 

@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from neurosleep.converters import Calibration
-from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.front import as_inputs, as_network
-from neurosleep.converters.normalization import OutputActivation, calibrate_stages, check_percentile, checked_inputs
-from neurosleep.converters.own_answer import check_own_answer
+from neurosleep.converters.normalization import OutputActivation, check_percentile
+from neurosleep.converters.reading import read
 from neurosleep.ownership import Ownership
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import plain
@@ -96,13 +95,13 @@ class Memory:
         """
         model = as_network(model)
         self.belong_to(model)
-        stages = weight_stages(model)
-        x = checked_inputs(stages, inputs)
-        check_own_answer(model, stages, tuple(x.shape[1:]))
+        reading = read(model, tuple(np.shape(inputs)[1:]))
+        x = reading.inputs(inputs)
+        reading.check_own_answer()
         n_inputs = x[0].numel()
         if self.mean_input is not None and n_inputs != len(self.mean_input):
             raise InputError(f"this memory holds a mean of {len(self.mean_input)} inputs, but got inputs of {n_inputs}")
-        measured = calibrate_stages(stages, x, self.percentile, self.output)
+        measured = reading.scales(torch.split(x, 1000), self.percentile, self.output)
         if self.calibration is not None and self.scales == "all":
             measured = self.calibration.merged(measured)
         total = self.count + len(x)

@@ -8,11 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from neurosleep.converters import chain, to_spiking
-from neurosleep.converters.layers import stage_weights
-from neurosleep.converters.own_answer import check_own_answer
-from neurosleep.converters.to_spiking import input_shape_of, plastic_layers
-from neurosleep.converters.write_back import write_weights
+from neurosleep.converters.reading import Reading, read
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
@@ -24,7 +20,7 @@ from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
-from neurosleep.sims.network import SpikingNetwork, population_sizes
+from neurosleep.sims.network import population_sizes
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
@@ -87,8 +83,8 @@ class Asleep:
     ----------
     member
         The spiking network that the model has become, with its drive, plasticity and seed.
-    layers
-        The model's own layers of weights, into which it wakes up.
+    reading
+        What was read of the model, through which it wakes up.
     steps, backend
         How long it sleeps, and on what; see `simulate_ensemble`.
     checkpoint
@@ -98,14 +94,14 @@ class Asleep:
     """
 
     member: Member
-    layers: Sequence[chain.Stage]
+    reading: Reading
     steps: int
     backend: Backend = "cpu"
     checkpoint: Resumable | None = None
     on_progress: Callable[[int], None] | None = None
 
     @property
-    def network(self) -> SpikingNetwork:
+    def network(self) -> Any:
         """The spiking network, as it fell asleep."""
         return self.member.network
 
@@ -210,13 +206,12 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    layers = chain.weight_stages(model)
+    reading = read(model, memory.calibration.input_shape)
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
-        _some_may_change(layers, stage.plastic)
-    network = to_spiking(
-        layers,
+        _some_may_change(reading, stage.plastic)
+    network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
         thresholds=stage.thresholds,
@@ -227,7 +222,7 @@ def fall_asleep(
         plastic=stage.plastic,
         sharing=stage.sharing,
     )
-    check_own_answer(model, layers, input_shape_of(layers, memory.calibration))
+    reading.check_own_answer()
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
@@ -249,7 +244,7 @@ def fall_asleep(
         homeostasis_every=stage.homeostasis_every,
         segments=tuple(segments),
     )
-    return Asleep(member, layers, stage.steps)
+    return Asleep(member, reading, stage.steps)
 
 
 def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
@@ -257,8 +252,9 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
 
     The record's `seconds` are 0: only `sleep` knows them.
     """
-    before, after = asleep.network, simulation.network.layers
-    write_weights([layer.weights for layer in after], asleep.layers, [layer.name for layer in after])
+    before, after = asleep.network, simulation.network
+    paths = before.weight_names
+    asleep.reading.write(dict(zip(paths, after.weights, strict=True)))
     totals = (int(counts.sum()) for counts in simulation.spike_counts)
     spikes = dict(zip(before.populations, totals, strict=True))
     duration = stage.steps * before.dt * stage.streams
@@ -273,9 +269,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
         seconds=0.0,
         spikes=spikes,
         rates={p: n / before.populations[p] / duration if duration else 0.0 for p, n in spikes.items()},
-        weight_changes=[
-            weight_change(old.name, old.weights, new.weights) for old, new in zip(before.layers, after, strict=True)
-        ],
+        weight_changes=[weight_change(*change) for change in zip(paths, before.weights, after.weights, strict=True)],
         kind=type(stage).__name__,
         populations=before.populations,
         silenced={name: len(ids) for name, ids in (stage.silenced or {}).items() if ids},
@@ -300,31 +294,30 @@ def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale layers of weights, which needs neither spikes nor a memory."""
-    stages = chain.weight_stages(model)
-    learning = _some_may_change(stages, stage.plastic)
-    names = [part.name for part in stages]
-    before = [stage_weights(part) for part in stages]
-    after = [stage.apply(w) if part.name in learning else w for part, w in zip(stages, before, strict=True)]
-    write_weights(after, stages, names)
-    populations = population_sizes([0] * (len(stages) + 1))
+    reading = read(model)
+    learning = _some_may_change(reading, stage.plastic)
+    before = reading.weights()
+    after = {name: stage.apply(w) if name in learning else w for name, w in before.items()}
+    reading.write(after)
+    populations = population_sizes([0] * (len(before) + 1))
     return SleepRecord(
         stage=stage.name,
         steps=0,
         dt=0.001,
         seed=seed,
         backend=backend,
-        precision=str(before[0].dtype),
+        precision=str(next(iter(before.values())).dtype),
         seconds=0.0,
         spikes=dict.fromkeys(populations, 0),
         rates=dict.fromkeys(populations, 0.0),
-        weight_changes=[weight_change(*change) for change in zip(names, before, after, strict=True)],
+        weight_changes=[weight_change(name, before[name], after[name]) for name in before],
         kind=type(stage).__name__,
     )
 
 
-def _some_may_change(stages: Sequence[chain.Stage], plastic: Sequence[str] | None) -> set[str]:
+def _some_may_change(reading: Reading, plastic: Sequence[str] | None) -> set[str]:
     """Return which layers sleep may change, or raise `InputError` if there are none."""
-    learning = plastic_layers(stages, plastic)
+    learning = reading.plastic(plastic)
     if not learning:
         raise InputError(
             "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "
