@@ -11,10 +11,6 @@ from ..sims.errors import InputError
 from ..sims.fields import plain
 from .errors import ConversionError, submodule
 
-_LOADERS = {
-    "DataLoader": "torch.cat([x for x, *_ in loader])",
-    "Dataset": "torch.stack([x for x, *_ in dataset])",
-}
 _NO_NETWORK = {
     "dict": "make the network and call its load_state_dict; of a checkpoint, give it the entry with the weights",
     "OrderedDict": "make the network, call its load_state_dict with this state dict, and give the network",
@@ -94,24 +90,46 @@ def as_inputs(
     Raises
     ------
     InputError
-        If they are no numbers, empty or not finite.
+        If they are no numbers, empty or not finite, or images of whole numbers from 0 to 255.
     """
-    x = _tensor(inputs, what)
+    return _finite(_checked(as_tensor(inputs, what), what).to(device, dtype), what)
+
+
+def as_floats(inputs: torch.Tensor | ArrayLike, what: str = "inputs") -> torch.Tensor:
+    """Return inputs (n, ...) as `as_inputs` does, but floats in their own precision, and where they are."""
+    x = _checked(as_tensor(inputs, what), what)
+    return _finite(x if x.is_floating_point() else x.float(), what)
+
+
+def _checked(x: torch.Tensor, what: str) -> torch.Tensor:
     if x.ndim < 2 or 0 in x.shape:
         raise InputError(f"{what} must be (n, ...) with n at least 1 and none of them empty, got {tuple(x.shape)}")
-    x = x.detach().to(device, dtype)
-    if not torch.isfinite(x).all():
+    if x.dtype == torch.uint8 and x.max() > 1:
         raise InputError(
-            f"{what} contain {int((~torch.isfinite(x)).sum())} values that are not finite; leave out or replace what "
-            "is missing"
+            f"{what} are whole numbers from {int(x.min())} to {int(x.max())} (uint8), as pixels in files: give what "
+            "the network was trained on, most often x / 255, or x.float() if it was these"
+        )
+    return x.detach()
+
+
+def _finite(x: torch.Tensor, what: str) -> torch.Tensor:
+    wrong = ~torch.isfinite(x)
+    if wrong.any():
+        raise InputError(
+            f"{what} contain {int(wrong.sum())} values that are not finite, the first at "
+            f"{tuple(torch.nonzero(wrong)[0].tolist())}; leave out or replace what is missing"
         )
     return x
 
 
-def _tensor(inputs: Any, what: str) -> torch.Tensor:
-    for kind in (kind.__name__ for kind in type(inputs).__mro__):
-        if kind in _LOADERS:
-            raise InputError(f"{what} must be a tensor or an array (n, ...), got a {kind}; give {_LOADERS[kind]}")
+def as_tensor(inputs: Any, what: str = "inputs") -> torch.Tensor:
+    """Return numbers as a tensor, as they are but for whole numbers of arrays, which become float64.
+
+    Raises
+    ------
+    InputError
+        If they are none, or not all of one shape.
+    """
     if isinstance(inputs, list | tuple) and any(isinstance(x, torch.Tensor) for x in inputs):
         shapes = [tuple(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__ for x in inputs]
         if len(set(shapes)) > 1 or not isinstance(shapes[0], tuple):
@@ -129,7 +147,7 @@ def _tensor(inputs: Any, what: str) -> torch.Tensor:
             raise InputError(f"{what} must be numbers (n, ...), got {type(inputs).__name__} of {array.dtype}")
         if isinstance(inputs, np.ma.MaskedArray) and np.ma.is_masked(inputs):
             raise InputError(f"{what} have masked values; leave out or replace what is missing")
-        native = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+        native = array.dtype if array.dtype in (np.float32, np.float64, np.uint8) else np.float64
         return torch.from_numpy(np.require(array, native, ["C", "W"]))
     if inputs.is_complex() or inputs.is_quantized or inputs.is_meta:
         kind = "on the device 'meta'" if inputs.is_meta else f"of {inputs.dtype}"

@@ -141,6 +141,17 @@ class InputCoding:
             return (x < 0) | (x > 1)
         return (x.abs() if self.kind == "on-off" else x) > self._largest
 
+    @property
+    def promise(self) -> str:
+        """The range of inputs in words."""
+        low, high = (", ".join(f"{x:g}" for x in ends) for ends in (self.low, self.high))
+        return {
+            "rates": "0 to 1",
+            "rectified": f"up to {high}",
+            "shifted": f"{low} to {high}",
+            "on-off": f"-{high} to {high}",
+        }[self.kind]
+
     def numbers(self) -> dict[str, NDArray[Any]]:
         """Return it as plain arrays, by which `from_numbers` knows it."""
         return {"coding": np.array(self.kind), "coding_low": np.array(self.low), "coding_high": np.array(self.high)}

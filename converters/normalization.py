@@ -9,7 +9,7 @@ balancing"); Rueckauer et al. 2017 (Frontiers in Neuroscience 11:682, percentile
 (Nature Communications 13:7742) with its released code.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -19,13 +19,18 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.errors import InputError
+from ..sims.operators import Shape
+from .batches import Batches, Inputs
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .front import as_inputs, checked_batch_size
+from .largest_values import LargestValues
 from .layers import input_shapes
 from .own_answer import check_own_answer, weighted
 
 OutputActivation = Literal["relu", "softmax"]
+AT_ONCE = 1000
+"""Inputs of an array that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +204,11 @@ def resolve_normalization(normalization: Normalization | NormalizationName) -> N
 
 def calibrate(
     model: nn.Module,
-    inputs: torch.Tensor | ArrayLike,
+    inputs: Inputs,
     *,
     percentile: float = 100.0,
     output: OutputActivation = "relu",
-    batch_size: int = 1000,
+    batch_size: int = AT_ONCE,
 ) -> Calibration:
     """Measure the scale of every layer's activations, as in testing.
 
@@ -212,9 +217,11 @@ def calibrate(
     model
         A module whose path is supported by `to_spiking`.
     inputs
-        (n, ...) calibration data, n at least 1.
+        (n, ...) calibration data, n at least 1; or a Dataset, a DataLoader or another iterable of batches, of which
+        one is held at a time.
     percentile
-        100 for the maximum; otherwise all activations are held in memory at once.
+        100 for the maximum. Below, all activations of an array are held at once, and of a loader that share that is
+        above the percentile.
     output
         What the last layer's values pass through before they are measured: "relu", or "softmax" as the released Patches
         script does.
@@ -229,38 +236,64 @@ def calibrate(
         If the model's path is not supported, or the model answers differently from what was read of it.
     """
     stages = weight_stages(model)
-    x = checked_inputs(stages, inputs)
-    check_own_answer(model, stages, tuple(x.shape[1:]))
-    return calibrate_stages(stages, x, percentile, output, batch_size)
+    batches = checked_batches(stages, inputs, percentile)
+    check_own_answer(model, stages, _shape(stages, batches))
+    return calibrate_stages(stages, batches, percentile, output, batch_size)
 
 
 def calibrate_stages(
     stages: Sequence[Stage],
-    inputs: torch.Tensor | ArrayLike,
+    inputs: Inputs,
     percentile: float = 100.0,
     output: OutputActivation = "relu",
-    batch_size: int = 1000,
+    batch_size: int = AT_ONCE,
 ) -> Calibration:
     """Do what `calibrate` does with a model that was read already."""
-    batch_size = checked_batch_size(batch_size)
-    x = checked_inputs(stages, inputs)
-    scales = activation_scales(stages, torch.split(x, batch_size), percentile, output)
+    batches = checked_batches(stages, inputs, percentile)
+    scales = activation_scales(stages, batches, percentile, output, batch_size)
     names = tuple(stage.name for stage in stages)
-    return Calibration(scales, percentile, tuple(x.shape[1:]) if stages[0].spatial else None, names)
+    return Calibration(scales, percentile, _shape(stages, batches) if stages[0].spatial else None, names)
 
 
 def activation_scales(
-    stages: Sequence[Stage], batches: Iterable[torch.Tensor], percentile: float, output: OutputActivation
+    stages: Sequence[Stage],
+    batches: Batches,
+    percentile: float,
+    output: OutputActivation,
+    batch_size: int = AT_ONCE,
 ) -> tuple[float, ...]:
-    """Return the scale of what each layer sends on, over batches of inputs as `checked_inputs` returns them."""
+    """Return the scale of what each layer sends on, over inputs as `checked_inputs` returns them."""
     check_percentile(percentile)
     if output not in ("relu", "softmax"):
         raise InputError(f"output must be 'relu' or 'softmax', got {output!r}")
-    sent = (_activations(stages, batch, output) for batch in batches)
+    batch_size = checked_batch_size(batch_size)
+    sent = (_activations(stages, x, output) for batch in batches for x in torch.split(batch, batch_size))
     if percentile == 100:
-        return tuple(np.max([[each.max() for each in batch] for batch in sent], axis=0).tolist())
-    layers = zip(*sent, strict=True)
-    return tuple(float(np.percentile(np.concatenate([x.ravel() for x in layer]), percentile)) for layer in layers)
+        return tuple(np.max([[each.max() for each in layers] for layers in sent], axis=0).tolist())
+    if batches.whole is not None:
+        return tuple(
+            float(np.percentile(np.concatenate([x.ravel() for x in layer]), percentile))
+            for layer in zip(*sent, strict=True)
+        )
+    count = batches.count
+    largest: list[LargestValues] = []
+    for layers in sent:
+        largest = largest or [LargestValues(count * (x.size // len(x)), percentile) for x in layers]
+        for seen, x in zip(largest, layers, strict=True):
+            seen.add(x.reshape(1, -1))
+    return tuple(float(seen.result()[0]) for seen in largest)
+
+
+def checked_batches(stages: Sequence[Stage], inputs: Inputs, percentile: float = 100.0) -> Batches:
+    """Return inputs in batches, each as `checked_inputs` returns it; of a percentile they may be counted first."""
+    if isinstance(inputs, Batches):
+        return inputs
+    return Batches(inputs, passes=1 if percentile == 100 else 2).through(lambda x: checked_inputs(stages, x))
+
+
+def _shape(stages: Sequence[Stage], batches: Batches) -> Shape:
+    """Return the shape of one input as the first stage takes it."""
+    return tuple(checked_inputs(stages, batches.first[:1]).shape[1:])
 
 
 def checked_inputs(stages: Sequence[Stage], inputs: torch.Tensor | ArrayLike) -> torch.Tensor:

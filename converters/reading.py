@@ -1,7 +1,7 @@
 """What sleep reads of a torch module, and writes back: one front for chains and for all other feed-forward networks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from numpy.typing import ArrayLike
@@ -10,6 +10,7 @@ from torch import nn
 from ..sims.network import Sharing
 from ..sims.operators import Floats, Shape
 from ..sims.sleeping import SleepingNetwork
+from .batches import Batches
 from .chain import Stage, weight_stages
 from .input_coding import InputCoding
 from .layers import pre_major
@@ -62,11 +63,14 @@ class Reading(ABC):
     @abstractmethod
     def scales(
         self,
-        batches: Iterable[torch.Tensor],
+        batches: Batches,
         percentile: float = 100.0,
         output: OutputActivation = "relu",
     ) -> Calibration:
-        """Return the scales of what each of `names` sends on, over batches as `inputs` returns them."""
+        """Return the scales of what each of `names` sends on, over batches as `inputs` returns them.
+
+        An array is a single batch; each is gone through in parts. A percentile below 100 asks `batches` for its count.
+        """
 
     @abstractmethod
     def plastic(self, names: Sequence[str] | None = None) -> set[str]:
@@ -130,9 +134,7 @@ class Chain(Reading):
         """See `Reading.inputs`."""
         return checked_inputs(self.stages, inputs)
 
-    def scales(
-        self, batches: Iterable[torch.Tensor], percentile: float = 100.0, output: OutputActivation = "relu"
-    ) -> Calibration:
+    def scales(self, batches: Batches, percentile: float = 100.0, output: OutputActivation = "relu") -> Calibration:
         """See `Reading.scales`."""
         scales = activation_scales(self.stages, batches, percentile, output)
         return Calibration(scales, percentile, self.input_shape if self.stages[0].spatial else None, self.names)

@@ -136,8 +136,10 @@ class Comparison:
         self.sums: NDArray[np.float64] = np.zeros(5)
         self.difference = 0.0
 
-    def add(self, trained: NDArray[np.floating], ours: NDArray[np.floating]) -> None:
-        """Take the outputs (b, *shape) of both networks for the next inputs."""
+    def add(
+        self, trained: NDArray[np.floating], ours: NDArray[np.floating], labels: NDArray[np.int64] | None = None
+    ) -> None:
+        """Take the outputs (b, *shape) of both networks for the next inputs; their labels, if the judge has not all."""
         a, r = trained.astype(np.float64), ours.reshape(trained.shape).astype(np.float64)
         sums = np.stack([x.reshape(len(a), -1).sum(0) for x in (a, r, a * a, r * r, a * r)])
         self.sums = sums + (self.sums if self.seen else 0)
@@ -149,7 +151,8 @@ class Comparison:
             self.places += answers.size
             self.same += int((answers == self.judge.answers(a)).sum())
             if self.judge.labels is not None:
-                self.right += int((answers == self.judge.labels[span]).sum())
+                right = self.judge.labels[span] if labels is None else labels
+                self.right += int((answers == right).sum())
 
     @property
     def accuracy(self) -> float | None:

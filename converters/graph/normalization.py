@@ -18,6 +18,8 @@ import torch
 from ...sims.awake.graph import INPUT
 from ...sims.errors import InputError
 from ...sims.operators import Floats
+from ..batches import Batches
+from ..largest_values import LargestValues
 from .operator_algebra import bounds, by_channel
 from .relu_graph import ReluGraph, ReluUnit
 
@@ -25,44 +27,13 @@ GraphNormalization = Literal["max", "percentile", "model", "none"]
 Per = Literal["layer", "channel"]
 
 
-class LargestValues:
-    """The exact percentile of values that arrive in batches, by keeping those that are at least as large.
-
-    Memory is that share of all values: a thousandth for the percentile 99.9.
-
-    Parameters
-    ----------
-    count
-        How many values will come, in each row.
-    percentile
-        From 0 to 100; between two values it is interpolated, as by `numpy.percentile`.
-    """
-
-    def __init__(self, count: int, percentile: float) -> None:
-        self.position = percentile / 100 * (count - 1)
-        self.kept = count - math.floor(self.position)
-        self.values: Floats | None = None
-
-    def add(self, values: Floats) -> None:
-        """Take (rows, n) values."""
-        seen = values if self.values is None else np.concatenate([self.values, values], axis=1)
-        if seen.shape[1] > self.kept:
-            seen = np.partition(seen, seen.shape[1] - self.kept, axis=1)[:, -self.kept :]
-        self.values = seen.copy()
-
-    def result(self) -> Floats:
-        """Return the percentile of each row, (rows,)."""
-        if self.values is None:
-            raise InputError("no values have come of which to take a percentile")
-        lowest = np.partition(self.values, min(1, self.kept - 1), axis=1)[:, :2].astype(np.float64)
-        low, high = lowest[:, 0], lowest[:, -1]
-        return np.asarray(low + (high - low) * (self.position - math.floor(self.position)))
-
-
 def activation_scales(
-    graph: ReluGraph, inputs: torch.Tensor, names: Sequence[str], percentile: float, per: Per
+    graph: ReluGraph, inputs: Batches, names: Sequence[str], percentile: float, per: Per
 ) -> tuple[dict[str, Floats], dict[str, list[int]]]:
     """Return a percentile of units' rectified activations over inputs (n, *input_shape), exactly and in one pass.
+
+    Of inputs that come from a loader, which are counted in a pass of their own if it does not know how many they are,
+    one batch is held at a time.
 
     Returns
     -------
@@ -80,11 +51,10 @@ def activation_scales(
         If a unit is silent or its activations are not finite.
     """
     shapes = graph.shapes
-    layers = {n: LargestValues(len(inputs) * math.prod(shapes[n]), percentile) for n in names}
+    count = inputs.count
+    layers = {n: LargestValues(count * math.prod(shapes[n]), percentile) for n in names}
     channels = {
-        n: LargestValues(len(inputs) * math.prod(shapes[n][1:]), percentile)
-        for n in names
-        if _has_channels(graph, n, per)
+        n: LargestValues(count * math.prod(shapes[n][1:]), percentile) for n in names if _has_channels(graph, n, per)
     }
     for batch in graph.batches(inputs):
         for name in names:
@@ -100,7 +70,7 @@ def activation_scales(
 
 
 def model_scales(
-    graph: ReluGraph, inputs: torch.Tensor, names: Sequence[str], per: Per
+    graph: ReluGraph, inputs: Batches, names: Sequence[str], per: Per
 ) -> tuple[dict[str, Floats], dict[str, list[int]]]:
     """Return the largest activations that units' weights allow, if no source exceeds its scale.
 
@@ -110,10 +80,11 @@ def model_scales(
     """
     whole: dict[str, Floats] = {}
     by_channels: dict[str, Floats] = {}
+    ends = [torch.aminmax(x) for x in inputs]
     limits = {
         INPUT: (
-            torch.full((1, *graph.input_shape), min(0.0, float(inputs.min())), dtype=torch.float64),
-            torch.full((1, *graph.input_shape), max(1.0, float(inputs.max())), dtype=torch.float64),
+            torch.full((1, *graph.input_shape), min(0.0, *(float(end.min) for end in ends)), dtype=torch.float64),
+            torch.full((1, *graph.input_shape), max(1.0, *(float(end.max) for end in ends)), dtype=torch.float64),
         )
     }
     for unit in graph.units:
@@ -130,7 +101,7 @@ def model_scales(
 
 def unit_scales(
     graph: ReluGraph,
-    inputs: torch.Tensor,
+    inputs: Batches,
     *,
     normalization: GraphNormalization,
     percentile: float,

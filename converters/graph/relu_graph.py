@@ -12,6 +12,7 @@ from torch import nn
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.errors import InputError
 from ...sims.operators import Flatten, Floats, Shape
+from ..batches import Batches, Inputs
 from ..errors import ConversionError, submodule
 from ..front import as_inputs as as_inputs
 from ..torch_layers import check_precision
@@ -80,10 +81,17 @@ class ReluGraph:
         """The unit that gives the answer."""
         return self.units[-1]
 
+    def inputs(self, inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
+        """Return inputs (n, *input_shape) in the network's precision, or raise `InputError`."""
+        x = as_inputs(inputs, self.dtype)
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
+        return x
+
     @torch.no_grad()
     def batches(
         self,
-        inputs: torch.Tensor | ArrayLike,
+        inputs: Inputs,
         batch_size: int = BATCH_SIZE,
         most: Mapping[str, Floats] | None = None,
     ) -> Iterator[dict[str, Floats]]:
@@ -96,10 +104,7 @@ class ReluGraph:
         InputError
             If inputs are empty, not finite, or of another shape.
         """
-        x = as_inputs(inputs, self.dtype)
-        if tuple(x.shape[1:]) != self.input_shape:
-            raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
-        for batch in torch.split(x, batch_size):
+        for batch, _ in Batches(inputs).through(self.inputs).parts(batch_size):
             sent = {INPUT: batch}
             for unit in self.units:
                 total = torch.zeros(len(batch), *unit.shape, dtype=self.dtype)
@@ -122,7 +127,7 @@ class ReluGraph:
         return {unit.name: np.concatenate([batch[unit.name] for batch in batches]) for unit in self.units}
 
 
-def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: MaxPoolOption = "refuse") -> ReluGraph:
+def relu_graph(model: nn.Module, inputs: Inputs, *, max_pool: MaxPoolOption = "refuse") -> ReluGraph:
     """Return the graph of ReLU units that a torch module computes in evaluation.
 
     The module is traced with `torch.fx`, so what counts is what its ``forward`` does. Batch normalisation goes into the
@@ -134,7 +139,7 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     model
         See `to_spiking_graph`.
     inputs
-        (n, ...) some inputs of the network.
+        (n, ...) some inputs of the network, or what gives batches of them; a few of the first are looked at.
     max_pool
         See `to_spiking_graph`.
 
@@ -147,9 +152,9 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
     """
     model = as_network(model)
     dtype = _precision(model)
-    x = as_inputs(inputs, dtype)
+    x = as_inputs(Batches(inputs).first, dtype)[:CHECKED]
     input_shape: Shape = tuple(x.shape[1:])
-    answer = checked_answer(model, x[:CHECKED])
+    answer = checked_answer(model, x)
     with evaluating(model):
         graph, approximate = _read(model, input_shape, max_pool, dtype)
         exact = None if approximate else graph
@@ -157,7 +162,7 @@ def relu_graph(model: nn.Module, inputs: torch.Tensor | ArrayLike, *, max_pool: 
             with suppress(ConversionError):
                 exact, _ = _read(model, input_shape, "winner", dtype)
     if exact is not None:
-        _check(exact, x[:CHECKED], answer)
+        _check(exact, x, answer)
     return graph
 
 

@@ -12,14 +12,15 @@ from ...sims.awake.graph import SpikingGraph
 from ...sims.awake.present import present
 from ...sims.errors import InputError
 from ...sims.operators import Floats
+from ..batches import Batches, Inputs
 from ..errors import ConversionError
-from ..front import as_network, checked_batch_size
+from ..front import as_inputs, as_network, checked_batch_size
 from ..tracing import answer_of
 from .conversion import ConversionReport
 from .judge import Comparison, Judge, OutputKind, judge
 from .layer_report import LayerReport, Tally, multiply_accumulates
 from .operator_algebra import by_channel
-from .relu_graph import as_inputs, checked_answer, relu_graph
+from .relu_graph import checked_answer, relu_graph
 
 GAIN = 5.0  # points more than the trained network that a converted one may answer correctly, by chance
 LOOK_AT = (5, 10, 20, 50, 100, 200, 500, 1000)
@@ -32,7 +33,7 @@ class VerificationError(ConversionError):
 def conversion_report(
     model: nn.Module,
     graph: SpikingGraph,
-    inputs: torch.Tensor | ArrayLike,
+    inputs: Inputs,
     labels: torch.Tensor | ArrayLike | None = None,
     *,
     output: OutputKind | None = None,
@@ -54,10 +55,12 @@ def conversion_report(
     graph
         What `to_spiking_graph` made of it, or any graph whose populations bear the names of the model's layers.
     inputs
-        (n, ...) as the model takes them; best not those of the calibration.
+        (n, ...) as the model takes them; best not those of the calibration. Or a Dataset, a DataLoader or another
+        iterable of batches, with labels or without, of which one is held at a time.
     labels
-        Right answers, or None: classes from 0, (n,) or (n, *space); 0 or 1 for one logit; or real targets in the shape
-        of the output, which tell that it is values, and no more.
+        Right answers, or None for those that `inputs` bring along, if any: classes from 0, (n,) or
+        (n, *space); 0 or 1 for one logit; or real targets in the shape of the output, which tell that it is values, and
+        no more.
     output
         What the output is: "classes", "sign" or "values". None tells it from labels and shapes (see `judge`).
     steps
@@ -81,9 +84,11 @@ def conversion_report(
         If the model cannot be read (see `relu_graph`).
     """
     model = as_network(model)
-    network = relu_graph(model, inputs, max_pool=graph.notes.get("max_pool", "refuse"))
-    x = as_inputs(inputs, network.dtype)
-    judged = judged_by(model, x, labels, output)
+    raw = Batches(inputs, passes=1 if labels is None else 2)
+    network = relu_graph(model, raw, max_pool=graph.notes.get("max_pool", "refuse"))
+    batches = raw.through(network.inputs)
+    judged = judged_by(model, batches, labels, output)
+    own_labels = labels is None and raw.first_labels is not None
     units = network.shapes
     if missing := [p.name for p in graph.populations if p.name not in units or units[p.name] != p.shape]:
         raise InputError(
@@ -91,8 +96,8 @@ def conversion_report(
             f"{', '.join(unit.name for unit in network.units)}: is the graph made from this model?"
         )
     batch_size = checked_batch_size(batch_size)
-    if int(np.prod(x.shape[1:])) != int(np.prod(graph.input_shape)):
-        raise InputError(f"inputs must be (n, {', '.join(map(str, graph.input_shape))}), got {tuple(x.shape)}")
+    if int(np.prod(raw.shape)) != int(np.prod(graph.input_shape)):
+        raise InputError(f"inputs must be (n, {', '.join(map(str, graph.input_shape))}), got {tuple(raw.first.shape)}")
     points = tuple(step for step in (LOOK_AT if look_at is None else look_at) if step < steps or look_at is not None)
     tallies = {p.name: Tally(p, graph, steps) for p in graph.populations}
     scaled = graph.output.name in graph.notes.get("scales", {})
@@ -100,7 +105,10 @@ def conversion_report(
     rungs = {name: Comparison(judged) for name in ("trained", "pooling replaced", "normalised")}
     bounded = {p.name for p in graph.populations if not p.several_spikes}
     most = {name: t.scale for name, t in tallies.items() if t.fires and t.scale is not None and name in bounded}
-    for index, batch in enumerate(torch.split(x, batch_size)):
+    seen = 0
+    for index, (batch, y) in enumerate(batches.parts(batch_size)):
+        seen += len(batch)
+        right = judged_by(model, Batches(batch), y, judged.kind).labels if own_labels else None
         trained = answer_of(model, batch).detach().cpu().numpy()
         if not np.isfinite(trained).all():
             raise InputError("the trained network answers some inputs with values that are not finite")
@@ -116,12 +124,12 @@ def conversion_report(
         )
         for step, answer in sorted(shown.answers.items()):
             look = looks.setdefault(step, Comparison(judged, scaled=scaled))
-            look.add(trained, _outputs(graph, answer, step))
+            look.add(trained, _outputs(graph, answer, step), right)
         activations = next(network.batches(batch, len(batch)))
         answer_name = network.output.name
-        rungs["trained"].add(trained, trained)
-        rungs["pooling replaced"].add(trained, activations[answer_name])
-        rungs["normalised"].add(trained, next(network.batches(batch, len(batch), most))[answer_name])
+        rungs["trained"].add(trained, trained, right)
+        rungs["pooling replaced"].add(trained, activations[answer_name], right)
+        rungs["normalised"].add(trained, next(network.batches(batch, len(batch), most))[answer_name], right)
         for name, tally in tallies.items():
             tally.add(activations[name], shown)
         if on_progress is not None:
@@ -132,7 +140,7 @@ def conversion_report(
         del rungs["normalised"]
     rungs["spiking"] = looks[steps]
     return ConversionReport(
-        len(x),
+        seen,
         steps,
         graph.dt,
         judged.kind,
@@ -143,8 +151,7 @@ def conversion_report(
         {step: look.error for step, look in looks.items()},
         {name: rung.score for name, rung in rungs.items()},
         tuple(
-            tally.report(len(x), macs)
-            for tally, macs in zip(tallies.values(), multiply_accumulates(graph), strict=True)
+            tally.report(seen, macs) for tally, macs in zip(tallies.values(), multiply_accumulates(graph), strict=True)
         ),
     )
 
@@ -152,7 +159,7 @@ def conversion_report(
 def verify(
     model: nn.Module,
     graph: SpikingGraph,
-    inputs: torch.Tensor | ArrayLike,
+    inputs: Inputs,
     labels: torch.Tensor | ArrayLike | None = None,
     *,
     steps: int = 200,
@@ -185,8 +192,9 @@ def verify(
     InputError
         If nothing is asked for, or `max_loss` of classes without labels.
     """
+    inputs = Batches(inputs)
     judged = judged_by(model, inputs, labels, options.get("output"))
-    unjudged = max_loss is not None and labels is None and judged.kind != "values"
+    unjudged = max_loss is not None and labels is None and inputs.first_labels is None and judged.kind != "values"
     if unjudged or (max_loss is None and min_correlation is None):
         raise InputError("verify needs max_loss with labels, or min_correlation, or both")
     report = conversion_report(model, graph, inputs, labels, steps=steps, **options)
@@ -232,14 +240,20 @@ def _outputs(graph: SpikingGraph, answer: Floats, step: int) -> Floats:
 
 def judged_by(
     model: nn.Module,
-    inputs: torch.Tensor | ArrayLike,
+    inputs: Inputs,
     labels: torch.Tensor | ArrayLike | None = None,
     output: OutputKind | None = None,
 ) -> Judge:
-    """Return how a network's answers are judged (see `judge`), from its answer to the first input."""
+    """Return how a network's answers are judged (see `judge`), from its answer to the first input.
+
+    Of inputs that come in batches with labels of their own, those of the first batch say what the output is.
+    """
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    x = as_inputs(inputs, dtype)
-    return judge(tuple(checked_answer(model, x[:1]).shape[1:]), tuple(x.shape[1:]), labels, len(x), output)
+    batches = Batches(inputs)
+    answered = tuple(checked_answer(model, as_inputs(batches.first, dtype)[:1]).shape[1:])
+    if labels is None and batches.first_labels is not None:
+        return judge(answered, batches.shape, batches.first_labels, len(batches.first_labels), output)
+    return judge(answered, batches.shape, labels, len(batches.first) if labels is None else batches.count, output)
 
 
 def _described(layer: LayerReport) -> str:

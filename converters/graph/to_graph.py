@@ -5,24 +5,24 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import nn
 
 from ...sims.awake.graph import INPUT, Population, Projection, Reset, SpikingGraph, Tie
 from ...sims.errors import InputError
 from ...sims.operators import Floats
+from ..batches import Batches, Inputs
 from .currents import calibration_notes
 from .normalization import GraphNormalization, Per, unit_scales
 from .operator_algebra import by_channel, in_precision, scaled, scaled_input
 from .reader import MaxPoolOption
-from .relu_graph import ReluGraph, ReluUnit, as_inputs, relu_graph
+from .relu_graph import ReluGraph, ReluUnit, relu_graph
 
 Readout = Literal["potential", "spikes"]
 
 
 def to_spiking_graph(
     model: nn.Module,
-    calibration: torch.Tensor | ArrayLike,
+    calibration: Inputs,
     *,
     normalization: GraphNormalization = "percentile",
     percentile: float = 99.9,
@@ -51,8 +51,8 @@ def to_spiking_graph(
         pooling, Flatten (and views that flatten), Dropout, Identity, ReLU, sums, and arithmetic with constants, as
         modules, functions or methods, without control flow; see `relu_graph`. Layers may be shared.
     calibration
-        (n, ...) inputs as the network takes them. They are analogue currents in units of their own, and may be
-        negative.
+        (n, ...) inputs as the network takes them, or a Dataset, a DataLoader or another iterable of batches, of which
+        one is held at a time. They are analogue currents in units of their own, and may be negative.
     normalization
         "max" or "percentile" of the activations over the calibration data, "model" from the weights alone
         (`model_scales`), or "none". All but "none" bring rates near 1 at most; none of them changes the function.
@@ -108,11 +108,13 @@ def to_spiking_graph(
         )
     if floor is not None and not (isinstance(floor, int | float) and -np.inf < floor <= 0):
         raise InputError(f"floor must be None or a share of the threshold of at most 0, got {floor!r}")
-    network = relu_graph(model, calibration, max_pool=max_pool)
+    raw = Batches(calibration, passes=3)
+    network = relu_graph(model, raw, max_pool=max_pool)
+    inputs = raw.through(network.inputs)
     potential = readout == "potential"
     scales, silent = unit_scales(
         network,
-        as_inputs(calibration, network.dtype),
+        inputs,
         normalization=normalization,
         percentile=percentile,
         per=per,
@@ -143,7 +145,7 @@ def to_spiking_graph(
         "output_relu": network.output.rectified,
         "scales": {name: scale if scale.ndim else float(scale) for name, scale in scales.items()},
         "silent_channels": silent,
-        "calibration": calibration_notes(populations, as_inputs(calibration, network.dtype)),
+        "calibration": calibration_notes(populations, inputs),
     }
     return SpikingGraph(network.input_shape, tuple(populations), dt, notes)
 

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurosleep.continual.labelled import check_outputs
 from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.exemplars import evaluation
 from neurosleep.continual.stream import Stream
+from neurosleep.labelled import check_outputs
 from neurosleep.memory import Memory
 from neurosleep.night import Asleep, Precision, Simulate, SleepRecord, Stage, sleep
 from neurosleep.sims.ensemble import Backend

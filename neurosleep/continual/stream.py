@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from neurosleep.continual.labelled import check_classes, checked_inputs, checked_labels
+from neurosleep.labelled import check_classes, checked_inputs, checked_labels
 from neurosleep.sims.errors import InputError
 
 

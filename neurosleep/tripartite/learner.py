@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from neurosleep.continual.labelled import checked_inputs, checked_labels
+from neurosleep.labelled import checked_inputs, checked_labels
 from neurosleep.night import SpontaneousReplay, sleep
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule

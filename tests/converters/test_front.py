@@ -150,14 +150,14 @@ def test_inputs_of_many_kinds_are_the_same(case: str) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
-    "loader": (
-        lambda: torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X)),
-        r"got a DataLoader; give torch.cat\(\[x for x, \*_ in loader\]\)",
-    ),
-    "dataset": (lambda: torch.utils.data.TensorDataset(X), r"got a Dataset; give torch.stack"),
     "batch with labels": (lambda: [X, torch.zeros(20)], "without labels"),
     "unlike arrays": (lambda: (X.numpy(), np.zeros(20)), "all of one shape"),
-    "generator": (lambda: (x for x in X), "must be numbers .*got generator"),
+    "single inputs": (
+        lambda: torch.utils.data.DataLoader(X, batch_size=None),
+        "batch 1: inputs must be .*n at least 1",
+    ),
+    "uint8": (lambda: (255 * X).to(torch.uint8), r"whole numbers from 22 to 195 \(uint8\).*most often x / 255"),
+    "uint8 array": (lambda: (255 * X).numpy().astype(np.uint8), r"\(uint8\).*most often x / 255"),
     "dict": (lambda: {"x": X}, "must be numbers .*got dict"),
     "text": (lambda: "data.npy", "must be numbers .*got str"),
     "nothing": (lambda: None, "must be numbers .*got NoneType"),
@@ -165,7 +165,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "meta": (lambda: X.to("meta"), "on the device 'meta'"),
     "one input": (lambda: X[0], "n at least 1"),
     "none": (lambda: X[:0], "n at least 1"),
-    "missing": (lambda: X * float("nan"), "120 values that are not finite"),
+    "missing": (lambda: X * float("nan"), r"120 values that are not finite, the first at \(0, 0\)"),
     "masked": (lambda: np.ma.masked_greater(X.numpy(), 0.5), "masked values"),
 }
 

@@ -74,7 +74,7 @@ def _go_on(folder: Path, number: int) -> Any:
 
 def _memory(folder: Path) -> None:
     torch.manual_seed(0)
-    model, memory = relu_network((12, 8, 4)), Memory()
+    model, memory = relu_network((12, 8, 4)), Memory(moments=True, coding="on-off", each_task=True)
     memory.observe(model, torch.rand(10, 12))
     memory.save(folder / "memory.npz")
 
@@ -87,7 +87,13 @@ def _remembered(folder: Path, number: int) -> Any:
     sane(all(np.isfinite(s) and s >= 0 for s in memory.calibration.scales), f"scales {memory.calibration.scales}")
     sane(memory.count > 0, f"count {memory.count}")
     sane(0 < memory.percentile <= 100, f"percentile {memory.percentile}")
+    if memory.moments is not None:
+        sane(bool(memory.sample(1).isfinite().all()), "moments of which no number can be drawn")
     return (
+        memory.moments and vars(memory.moments),
+        memory.coding,
+        memory.calibration.names,
+        memory.task_means,
         memory.count,
         memory.mean_input,
         memory.calibration.scales,

@@ -6,6 +6,7 @@ import torch
 
 from neurosleep import CuedReplay, InputError, MeanRate, Memory, SpontaneousReplay, sleep
 from neurosleep.converters import calibrate
+from neurosleep.converters.input_coding import InputCoding
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.networks import relu_network
 
@@ -52,8 +53,8 @@ def test_holds_a_fixed_number_of_values_and_no_inputs() -> None:
             )
         )
     assert set(held) == {
-        12 + 2 + 3
-    }  # mean input, maxima, percentile, count, and that the mean of each task is not kept
+        12 + 2 + 7
+    }  # mean input, maxima, percentile, count, and that means of tasks, moments and a coding are not kept
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_damaged_files(tmp_path: Path, content: object) -> None:
         case "pickle":
             np.savez(path, format=1, mean_input=np.array([{"an": "object"}], dtype=object))
         case "newer":
-            np.savez(path, format=2)
+            np.savez(path, format=3)
     with pytest.raises(InputError, match=r"memory.npz"):
         Memory.load(path)
     with pytest.raises(InputError, match=r"nowhere\.npz"):
@@ -142,9 +143,8 @@ def test_a_memory_that_keeps_images_measures_the_present_network_on_them(first_o
 def test_a_memory_that_refuses_stays_as_it_was() -> None:
     for memory in (Memory(), FeatureMemory(), ImageKeepingMemory(), ImageKeepingMemory(first_only=True)):
         for wrong in (
-            torch.utils.data.DataLoader(X),
-            torch.utils.data.TensorDataset(torch.from_numpy(X)),
             X[:, :5],
+            torch.utils.data.DataLoader(X[:, :5]),
             X * np.nan,
             ["a", "b"],
         ):
@@ -191,7 +191,7 @@ def test_settings_of_a_memory_are_checked_at_once(wrong: dict[str, object], told
         ("output", "none", "output must be among relu, softmax"),
         ("scales", "some", "no scales 'some'"),
         ("percentile", 101.0, "percentile must be from 0 to 100"),
-        ("format", 2, "format must be from 1 to 1"),
+        ("format", 3, "format must be from 1 to 2"),
     ],
 )
 def test_values_that_no_memory_has(tmp_path: Path, name: str, value: object, says: str) -> None:
@@ -246,3 +246,84 @@ def test_the_mean_of_each_task(tmp_path: Path) -> None:
     assert sleep(model, memory, cued).steps == 3
     plain.save(tmp_path / "plain.npz")
     assert (plain.task_means, Memory.load(tmp_path / "plain.npz").each_task) == ([], False)
+
+
+SIGNED = torch.randn(80, 2, 3, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 4.0]).view(2, 1, 1)
+
+
+def convolution() -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+
+
+@pytest.mark.parametrize("kind", ["rectified", "shifted", "on-off"])
+def test_the_mean_is_that_of_coded_rates(tmp_path: Path, kind: str) -> None:
+    memory, model, x = Memory(coding=kind, moments=True), convolution(), SIGNED.double()
+    memory.observe(model, SIGNED[:30])
+    coding = memory.coding
+    first = x[:30]
+    if kind == "shifted":
+        ends = first.amin((0, 2, 3)), first.amax((0, 2, 3))
+        assert (coding.low, coding.high) == tuple(tuple(end.tolist()) for end in ends)
+    else:
+        assert coding.high == ((first.max() if kind == "rectified" else first.abs().max()).item(),)
+    memory.observe(model, 2 * SIGNED[30:])  # partly beyond the range, which stays
+    assert memory.coding == coding
+    rates = coding.rates(torch.cat([x[:30], 2 * x[30:]]))
+    np.testing.assert_allclose(memory.mean_input, rates.mean(0).flatten(), rtol=1e-12)
+    assert len(memory.mean_input) == (36 if kind == "on-off" else 18)
+    assert 0 <= memory.mean_input.min() <= memory.mean_input.max() <= 1
+    np.testing.assert_allclose(memory.moments.mean, torch.cat([x[:30], 2 * x[30:]]).mean(0), rtol=1e-9)
+    memory.save(tmp_path / "memory.npz")
+    loaded = Memory.load(tmp_path / "memory.npz")
+    assert (loaded.coding, loaded.network_coding, loaded.calibration) == (coding, coding, memory.calibration)
+    assert loaded.calibration.names == memory.calibration.names == ("0", "3")
+    loaded.observe(convolution(), 9 * SIGNED)
+    with pytest.raises(InputError, match=r"read it with Memory\.load"):
+        FeatureMemory.load(tmp_path / "memory.npz")
+
+
+def test_values_outside_a_promised_range_are_told_with_their_place(tmp_path: Path) -> None:
+    for coding, said in (
+        ("rates", r"outside the range 0 to 1 of the coding 'rates', the first is -?\d.*\(0, 0, 0, .*'on-off'"),
+        (
+            InputCoding("shifted", (-1.0, -4.0), (1.0, 4.0)),
+            r"range -1, -4 to 1, 4 of the coding 'shifted'",
+        ),
+        (InputCoding("on-off", high=(3.0,)), r"outside the range -3 to 3 of the coding 'on-off'"),
+    ):
+        memory, model = Memory(coding=coding), convolution()
+        memory.observe(model, SIGNED.sigmoid())
+        memory.save(tmp_path / "memory.npz")
+        for one in (memory, Memory.load(tmp_path / "memory.npz")):
+            with pytest.raises(InputError, match=said) as caught:
+                one.observe(model, SIGNED)
+            assert "\n" not in str(caught.value)
+            assert one.count == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("coding", "onoff", "no kind 'onoff'"),
+        ("coding", "rectified", "takes only high"),
+        ("coding_low", np.zeros(1), "as many low as high"),
+        ("coding_high", np.full(2, np.nan), "coding_high must be from any"),
+        ("coding_low", np.zeros((2, 2)), "coding_low must be any of f"),
+        ("coding_given", np.array(1), "coding_given must be one of b"),
+        ("names", np.array(["0"]), "names must be 2 of U"),
+        ("mean_input", np.zeros(36), "mean of 36 inputs and its shape"),
+    ],
+)
+def test_codings_that_no_memory_has(tmp_path: Path, name: str, value: object, says: str) -> None:
+    path = tmp_path / "memory.npz"
+    memory = Memory(coding="shifted")
+    memory.observe(convolution(), SIGNED)
+    memory.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, name: value})
+    with pytest.raises(InputError, match=f"memory.npz is not a memory written by Memory.save.*{says}"):
+        Memory.load(path)
+    with pytest.raises(InputError, match="coding must be one of rates, rectified, shifted, on-off"):
+        Memory(coding="signed")

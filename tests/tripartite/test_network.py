@@ -136,7 +136,7 @@ def test_rates_of_signed_features_are_those_of_their_positive_part():
     assert memory.mean_input.tolist() == [0.75, 0.125]
     memory.observe(network.sleeping_chain(), torch.tensor([[8.0, -3.0]] * 2))  # above the largest: full rate, no more
     assert memory.mean_input.tolist() == [0.875, 0.0625]
-    with pytest.raises(InputError, match="no feature is above 0"):
+    with pytest.raises(InputError, match="no input is above 0"):
         FeatureMemory().observe(network.sleeping_chain(), torch.tensor([[-1.0, -1.0]]))
 
 
