@@ -333,7 +333,8 @@ def own_weights(model: nn.Module) -> dict[str, torch.Tensor]:
         return {stage.name: stage.module.weight for stage in weight_stages(model)}
     except ConversionError:
         layers = {path: module for path, module in as_network(model).named_modules() if isinstance(module, Weighted)}
-        weights = {path: w for path, module in layers.items() if (w := module._parameters.get("weight")) is not None}
+        given = {path: module._parameters.get("weight") for path, module in layers.items()}
+        weights: dict[str, torch.Tensor] = {path: weight for path, weight in given.items() if weight is not None}
         if not weights:
             raise
         return weights

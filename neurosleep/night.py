@@ -26,7 +26,6 @@ from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.silencing import Silencing, silence
-from neurosleep.sims.sleeping import SleepingNetwork
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
@@ -105,8 +104,8 @@ class Asleep:
     on_progress: Callable[[int], None] | None = None
 
     @property
-    def network(self) -> SleepingNetwork:
-        """The spiking network, as it fell asleep."""
+    def network(self) -> Any:
+        """The spiking network, as it fell asleep: a `SpikingNetwork`, or a `PlasticGraph`."""
         return self.member.network
 
     def simulate(self) -> Simulation:

@@ -34,7 +34,8 @@ def _passed(network: PlasticGraph, pathway: Pathway, shape: Shape) -> NDArray[np
     passed = torch.full((1, *shapes[-1]), 0.0 if counted else 1.0, dtype=torch.float64)
     for operator, there in zip(reversed(operators), reversed(shapes[:-1]), strict=True):
         passed = _before(operator, there, passed)
-    return np.rint(passed.numpy().ravel()).astype(np.int64)
+    counts: NDArray[np.int64] = np.rint(passed.numpy().ravel()).astype(np.int64)
+    return counts
 
 
 def _before(operator: Operator, shape: Shape, passed: torch.Tensor) -> torch.Tensor:

@@ -177,7 +177,7 @@ class Reader:
         """Return what batch normalisation makes of a value; with no negative factor it commutes with a maximum."""
         factors, shift = batch_norm(module, where)
         if isinstance(value, Pooled) and (factors >= 0).all() and all(isinstance(o, MaxPool) for o in value.operators):
-            return replace(value, value=self._normalised(module, value.value, where, path))
+            return replace(value, value=self._settled(self._normalised(module, value.value, where, path), where))
         value = self._settled(value, where)
         shifted = value.times(factors).plus(by_channel(shift, len(value.shape)))
         return replace(shifted, name=value.name or path)
