@@ -4,7 +4,7 @@ Torch's own function is called on numbers that say where each value is, so that 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,47 +33,44 @@ Modules = (
 )
 
 
-def moved(function: Callable[[torch.Tensor], Any], shape: Shape, where: str) -> Any:
-    """Return what a function of values (n, *shape) moves where, in the structure that it returns.
+class Moved(NamedTuple):
+    """What goes where, and the constant of what is padded, or None for zeros."""
 
-    Returns
-    -------
-    A `Gather` for each tensor that the function returns, and the number that it pads with.
+    gather: Gather
+    constant: Floats | None
+
+
+def moved(function: Callable[[torch.Tensor], Any], shape: Shape, where: str) -> Any:
+    """Return what a function of values (n, *shape) moves where: a `Moved` for each tensor that it returns.
 
     Raises
     ------
     ConversionError
-        If it does more than move values within each input.
+        If it does more than move values within each input, and pad them with constants.
     """
     n = int(np.prod(shape))
-    places = torch.arange(1, ROWS * n + 1, dtype=torch.float64).reshape(ROWS, *shape)
+    places = torch.arange(ROWS * n, dtype=torch.float64).reshape(ROWS, *shape)
     try:
-        result = function(places)
+        first, second = function(places), function(places + ROWS * n)  # what does not differ is no value
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
-        raise ConversionError(f"{where} does not fit values of shape {shape}: {_line(error)}") from error
-    if isinstance(result, tuple | list):
-        return [_gathering(part, n, where) for part in result]
-    return _gathering(result, n, where)
+        line = (str(error).splitlines() or [""])[0]
+        raise ConversionError(f"{where} does not fit values of shape {shape}: {line}") from error
+    if isinstance(first, tuple | list):
+        return [_moved(*pair, n, where) for pair in zip(first, second, strict=True)]
+    return _moved(first, second, n, where)
 
 
-def _gathering(result: Any, n: int, where: str) -> Gather:
-    if not isinstance(result, torch.Tensor) or result.ndim < 2 or len(result) != ROWS or not result[0].numel():
+def _moved(first: Any, second: Any, n: int, where: str) -> Moved:
+    if not isinstance(first, torch.Tensor) or first.ndim < 2 or len(first) != ROWS or not first[0].numel():
         raise ConversionError(f"{where} does not keep the inputs apart, or leaves nothing of them")
-    first, second = result.to(torch.int64).numpy() - 1
-    if not np.array_equal(np.where(first >= 0, first + n, -1), second) or first.max() >= n:
+    values, shifted = first.numpy(), second.numpy()
+    padded = values[0] == shifted[0]
+    expected = np.where(padded, values[0], values[0] + n)
+    if not (np.array_equal(values[1], expected) and (shifted - values == np.where(padded, 0, ROWS * n)).all()):
         raise ConversionError(f"{where} moves values from one input to another")
-    return Gather(np.ascontiguousarray(first).astype(np.intp))
-
-
-def padding_of(name: str, args: Sequence[Any], kwargs: dict[str, Any], where: str) -> float:
-    """Return what a call of a function of `MOVED`, without its first argument, pads with: 0, if it pads at all."""
-    if name not in ("pad", "constant_pad_nd"):
-        return 0.0
-    given = dict(zip(("pad", "mode", "value") if name == "pad" else ("pad", "value"), args, strict=False)) | kwargs
-    mode = given.get("mode", "constant")
-    if mode != "constant":
-        raise ConversionError(f"{where} pads with {mode!r}; supported: mode='constant' (train it with zeros)")
-    return float(given.get("value") or 0.0)
+    constant = np.where(padded, values[0], 0.0)
+    index = np.where(padded, -1, values[0]).astype(np.intp)
+    return Moved(Gather(np.ascontiguousarray(index)), constant if constant.any() else None)
 
 
 def joined(shapes: Sequence[Shape], dim: int, where: str) -> list[Gather]:
@@ -101,12 +98,3 @@ def padded_behind(shape: Shape, more: Sequence[int]) -> Gather:
     """Return what pads values of a shape with zeros behind, by so many on each axis of space."""
     index = np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
     return Gather(np.pad(index, [(0, 0), *((0, n) for n in more)], constant_values=-1))
-
-
-def filled(gather: Gather, value: float) -> Floats | None:
-    """Return the constant that padding with a value adds, or None for zeros."""
-    return np.where(gather.index < 0, value, 0.0) if value and (gather.index < 0).any() else None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]

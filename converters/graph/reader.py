@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 
 from ...sims.awake.graph import INPUT, Projection
-from ...sims.operators import AveragePool, Flatten, Gather, MaxPool, Operator, Shape
+from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Shape
 from ..errors import ConversionError
 from ..functional_layers import WEIGHTED, weighted
 from ..torch_layers import (
@@ -145,11 +145,8 @@ class Reader:
             return self._activated(value, path, where, how)
         if isinstance(module, nn.Identity | Dropout):
             return value
-        if isinstance(module, nn.Flatten):
-            return self._gathered(value, movement.moved(module, value.shape, where), 0.0, where)
-        if isinstance(module, movement.Modules):
-            fill = float(getattr(module, "value", 0.0))
-            return self._gathered(value, movement.moved(module, value.shape, where), fill, where)
+        if isinstance(module, nn.Flatten | movement.Modules):
+            return self._moved(value, module, where)
         if isinstance(module, Maximum | AdaptiveMaximum):
             return self._largest(module, value, where, path)
         if isinstance(module, BatchNorm):
@@ -195,9 +192,7 @@ class Reader:
         if value is None:
             return computed(node, name, args, kwargs, where)
         if name in ("view", "reshape", *movement.MOVED):
-            return self._moved(
-                value, calling(node, args, kwargs), movement.padding_of(name, args[1:], kwargs, where), where
-            )
+            return self._moved(value, calling(node, args, kwargs), where)
         if any(x is BATCH for x in args[1:]):
             raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
         if name == "neg":
@@ -280,15 +275,14 @@ class Reader:
             total = placed if total is None else total.added(placed, where)
         return total  # type: ignore[return-value]  # there is at least one
 
-    def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], fill: float, where: str) -> Any:
-        """Return what a function makes of a value that only moves it, and pads it with a number."""
-        gathers = movement.moved(function, value.shape, where)
-        if isinstance(gathers, list):
-            return [self._gathered(value, gather, fill, where) for gather in gathers]
-        return self._gathered(value, gathers, fill, where)
+    def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], where: str) -> Any:
+        """Return what a function makes of a value that only moves it, and pads it with constants."""
+        moves = movement.moved(function, value.shape, where)
+        return (
+            [self._put(value, *x, where) for x in moves] if isinstance(moves, list) else self._put(value, *moves, where)
+        )
 
-    def _gathered(self, value: Value, gather: Gather, fill: float, where: str) -> Value:
-        constant = movement.filled(gather, fill)
+    def _put(self, value: Value, gather: Gather, constant: Floats | None, where: str) -> Value:
         if isinstance(value, Pooled) and constant is None:
             return Pooled(value.value, (*value.operators, gather), value.where)
         result = self._settled(value, where).through(gather, self.shapes)

@@ -25,6 +25,8 @@ from .reader import MaxPoolOption, Reader
 
 BATCH_SIZE = 100
 CHECKED = 4  # inputs on which the graph is held against the module
+BELOW = "#below"
+"""Ends the name of the unit that sends what LeakyReLU and PReLU have below 0."""
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}  # of the largest output; batch norm is folded in float64
 
 
@@ -36,7 +38,8 @@ class ReluUnit:
     ----------
     name
         Path of the last layer with weights before the ReLU (in a sum, of its first term that has one); a layer that
-        computes two units gives the second one the name "path#2".
+        computes two units gives the second one the name "path#2". LeakyReLU and PReLU are two units: "path", and
+        "path#below" for what is below 0.
     shape
         (n,) or (channels, *space).
     projections
@@ -130,6 +133,11 @@ class ReluGraph:
         """
         batches = list(self.batches(inputs, batch_size))
         return {unit.name: np.concatenate([batch[unit.name] for batch in batches]) for unit in self.units}
+
+
+def twin(name: str) -> str:
+    """Return the name that the other unit of a LeakyReLU has, or would have."""
+    return name.removesuffix(BELOW) if name.endswith(BELOW) else name + BELOW
 
 
 def relu_graph(

@@ -10,10 +10,7 @@ from ..batches import Batches
 from ..largest_values import LargestValues
 from ..normalization import Calibration, NoNormalization, Normalization, OutputActivation, check_percentile
 from .operator_algebra import Kept, KeptConvolution
-from .relu_graph import ReluGraph, ReluUnit
-
-BELOW = "#below"
-"""Ends the name of the unit that sends what a LeakyReLU has below 0."""
+from .relu_graph import ReluGraph, ReluUnit, twin
 
 
 def unit_scales_of(
@@ -75,7 +72,7 @@ def sleeping_scales(graph: ReluGraph, calibration: Calibration, rule: Normalizat
     for unit in graph.units:
         own = measured[unit.name]
         if own == 0:  # of the two units of a LeakyReLU one may be silent
-            own = measured.get(unit.name.removesuffix(BELOW), 0) or measured.get(unit.name + BELOW, 0)
+            own = measured.get(twin(unit.name), 0.0)
         if not (np.isfinite(own) and own > 0):
             raise InputError(
                 f"unit {unit.name!r} has activation scale {own} over the calibration data: a silent unit cannot be "
