@@ -1,6 +1,6 @@
 """What errors say, and that they say it in one line."""
 
-import pickle
+from copy import copy
 
 import h5py
 import pytest
@@ -23,5 +23,5 @@ def test_names_of_a_file_do_not_break_the_line(tmp_path):
         file["train\n\x1b[2Jx"] = 1
     with pytest.raises(InputError, match=r"found train\\n\\x1b\[2Jx$"):
         load_embeddings(tmp_path / "vectors.h5")
-    assert str(pickle.loads(pickle.dumps(InputError("a\nb", "c")))) == str(InputError("a\nb", "c")) == "('a\\nb', 'c')"
+    assert str(copy(InputError("a\nb", "c"))) == str(InputError("a\nb", "c")) == "('a\\nb', 'c')"
     assert str(InputError("µ ✓ 'a\\b'")) == "µ ✓ 'a\\b'"
