@@ -242,6 +242,8 @@ class Reader:
         if how.slope is None:
             return self._rectified(value, path, how.ceiling)
         whole = self._settled(value, where)
+        if whole.is_rectified:
+            return replace(whole)
         name = whole.name or path
         above = self._rectified(whole, name)
         below = replace(whole.times(np.asarray(-1.0)), name=f"{above.source or name}#below")
@@ -304,7 +306,7 @@ class Reader:
             return Pooled(value.value, (*value.operators, *padded, operator_), value.where)
         if value.source is None and not value.is_rectified:
             return Pooled(value, (*padded, operator_), where)
-        if value.source is None and self.max_pool != "average":
+        if value.source is None and self.max_pool != "average" and not value.is_joined(self.shapes):
             value = self._unit(value, path)  # neurons of its own, whose spikes can compete
         for each in (*padded, operator_):
             value = value.through(each, self.shapes)
