@@ -115,7 +115,7 @@ def test_a_gain_can_be_folded_into_weights(graph: PlasticGraph, seed: int, copie
 @given(plastic_graphs(), st.sampled_from([Hebbian(2**-10, 2**-13), GatedHebbian(0.01, 0.001)]), seeds)
 @settings(max_examples=20)
 def test_weights_change_by_what_each_synapse_asks_for(graph: PlasticGraph, rule: Any, seed: int) -> None:
-    """One step, synapse by synapse, from operators of torch and a loop over output positions; of one copy and of two."""
+    """One step of one copy and of two, synapse by synapse, by operators of torch and a loop over output positions."""
     one, two = (night(graph, rule, 1, seed=seed, streams=copies)[0] for copies in (1, 2))
     copies = [one.spike_counts, [b - a for a, b in zip(one.spike_counts, two.spike_counts, strict=True)]]
     first, second = (_changes(graph, rule, counts) for counts in copies)
