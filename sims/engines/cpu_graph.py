@@ -151,7 +151,7 @@ def _asked(network: PlasticGraph, made: Arrays, copies: int, rule: layout.Kind) 
     return Asked(
         room=room,
         turn=np.zeros(channels, dtype=np.int32),
-        which=np.zeros(channels, dtype=np.int32),
+        which=np.zeros(channels, dtype=np.uint32),
         bound=np.zeros(most(pathways.groups) + 1, dtype=np.int64),
         n_posts=np.zeros(lists, dtype=np.int64),
         posts=np.zeros((lists, behind + 1), dtype=np.int32),
@@ -165,6 +165,7 @@ def _asked(network: PlasticGraph, made: Arrays, copies: int, rule: layout.Kind) 
         counted=np.zeros(taps, dtype=real),
         both=np.zeros(2 * room, dtype=np.int32),
         touched=np.zeros(2 * room + 1, dtype=np.int32),
+        number=np.zeros(2 * room + 1, dtype=np.int32),
         asked=np.zeros(sides, dtype=real),
         alone=np.zeros(sides if own else (2, 0), dtype=real),
         norms=np.zeros(room if own else 0, dtype=real),

@@ -137,31 +137,36 @@ def _norms(w, n_channels, n_copies, pathways, uses, asked):
 
 
 @inner()
-def count_both(w, i, m, at, layers, pathways, stages, uses, night, flow, asked):
+def count_both(w, i, m, at, n_channels, layers, pathways, stages, uses, night, flow, asked):
     """Count coincidences of presynaptic channel i in copy m; returns how many entries of `touched` say where.
 
     Its weights are those from number `at` on.
     """
-    n_touched, n_copies = 0, night.spikes.shape[0]
+    n_touched, n_copies, both, touched, number = 0, night.spikes.shape[0], asked.both, asked.touched, asked.number
     for u in range(uses.begin[w], uses.begin[w + 1]):
         q, r = uses.pathway[u], (u - uses.begin[w]) * n_copies + m
         places = events(q, m, layers, pathways, stages, night, flow)[0]
         k, seen = asked.read[r], pathways.seen[q]
+        if k == places.size or places[k] >= (i + 1) * seen:
+            continue
         group = i // (pathways.below[q] // pathways.groups[q])
         first, last, begin, post_k = asked.bound[group], asked.bound[group + 1], asked.post_begin[r], asked.post_k[r]
+        meeting, taps, positions = pathways.meeting, pathways.meeting_tap, pathways.meeting_position
+        two_sides, start = uses.sides[w] > 1, pathways.seen_at[q] - i * seen
         while k < places.size and places[k] < (i + 1) * seen:
-            meets = pathways.seen_at[q] + places[k] - i * seen
-            for e in range(pathways.meeting[meets], pathways.meeting[meets + 1]):
-                position = pathways.meeting_position[e]
-                row = at + pathways.meeting_tap[e] * (last - first) - first
+            for e in range(meeting[start + places[k]], meeting[start + places[k] + 1]):
+                position, tap = positions[e], taps[e]
+                row, numbers = at + tap * (last - first) - first, tap * n_channels
                 for x in range(begin[position], begin[position + 1]):
-                    if first <= post_k[x] < last:
-                        entry = row + post_k[x]
-                        if uses.sides[w] > 1:
-                            entry += asked.room * _side(w, q, asked.which[post_k[x]], pathways, uses)
-                        asked.touched[n_touched] = entry
-                        n_touched += asked.both[entry] == 0
-                        asked.both[entry] += 1
+                    post = np.int64(post_k[x])
+                    if first <= post < last:
+                        entry = row + post
+                        if two_sides:
+                            entry += asked.room * _side(w, q, asked.which[post], pathways, uses)
+                        touched[n_touched] = entry
+                        number[n_touched] = numbers + post
+                        n_touched += both[entry] == 0
+                        both[entry] += 1
             k += 1
         asked.read[r] = k
     return n_touched

@@ -132,7 +132,7 @@ class Asked(NamedTuple):
 
     room: int
     turn: NDArray[np.int32]  # (most channels,) 1 more than k, 0 for channels that did not spike
-    which: NDArray[np.int32]  # (most channels,) channels that spiked
+    which: NDArray[np.uint32]  # (most channels,) channels that spiked
     bound: NDArray[np.int64]  # (most groups + 1,) where each group begins among them
     n_posts: NDArray[np.int64]  # (most uses * M,) fired places of each use and copy
     posts: NDArray[np.int32]  # (most uses * M, most places behind weights) those places
@@ -145,7 +145,8 @@ class Asked(NamedTuple):
     rest: Real  # (2, most taps * channels) what is asked where no presynaptic neuron is active, mean over copies
     counted: Real  # (most taps * channels,) rules of one's own: what the sum over synapses is divided by
     both: NDArray[np.int32]  # (2 * room,) coincidences
-    touched: NDArray[np.int32]  # (2 * room,) where there are any
+    touched: NDArray[np.int32]  # (2 * room + 1,) where there are any
+    number: NDArray[np.int32]  # (the same) tap and channel of each
     asked: Real  # (2, room) by how much each weight is to change; rules of one's own: synapses with both neurons firing
     alone: Real  # (2, room) rules of one's own: synapses with only the postsynaptic one
     norms: Real  # (room,) rules of one's own

@@ -56,10 +56,11 @@ def _rest_by_counts(rule, w, n_copies, size, sides, asked):
 
 @for_kind(_begin, layout.Constant, layout.Gated)
 def _begin_by_counts(rule, at, row, n, total, sides, taps, asked):
+    steps, size = (1, taps * n) if n == total else (taps, n)
     for side in range(sides):
-        for t in range(taps):
-            to, rest = asked.asked[side, at + t * n : at + (t + 1) * n], asked.rest[side, row + t * total :]
-            for k in range(n):
+        for t in range(steps):
+            to, rest = asked.asked[side, at + t * n : at + t * n + size], asked.rest[side, row + t * total :]
+            for k in range(size):
                 to[k] = rest[k]
 
 
@@ -141,30 +142,37 @@ def _change_own(rule, w, sides, values, asked):
 
 
 @inner()
-def _gather(first, last, groups_of, taps, width, flat, turn, asked):
-    """Take the weights of presynaptic channels first to last - 1 into channels that spiked."""
-    n = np.uint64(0)
+def _gather(first, last, within, taps, width, turned, turn, flat, asked):
+    """Take the weights of presynaptic channels first to last - 1 into channels that spiked, with the sign they have.
+
+    Whole numbers are unsigned, so that no loop looks for negative indices.
+    """
+    n, values, which = np.uint64(0), asked.values, asked.which
     for i in range(first, last):
-        group = i // groups_of
-        for t in range(taps):
-            row = (i * taps + t) * width - group * width
-            for k in range(asked.bound[group], asked.bound[group + 1]):
-                o = np.uint64(asked.which[k])
-                asked.values[n] = turn[o] * flat[np.uint64(row + asked.which[k])]
+        low, high = np.uint64(asked.bound[i // within]), np.uint64(asked.bound[i // within + 1])
+        for row in range(i * taps * width, (i + 1) * taps * width, width):
+            begin = np.uint64(row - i // within * width)
+            for k in range(low, high):
+                values[n] = flat[begin + np.uint64(which[k])]
                 n += np.uint64(1)
+            if turned:
+                for k in range(low, high):
+                    values[n - high + k] *= turn[which[k]]
 
 
 @inner()
-def _scatter(first, last, groups_of, taps, width, flat, turn, asked):
+def _scatter(first, last, within, taps, width, turned, turn, flat, asked):
     """Put them back."""
-    n = np.uint64(0)
+    n, values, which = np.uint64(0), asked.values, asked.which
     for i in range(first, last):
-        group = i // groups_of
-        for t in range(taps):
-            row = (i * taps + t) * width - group * width
-            for k in range(asked.bound[group], asked.bound[group + 1]):
-                o = np.uint64(asked.which[k])
-                flat[np.uint64(row + asked.which[k])] = turn[o] * asked.values[n]
+        low, high = np.uint64(asked.bound[i // within]), np.uint64(asked.bound[i // within + 1])
+        for row in range(i * taps * width, (i + 1) * taps * width, width):
+            begin = np.uint64(row - i // within * width)
+            if turned:
+                for k in range(low, high):
+                    values[n - low + k] *= turn[which[k]]
+            for k in range(low, high):
+                flat[begin + np.uint64(which[k])] = values[n]
                 n += np.uint64(1)
 
 
@@ -172,22 +180,20 @@ def _scatter(first, last, groups_of, taps, width, flat, turn, asked):
 def _some_channels(rule, w, first, last, n_channels, layers, pathways, stages, uses, night, flow, asked):
     """Find what the weights of presynaptic channels first to last - 1 ask for."""
     q, n_copies, sides = uses.pathway[uses.begin[w]], night.spikes.shape[0], uses.sides[w]
-    taps, groups_of = pathways.taps[q], pathways.below[q] // pathways.groups[q]
+    taps, within = pathways.taps[q], pathways.below[q] // pathways.groups[q]
     for i in range(first, last):
-        at, group = asked.entry[i - first], i // groups_of
+        at, group = asked.entry[i - first], i // within
         low, n = asked.bound[group], asked.bound[group + 1] - asked.bound[group]
         _begin(rule, at, low, n, n_channels, sides, taps, asked)
         for m in range(n_copies):
-            n_touched = count_both(w, i, m, at, layers, pathways, stages, uses, night, flow, asked)
+            n_touched = count_both(w, i, m, at, n_channels, layers, pathways, stages, uses, night, flow, asked)
             for x in range(n_touched):
-                place = asked.touched[x]
-                side = place // asked.room
-                entry = place - side * asked.room
-                tap = (entry - at) // n
-                number = tap * n_channels + low + entry - at - tap * n
+                place, number = asked.touched[x], asked.number[x]
+                side = np.int64(place >= asked.room)
                 c = asked.norm.dtype.type(asked.both[place])
                 asked.both[place] = 0
-                _ask(rule, w, n_copies, entry, side, c, asked.n[m, side, number], asked.norm[m, number], asked)
+                entry, n_fired, norm = place - side * asked.room, asked.n[m, side, number], asked.norm[m, number]
+                _ask(rule, w, n_copies, entry, side, c, n_fired, norm, asked)
 
 
 def learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
@@ -206,7 +212,7 @@ def _learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
         return
     q, n_copies = uses.pathway[uses.begin[w]], night.spikes.shape[0]
     taps, channels, below = pathways.taps[q], pathways.channels[q], pathways.below[q]
-    groups_of, width = below // pathways.groups[q], channels // pathways.groups[q]
+    within, width = below // pathways.groups[q], channels // pathways.groups[q]
     flat, turn = night.weights[layers.weight[w] : layers.weight[w + 1]], uses.turn[uses.turn_at[w] :]
     n_spiked = count_spiked(w, pathways, uses, asked)
     straight = not uses.turned[w] and n_spiked > rule.dense * channels
@@ -217,7 +223,7 @@ def _learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
     while first < below:
         last, size = first, 0
         while last < below:
-            group = last // groups_of
+            group = last // within
             more = taps * (asked.bound[group + 1] - asked.bound[group])
             if last > first and size + more > asked.room:
                 break
@@ -229,8 +235,8 @@ def _learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
             if straight:
                 _change(rule, w, uses.sides[w], flat[first * taps * width :][:size], asked)
             else:
-                _gather(first, last, groups_of, taps, width, flat, turn, asked)
+                _gather(first, last, within, taps, width, uses.turned[w], turn, flat, asked)
                 _change(rule, w, uses.sides[w], asked.values[:size], asked)
-                _scatter(first, last, groups_of, taps, width, flat, turn, asked)
+                _scatter(first, last, within, taps, width, uses.turned[w], turn, flat, asked)
         first = last
     asked.turn[:channels] = 0
