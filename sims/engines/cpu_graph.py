@@ -11,8 +11,8 @@ from ..kernels import layout, plastic_graph
 from ..kernels.plastic_graph_layout import Asked, Flow
 from ..operators import Floats
 from ..plastic_graph import PlasticGraph
-from ..rules.front import any_rule
-from ..rules.per_layer import Plasticity
+from ..rules.front import any_rule, rules_of_weights
+from ..rules.per_layer import PerLayer, Plasticity
 from ..rules.rule import unwrapped, uses_modulator
 from ..state import SimulationState, membrane_shapes
 from .compiled_base import CompiledEngine, joined
@@ -37,9 +37,9 @@ class GraphEngine(CompiledEngine):
     _network: PlasticGraph
 
     def __init__(self, sleeper: Sleeper) -> None:
+        network, state, copies = sleeper.network, sleeper.state, sleeper.streams
         check_rule(sleeper.plasticity)
-        super().__init__(sleeper)
-        network, state, copies = self._network, sleeper.state, sleeper.streams
+        super().__init__(sleeper._replace(plasticity=_by_weights(sleeper.plasticity, network)))
         real, sizes, shapes = network.dtype, network.sizes, list(network.shapes.values())
         frozen = isinstance(self._rule, layout.Frozen)
         plastic = np.zeros(len(network.parameters), dtype=np.bool_) if frozen else self._rule.plastic
@@ -55,6 +55,8 @@ class GraphEngine(CompiledEngine):
         membrane = np.concatenate([np.zeros((copies, sizes[0]), dtype=real), *membranes], axis=1)
         self._night = self._begin(state, weights, membrane, copies)
         self._flow = _flow(network, made, copies)
+        if state.sent is not None:
+            self._flow.sums[:] = np.concatenate([sent.reshape(copies, -1) for sent in state.sent], axis=1)
         self._asked = _asked(network, made, copies, self._rule)
 
     def _advance(self, until: int) -> int:
@@ -88,6 +90,14 @@ class GraphEngine(CompiledEngine):
         for groups, part, new in zip(self._groups, self._parts(), weights, strict=True):
             part[:] = pre_major(new, groups).ravel()
 
+    def _state(self) -> SimulationState:
+        state = super()._state()
+        if self._network.pooled:
+            parts = np.split(self._flow.sums, np.cumsum(self._network.pooled)[:-1], axis=1)
+            shapes = membrane_shapes((0, *self._network.pooled), self._streams)
+            state.sent = [part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True)]
+        return state
+
     def _membranes(self) -> list[Floats]:
         parts, shapes = self._populations(self._night.membrane)[1:], list(self._network.shapes.values())[1:]
         wanted = membrane_shapes(self._network.sizes, self._streams)
@@ -116,6 +126,12 @@ def check_rule(plasticity: Plasticity | None) -> None:
         )
 
 
+def _by_weights(plasticity: Plasticity | None, network: PlasticGraph) -> Plasticity | None:
+    """Return rules by weights; None if none change."""
+    rules = rules_of_weights(plasticity, network)
+    return PerLayer(tuple(rules)) if any(rules) else None
+
+
 def _flow(network: PlasticGraph, made: Arrays, copies: int) -> Flow:
     real, places, widest = network.dtype, sum(made.list_sizes), max(network.sizes)
     most_channels = max(widest, made.most_stage) + 1
@@ -123,7 +139,7 @@ def _flow(network: PlasticGraph, made: Arrays, copies: int) -> Flow:
         place=np.zeros((copies, places), dtype=np.int32),
         value=np.zeros((copies, places), dtype=real),
         n=np.zeros((copies, len(made.list_sizes)), dtype=np.int64),
-        sums=np.zeros((copies, sum(made.sums)), dtype=real),
+        sums=np.zeros((copies, sum(made.sums))),
         tally=np.zeros(made.most_stage, dtype=real),
         marked=np.zeros(made.most_stage, dtype=np.bool_),
         now=np.zeros(made.most_before, dtype=real),

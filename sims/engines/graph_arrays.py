@@ -317,7 +317,7 @@ class _Pathways:
             scaled=scaled.astype(np.bool_),
             gain_at=gain_at,
             gain=gain,
-            negative=gain < 0,
+            negative=np.signbit(gain),
             seen_at=seen_at,
             meeting=self._meeting.begin,
             meeting_tap=self._meeting.column(0),

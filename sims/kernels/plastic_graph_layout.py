@@ -112,7 +112,7 @@ class Flow(NamedTuple):
     place: NDArray[np.int32]  # (M, places behind all stages)
     value: Real  # (M, the same)
     n: NDArray[np.int64]  # (M, S)
-    sums: Real  # (M, places before winners) what each has sent so far
+    sums: NDArray[np.float64]  # (M, places before winners) what each has sent so far
     tally: Real  # (most places behind a stage,)
     marked: NDArray[np.bool_]  # (the same)
     now: Real  # (most places before a pool,)
