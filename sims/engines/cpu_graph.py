@@ -59,6 +59,11 @@ class GraphEngine(CompiledEngine):
             self._flow.sums[:] = np.concatenate([sent.reshape(copies, -1) for sent in state.sent], axis=1)
         self._asked = _asked(network, made, copies, self._rule)
 
+    @property
+    def thresholds(self) -> Floats:
+        """The threshold of each population above the input, in use: what is written here holds from the next step."""
+        return self._layers.threshold
+
     def _advance(self, until: int) -> int:
         reached: int = plastic_graph.advance(
             self._step,
