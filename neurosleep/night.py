@@ -2,13 +2,16 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
 
-from neurosleep.converters.reading import Reading, read
+from neurosleep.converters.layers import pre_major
+from neurosleep.converters.reading import Reading, own_weights, read
+from neurosleep.converters.to_spiking import plastic_of
+from neurosleep.converters.write_back import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.sims import ensemble
@@ -20,7 +23,7 @@ from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
-from neurosleep.sims.network import population_sizes
+from neurosleep.sims.network import SpikingNetwork, population_sizes
 from neurosleep.sims.rules.modulator import takes_modulator
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing, silence
@@ -103,7 +106,7 @@ class Asleep:
 
     @property
     def network(self) -> Any:
-        """The spiking network, as it fell asleep."""
+        """The spiking network, as it fell asleep: a `SpikingNetwork`, or a `PlasticGraph`."""
         return self.member.network
 
     def simulate(self) -> Simulation:
@@ -138,7 +141,9 @@ def sleep(
     Parameters
     ----------
     model
-        A chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten.
+        Any feed-forward ReLU network: a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten,
+        or with biases, batch normalisation, maximum pooling, sums, joins, slices and padding what `to_spiking_graph`
+        reads (`neurosleep.converters.reading`). Of layers of weights in a row, with no ReLU between, the last learns.
     memory
         What is remembered of everything seen. Downscaling alone needs none.
     stage
@@ -207,11 +212,14 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    reading = read(model, memory.calibration.input_shape)
+    coding = memory.network_coding
+    neurons = 0 if memory.mean_input is None else memory.mean_input.size
+    shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)
+    reading = read(model, shape, coding)
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
-        _some_may_change(reading, stage.plastic)
+        _check_some(reading.plastic(stage.plastic))
     network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
@@ -222,6 +230,8 @@ def fall_asleep(
         dt=stage.dt,
         plastic=stage.plastic,
         sharing=stage.sharing,
+        max_pool=stage.max_pool,
+        coding=coding,
     )
     reading.check_own_answer()
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
@@ -288,6 +298,8 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
 
 def _beyond(part: ensemble.Member | TimedSegment, asleep: Asleep, simulation: Simulation) -> list[str]:
     """Return what of a night, or of a segment of it, only the open engine has."""
+    if not isinstance(asleep.network, SpikingNetwork):
+        return []
     kicked = isinstance(part.drive, Mapping) and set(part.drive) != {"input"}
     return features(asleep.network, simulation.state, part.plasticity, asleep.member.streams, kicked)
 
@@ -296,11 +308,11 @@ def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale layers of weights, which needs neither spikes nor a memory."""
-    reading = read(model)
-    learning = _some_may_change(reading, stage.plastic)
-    before = reading.weights()
+    weights = own_weights(model)
+    learning = _check_some(plastic_of(weights, stage.plastic))
+    before = {name: pre_major(weight) for name, weight in weights.items()}
     after = {name: stage.apply(w) if name in learning else w for name, w in before.items()}
-    reading.write(after)
+    write_parameters([(name, weights[name], after[name], name) for name in weights])
     populations = population_sizes([0] * (len(before) + 1))
     return SleepRecord(
         stage=stage.name,
@@ -317,9 +329,8 @@ def _downscale(
     )
 
 
-def _some_may_change(reading: Reading, plastic: Sequence[str] | None) -> set[str]:
+def _check_some(learning: set[str]) -> set[str]:
     """Return which layers sleep may change, or raise `InputError` if there are none."""
-    learning = reading.plastic(plastic)
     if not learning:
         raise InputError(
             "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
+from neurosleep.converters.reading import MaxPoolAsleep
 from neurosleep.hypnogram import Hypnogram, Preset
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
@@ -64,6 +65,10 @@ class SpontaneousReplay:
         What a change of a convolution's shared weight is divided by: "mean" (over its synapses whose neuron fired),
         "sum" (nothing) or "positions" (all its synapses); see `neurosleep.sims.network.SpikingLayer`. Sleep
         of convolutions is our own extension of the paper.
+    max_pool
+        What passes maximum pooling: the spikes of "any" neuron of a window; those of the "winner", which has fired most
+        so far in the night; or "refuse" networks that have it. Noise has no lasting pattern that a winner could stand
+        for, so that "any" is the default.
     silenced
         Neurons that cannot fire during this stage, as under optogenetic inhibition: population name ("input",
         "hidden1", ..., "output") to their numbers from 0; None for nobody. Their membrane potential in a log is minus
@@ -102,6 +107,7 @@ class SpontaneousReplay:
     streams: int = 1
     plastic: tuple[str, ...] | None = None
     sharing: Sharing = "mean"
+    max_pool: MaxPoolAsleep = "any"
     silenced: Mapping[str, Sequence[int]] | None = None
     neurons: NeuronsOf = field(default_factory=Neurons)
     projections: tuple[Projection, ...] = ()

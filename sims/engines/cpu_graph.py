@@ -46,7 +46,9 @@ class GraphEngine(CompiledEngine):
         self._groups = groups_of(network)
         made = arrays(network, plastic)
         self._arrays = made
-        biases = [np.zeros(x.n_post) if x.bias is None else by_position(x.bias.ravel(), x.shape) for x in network.layers]
+        biases = [
+            np.zeros(x.n_post) if x.bias is None else by_position(x.bias.ravel(), x.shape) for x in network.layers
+        ]
         self._layers = self._layers._replace(
             gain=np.array(made.gains, dtype=real), bias=np.concatenate([np.zeros(sizes[0]), *biases]).astype(real)
         )
