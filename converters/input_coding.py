@@ -84,7 +84,7 @@ class InputCoding:
         if self.complete:
             return self
         if self.kind == "shifted":
-            return replace(self, low=low, high=np.where(high > low, high, low + 1))
+            return replace(self, low=tuple(low.tolist()), high=tuple(np.where(high > low, high, low + 1).tolist()))
         largest = float(high.max() if self.kind == "rectified" else max(high.max(), -low.min()))
         if not largest > 0:
             what = "no input is above 0" if self.kind == "rectified" else "all inputs are 0"

@@ -119,7 +119,7 @@ class Rows:
         """Return inputs (m, ...) and their labels, or None."""
         numbers = self.chosen[self._places(which)].tolist()
         if not numbers:
-            return torch.empty(0, *self.shape[1:], dtype=self.dtype, device=self.device), torch.empty(0, dtype=int)
+            return torch.empty(0, *self.shape[1:], dtype=self.dtype, device=self.device), torch.empty(0).long()
         return self._checked(self._collated([self.dataset[number] for number in numbers]))
 
     def parts(self, order: Iterable[torch.Tensor] | None = None) -> Iterator[tuple[torch.Tensor, Any]]:
