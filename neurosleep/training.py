@@ -237,7 +237,11 @@ def _optimizes(optimizer: torch.optim.Optimizer, model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 2000) -> torch.Tensor:
-    """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was."""
+def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
+    """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was.
+
+    `batch_size` is 2000, and 200 for images, whose activations stay in the processor's cache then: twice as fast.
+    """
+    batch_size = batch_size or (2000 if inputs.ndim <= 2 else 200)
     with evaluating(model):
         return torch.cat([model(batch).argmax(1) for batch in torch.split(inputs, batch_size)])
