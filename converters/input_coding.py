@@ -152,6 +152,11 @@ class InputCoding:
             "on-off": f"-{high} to {high}",
         }[self.kind]
 
+    @property
+    def words(self) -> str:
+        """The coding and its range in words."""
+        return f"{self.kind}: {self.promise}"
+
     def numbers(self) -> dict[str, NDArray[Any]]:
         """Return it as plain arrays, by which `from_numbers` knows it."""
         return {"coding": np.array(self.kind), "coding_low": np.array(self.low), "coding_high": np.array(self.high)}
