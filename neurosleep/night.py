@@ -24,7 +24,8 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
 from neurosleep.sims.network import SpikingNetwork, population_sizes
-from neurosleep.sims.segments import TimedSegment
+from neurosleep.sims.rules.modulator import takes_modulator
+from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sleep_record import SleepRecord as SleepRecord
@@ -242,6 +243,7 @@ def fall_asleep(
     silenced, remembered = Silencing(stage.silenced or {}), memory.task_means if memory.each_task else None
     drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
     segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
+    modulated = any(map(takes_modulator, rules_of(segments, stage.plasticity)))  # not if that segment is left out
     member = Member(
         network,
         drive,
@@ -252,7 +254,7 @@ def fall_asleep(
         downscaling=stage.downscaling,
         downscale_every=stage.downscale_every,
         streams=stage.streams,
-        modulator=stage.modulator,
+        modulator=stage.modulator if modulated else None,
         homeostasis=stage.homeostasis,
         homeostasis_every=stage.homeostasis_every,
         segments=tuple(segments),

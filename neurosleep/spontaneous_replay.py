@@ -18,7 +18,7 @@ from neurosleep.sims.neurons import Neurons, NeuronsOf, settled_neurons
 from neurosleep.sims.projections import Projection, settled_projections
 from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
-from neurosleep.sims.segments import TimedSegment
+from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing
 
 
@@ -134,7 +134,7 @@ class SpontaneousReplay:
         object.__setattr__(self, "projections", settled_projections(self.projections))
         check_streams(self.streams)
         check_sharing(self.sharing)
-        check_modulator(self.modulator, self.plasticity)
+        check_modulator(self.modulator, rules_of(self._timed(0), self.plasticity))  # of short segments, too
         object.__setattr__(self, "homeostasis", several(self.homeostasis))
         if self.silenced is not None:
             named = Silencing(self.silenced)
@@ -143,6 +143,9 @@ class SpontaneousReplay:
     @property
     def segments(self) -> tuple[TimedSegment, ...]:
         """What the hypnogram makes of the night's steps, drive and plasticity; empty if there is none."""
+        return self._timed(self.steps)
+
+    def _timed(self, steps: int) -> tuple[TimedSegment, ...]:
         if self.hypnogram is None:
             return ()
-        return Hypnogram.of(self.hypnogram).timed(self.steps, self.drive, self.plasticity)
+        return Hypnogram.of(self.hypnogram).timed(steps, self.drive, self.plasticity)

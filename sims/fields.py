@@ -93,7 +93,9 @@ def _of_kind(value: Any, kind: Any, what: str) -> Any:
         return value
     protocol = getattr(kind, "_is_protocol", False)
     wrong = (
-        isinstance(value, str | float | None) if protocol else isinstance(kind, type) and not isinstance(value, kind)
+        isinstance(value, str | int | float | None)
+        if protocol
+        else isinstance(kind, type) and not isinstance(value, kind)
     )
     if wrong:
         raise InputError(f"{what} must be {kind.__name__}(...), got {value!r}")
