@@ -95,6 +95,8 @@ class Asleep:
         By which the night is saved as it goes, or None.
     on_progress
         Called with the number of steps just done.
+    coding
+        How inputs become rates, in words; "" for rates as they are.
     """
 
     member: Member
@@ -103,6 +105,7 @@ class Asleep:
     backend: Backend = "cpu"
     checkpoint: Resumable | None = None
     on_progress: Callable[[int], None] | None = None
+    coding: str = ""
 
     @property
     def network(self) -> Any:
@@ -256,7 +259,7 @@ def fall_asleep(
         homeostasis_every=stage.homeostasis_every,
         segments=tuple(segments),
     )
-    return Asleep(member, reading, stage.steps)
+    return Asleep(member, reading, stage.steps, coding="" if coding.kind == "rates" else coding.words)
 
 
 def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
@@ -293,6 +296,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
             if old.plastic
         ],
         segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
+        coding=asleep.coding,
     )
 
 
