@@ -77,6 +77,9 @@ class SleepRecord:
         not written back.
     segments
         Segments of the hypnogram in order, with spikes and rates as those of the whole night; none without one.
+    thresholds
+        Threshold of each population above the input, as given or found; empty for a stage without spikes, and in
+        records of earlier versions.
     """
 
     stage: str
@@ -96,6 +99,7 @@ class SleepRecord:
     hidden_until: int | None = None
     projections: list[WeightChange] = field(default_factory=list)
     segments: list[SegmentRecord] = field(default_factory=list)
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def silent(self) -> list[str]:
