@@ -11,21 +11,19 @@ membranes alone. Populations with more than leaky neurons are simulated anew for
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrivals import NEVER, Arrivals, Played, cut_out, offsets_of, together
 from .drives.populations import Drives
-from .drives.schedule import InputSchedule
 from .engines.sinks import SpikeRecorder
 from .ensemble import simulate_ensemble
 from .errors import BackendError, InputError
 from .member import Member, Simulation
-from .network import SpikingNetwork
 from .neurons import ALMOST_0
-from .operators import Floats, Gather
-from .plastic_graph import INPUT, GraphLayer, PlasticGraph
+from .operators import Floats
 from .sleeping import SleepingNetwork
 
 STEPS = 300
@@ -36,25 +34,11 @@ SWEEPS = 8
 """How often all thresholds are gone through at most where spikes come back to populations below."""
 NEAR = 0.1
 """Share of the asked rate by which a found one may differ there."""
-_NEVER = 1e30  # a threshold that nothing reaches
-_AT_ONCE = 2.0**-126  # a decay after which nothing is left
 _OCTAVES = 60  # how far from where it begins a threshold is looked for
 
 
 class UnreachableRateError(InputError):
     """No threshold gives a population the rate that is asked for."""
-
-
-class Played(NamedTuple):
-    """Spikes of a population as a drive: those of step k are ``ids[offsets[k]:offsets[k + 1]]``."""
-
-    offsets: NDArray[np.int64]
-    ids: NDArray[np.int32]
-    n: int
-
-    def schedule(self, n_inputs: int, dt: float, mean_input: NDArray[np.float64] | None) -> InputSchedule:
-        """Return them as a schedule."""
-        return InputSchedule(np.zeros(self.n, dtype=np.uint64), 0, 0, 0, True, self.offsets, self.ids)
 
 
 def find_thresholds(member: Member, rates: Mapping[str, float], steps: int = STEPS) -> dict[str, float]:
@@ -83,7 +67,7 @@ def find_thresholds(member: Member, rates: Mapping[str, float], steps: int = STE
     """
     _check_rates(member.network, rates, steps)
     member = _watched(member)
-    found = dict.fromkeys(list(member.network.populations)[1:], _NEVER)
+    found = dict.fromkeys(list(member.network.populations)[1:], NEVER)
     if not _feeds_back(member.network):
         return _swept(member, rates, found, steps)
     for _ in range(SWEEPS):
@@ -192,16 +176,16 @@ def _simulated(member: Member, thresholds: Mapping[str, float], name: str, asked
         return firing_rates(replace(member, network=network), steps)[name]
 
     start = thresholds[name]
-    return _met(rate, asked, 1.0 if start == _NEVER else start, name, steps)
+    return _met(rate, asked, 1.0 if start == NEVER else start, name, steps)
 
 
 def _alone(member: Member, played: dict[str, Played], number: int, asked: float, steps: int) -> float:
     """Return the threshold of the population of a layer, and add its spikes to those that are known."""
     network = member.network
     name = list(network.populations)[number + 1]
-    below, sources = _cut_out(network, number)
+    below, sources = cut_out(network, number)
     arrivals = Arrivals(steps, network.layers[number].n_post, network.dtype)
-    drive = _together([played[source] for source in sources])
+    drive = together([played[source] for source in sources])
     _simulate(Member(below, drive, None, log=arrivals), steps)
     arrived = arrivals.values
     if not (top := float(arrived.max())) > 0:
@@ -214,7 +198,7 @@ def _alone(member: Member, played: dict[str, Played], number: int, asked: float,
     threshold = _met(rate, asked, top, name, steps)
     trains = list(_fired(arrived, decay, threshold))
     counts = np.array([len(fired) for fired in trains])
-    played[name] = Played(_offsets(counts), np.concatenate(trains).astype(np.int32), arrived.shape[1])
+    played[name] = Played(offsets_of(counts), np.concatenate(trains).astype(np.int32), arrived.shape[1])
     return threshold
 
 
@@ -294,80 +278,5 @@ def _played(member: Member, thresholds: Mapping[str, float], names: Sequence[str
     for number, name in enumerate(names):
         when, ids = recorder.events(number)
         counts = np.bincount(when, minlength=steps)
-        played[name] = Played(_offsets(counts), ids.astype(np.int32), member.network.populations[name])
+        played[name] = Played(offsets_of(counts), ids.astype(np.int32), member.network.populations[name])
     return played
-
-
-def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _together(parts: Sequence[Played]) -> Played:
-    """Return the spikes of populations as those of one, the neurons of one after those of the other."""
-    if len(parts) == 1:
-        return parts[0]
-    first = np.concatenate([[0], np.cumsum([part.n for part in parts])])
-    steps = np.concatenate([np.repeat(np.arange(len(x.offsets) - 1), np.diff(x.offsets)) for x in parts])
-    ids = np.concatenate([part.ids + begin for part, begin in zip(parts, first[:-1], strict=True)])
-    order = np.argsort(steps, kind="stable")
-    counts = sum(np.diff(part.offsets) for part in parts)
-    return Played(_offsets(np.asarray(counts)), ids[order].astype(np.int32), int(first[-1]))
-
-
-def _cut_out(network: Any, number: int) -> tuple[Any, list[str]]:
-    """Return a network of one layer alone, whose input are the populations named, one after the other.
-
-    Its membranes are what has just arrived: they never fire, and nothing is left of them after a step.
-    """
-    layer = replace(network.layers[number], threshold=_NEVER, decay=_AT_ONCE)
-    if isinstance(network, SpikingNetwork):
-        return SpikingNetwork((layer,), network.dt), [list(network.populations)[number]]
-    sources = list(dict.fromkeys(pathway.source for pathway in layer.pathways))
-    shape = network.shapes[sources[0]]
-    if len(sources) == 1:
-        pathways = tuple(replace(pathway, source=INPUT) for pathway in layer.pathways)
-    else:
-        shape, pathways = _from_one_input(network, layer, sources)
-    used = {pathway.weights for pathway in pathways}
-    parameters = tuple(each for each in network.parameters if each.name in used)
-    return PlasticGraph(shape, parameters, (replace(layer, pathways=pathways),), network.dt), sources
-
-
-def _from_one_input(network: PlasticGraph, layer: GraphLayer, sources: Sequence[str]) -> tuple[Any, Any]:
-    """Return the shape of an input of several populations, and a layer's pathways from it."""
-    sizes, begin, places = network.populations, 0, {}
-    for source in sources:
-        index = np.arange(begin, begin + sizes[source], dtype=np.intp)
-        places[source] = Gather(index.reshape(network.shapes[source]))
-        begin += sizes[source]
-    moved = [replace(x, source=INPUT, before=(places[x.source], *x.before)) for x in layer.pathways]
-    return (begin,), tuple(moved)
-
-
-class Arrivals:
-    """A log that keeps the membranes after each step, (steps, n), of a network of one layer."""
-
-    membranes_every, weights_every = 1, 0
-
-    def __init__(self, steps: int, n: int, dtype: Any) -> None:
-        self.values: Floats = np.zeros((steps, n), dtype=dtype)
-        self.steps = 0
-
-    def recording(self, step: int) -> tuple[tuple[bool, ...], int]:
-        """Want no spikes."""
-        return (False, False), 2**32
-
-    def append(self, events: Any, stop: int) -> None:
-        """Count the steps."""
-        self.steps = stop
-
-    def sample_membranes(self, step: int, membranes: Sequence[Floats]) -> None:
-        """Keep what arrived in the last step."""
-        if step > 0:
-            self.values[step - 1] = np.where(np.abs(membranes[0]) < ALMOST_0, 0, membranes[0])
-
-    def snapshot_weights(self, step: int, weights: Sequence[Floats]) -> None:
-        """Keep nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
