@@ -6,14 +6,7 @@ from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.member import Member
 from neurosleep.sims.thresholds import STEPS, find_thresholds
-from neurosleep.spontaneous_replay import SpontaneousReplay
-
-USUAL_RATE = 0.02
-"""Share of a population that fires in a step, where none is asked for.
-
-In the published night for MNIST (experiment src-mnist), 0.001 to 0.03 of the first hidden layer fire in a step when a
-night begins, 0.01 to 0.05 of the second and 0.007 to 0.05 of the output, see docs/results.md.
-"""
+from neurosleep.spontaneous_replay import USUAL_RATE, SpontaneousReplay
 
 
 def night_thresholds(stage: SpontaneousReplay, member: Member) -> dict[str, float]:
@@ -43,12 +36,12 @@ def night_thresholds(stage: SpontaneousReplay, member: Member) -> dict[str, floa
     return find_thresholds(member, rates, steps_of(member))
 
 
-def asked_rates(names: list[str], rates: float | Mapping[str, float] | None) -> dict[str, float]:
+def asked_rates(names: list[str], rates: float | Mapping[str, float]) -> dict[str, float]:
     """Return the rate of each population: the one for all, or its own, or the usual one."""
     if isinstance(rates, Mapping):
         _check_names("target_rates", rates, names)
         return {name: rates.get(name, USUAL_RATE) for name in names}
-    return dict.fromkeys(names, USUAL_RATE if rates is None else rates)
+    return dict.fromkeys(names, rates)
 
 
 def steps_of(member: Member, steps: int = STEPS) -> int:

@@ -22,6 +22,13 @@ from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing
 
+USUAL_RATE = 0.02
+"""Share of a population that fires in a step, where none is asked for.
+
+When a night of the released script for MNIST begins (experiment src-mnist), 0.001 to 0.03 of the first hidden layer
+fire in a step, 0.01 to 0.05 of the second and 0.007 to 0.05 of the output, see docs/results.md.
+"""
+
 
 @dataclass(frozen=True)
 class SpontaneousReplay:
@@ -92,7 +99,7 @@ class SpontaneousReplay:
         "mouse". The steps are divided among them.
     target_rates
         With thresholds="auto", which share of a population's neurons fires in a step (for a rate in Hz, times `dt`):
-        one number, or some by population, the others as usual. None for `neurosleep.sims.thresholds.USUAL_RATE`.
+        one number, or some by population, the others as usual.
     """
 
     steps: int
@@ -117,7 +124,7 @@ class SpontaneousReplay:
     homeostasis: Homeostasis = ()
     homeostasis_every: int = EVERY
     hypnogram: Hypnogram | Preset | None = None
-    target_rates: float | Mapping[str, float] | None = None
+    target_rates: float | Mapping[str, float] = USUAL_RATE
 
     def __post_init__(self) -> None:
         settle(self)
@@ -136,7 +143,7 @@ class SpontaneousReplay:
         object.__setattr__(self, "drive", settled_drive(self.drive))
         object.__setattr__(self, "neurons", settled_neurons(self.neurons))
         object.__setattr__(self, "projections", settled_projections(self.projections))
-        if self.target_rates is not None and self.thresholds != "auto":
+        if self.target_rates != USUAL_RATE and self.thresholds != "auto":
             raise InputError(
                 f"target_rates are what thresholds='auto' aims at: leave one of the two out, got {self.target_rates!r} "
                 f"and thresholds {self.thresholds!r}"

@@ -9,13 +9,13 @@ from torch import nn
 
 from neurosleep.memory import Memory
 from neurosleep.night import Precision, fall_asleep
-from neurosleep.night_thresholds import USUAL_RATE, asked_rates, steps_of
+from neurosleep.night_thresholds import asked_rates, steps_of
 from neurosleep.sims.drives.rates import MeanRate
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import Named, plain
 from neurosleep.sims.rules.hebbian import GatedHebbian
 from neurosleep.sims.thresholds import STEPS, find_thresholds, firing_rates, with_thresholds
-from neurosleep.spontaneous_replay import SpontaneousReplay
+from neurosleep.spontaneous_replay import USUAL_RATE, SpontaneousReplay
 from neurosleep.tables import table
 
 GENTLE = GatedHebbian(0.0013, 0.00017)
@@ -116,14 +116,14 @@ def suggest(
             asked["input"] = wanted.get("input", USUAL_RATE)
             wanted = {name: rate for name, rate in wanted.items() if name != "input"}
         stage = SpontaneousReplay(LENGTH, _mean_rate(memory, asked["input"]), GENTLE)
-    plain_stage = replace(stage, thresholds=1.0, target_rates=None, silenced=None)
+    plain_stage = replace(stage, thresholds=1.0, target_rates=USUAL_RATE, silenced=None)
     member = fall_asleep(model, memory, plain_stage, seed=seed, precision=precision).member
     populations = member.network.populations
     asked |= asked_rates(list(populations)[1:], stage.target_rates if wanted is None else wanted)
     looked_at = steps_of(member, steps)
     found = find_thresholds(member, asked, looked_at)
     rates = firing_rates(replace(member, network=with_thresholds(member.network, found)), looked_at)
-    done = replace(stage, thresholds=found, target_rates=None)
+    done = replace(stage, thresholds=found, target_rates=USUAL_RATE)
     return Suggestion(done, found, asked, rates, populations, looked_at)
 
 

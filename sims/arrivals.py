@@ -11,7 +11,7 @@ from .drives.schedule import InputSchedule
 from .network import SpikingNetwork
 from .neurons import ALMOST_0
 from .operators import Floats, Gather
-from .plastic_graph import INPUT, GraphLayer, PlasticGraph
+from .plastic_graph import INPUT, GraphLayer, Pathway, PlasticGraph, Weights
 
 NEVER = 1e30
 """A threshold that nothing reaches."""
@@ -63,6 +63,9 @@ def cut_out(network: Any, number: int) -> tuple[Any, list[str]]:
         shape, pathways = _from_one_input(network, layer, sources)
     used = {pathway.weights for pathway in pathways}
     parameters = tuple(each for each in network.parameters if each.name in used)
+    if not parameters:  # as of a sum of shortcuts: what is always 0 has weights
+        parameters = (Weights("none", np.zeros((1, layer.n_post), dtype=network.dtype)),)
+        pathways = (*pathways, Pathway(INPUT, "none", before=(Gather(np.array([-1])),)))
     return PlasticGraph(shape, parameters, (replace(layer, pathways=pathways),), network.dt), sources
 
 

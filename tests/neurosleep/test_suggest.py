@@ -19,6 +19,7 @@ from neurosleep.night import Member, fall_asleep
 from neurosleep.sims import checkpoint
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.thresholds import STEPS, firing_rates
+from neurosleep.spontaneous_replay import USUAL_RATE
 from neurosleep.trial_night import try_night
 
 X = torch.rand(40, 20, generator=torch.Generator().manual_seed(1))
@@ -43,7 +44,7 @@ def test_a_night_finds_what_is_suggested() -> None:
     assert weights(model) == before
     assert found.asked == ASKED
     assert {name: found.rates[name] for name in ASKED} == pytest.approx(ASKED, rel=0.04)
-    assert found.stage == replace(AUTO, thresholds=found.thresholds, target_rates=None)
+    assert found.stage == replace(AUTO, thresholds=found.thresholds, target_rates=USUAL_RATE)
     by_itself, other = asleep(), asleep()
     record = ns.sleep(*by_itself, AUTO, seed=3)
     assert record.thresholds == found.thresholds
@@ -152,8 +153,11 @@ def test_what_cannot_be_is_said_before_the_night() -> None:
         (lambda: try_night(model, memory, X, [replace(AUTO, target_rates={"h": 0.1})]), "target_rates: no population"),
         (lambda: replace(AUTO, thresholds=1.0), "target_rates are what thresholds='auto' aims at"),
         (lambda: replace(AUTO, target_rates=1.5), "target_rates must be above 0 and at most 1, got 1.5"),
-        (lambda: replace(AUTO, thresholds="atuo", target_rates=None), "thresholds must be a number or .* or 'auto'"),
-        (lambda: replace(AUTO, thresholds={"a": 0}, target_rates=None), "thresholds must be above 0 and finite"),
+        (
+            lambda: replace(AUTO, thresholds="atuo", target_rates=USUAL_RATE),
+            "thresholds must be a number or .* or 'auto'",
+        ),
+        (lambda: replace(AUTO, thresholds={"a": 0}, target_rates=USUAL_RATE), "thresholds must be above 0 and finite"),
     ):
         with pytest.raises(InputError, match=said) as error:
             make()
@@ -173,17 +177,17 @@ src = {}
 
 
 def test_thresholds_in_files() -> None:
-    for stage in (AUTO, replace(AUTO, thresholds={"hidden1": 1.5, "output": 2.0}, target_rates=None)):
+    for stage in (AUTO, replace(AUTO, thresholds={"hidden1": 1.5, "output": 2.0}, target_rates=USUAL_RATE)):
         assert from_plain(to_plain(stage), (ns.SpontaneousReplay,), "night") == stage
 
     def night(*settings: str) -> Any:
         (stage,) = build(with_settings(parse(FILE, "mine"), settings)[0], "mine").conditions["src"].night
         return stage.thresholds, stage.target_rates
 
-    assert night() == ("auto", None)
-    assert night("thresholds=2") == (2.0, None)
-    assert night("thresholds=[1, 2]") == ((1.0, 2.0), None)
-    assert night("thresholds={ hidden1 = 1.0 }") == ({"hidden1": 1.0}, None)
+    assert night() == ("auto", 0.02)
+    assert night("thresholds=2") == (2.0, 0.02)
+    assert night("thresholds=[1, 2]") == ((1.0, 2.0), 0.02)
+    assert night("thresholds={ hidden1 = 1.0 }") == ({"hidden1": 1.0}, 0.02)
     assert night("thresholds=auto", "target_rates=0.01") == ("auto", 0.01)
     assert night("target_rates={ output = 0.01 }") == ("auto", {"output": 0.01})
     with pytest.raises(InputError, match="thresholds = 'atuo' will not do"):
