@@ -122,8 +122,8 @@ def test_thresholds_by_population() -> None:
     assert stage == same
     assert hash(stage) == hash(same)
     for thresholds, said in (
-        ({"hiden1": 1.0}, r"thresholds: no population 'hiden1'; did you mean 'hidden1'\?"),
-        ({"hidden1": 1.0, "output": 2.0}, "must name each of them, hidden2 is missing"),
+        ({"hiden1": 1.0}, "thresholds must name the populations hidden1, hidden2, output, got hiden1"),
+        ({"hidden1": 1.0, "output": 2.0}, "must name the populations .* got hidden1, output"),
     ):
         with pytest.raises(InputError, match=said):
             fall_asleep(model, memory, replace(stage, thresholds=thresholds))
