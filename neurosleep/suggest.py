@@ -111,10 +111,11 @@ def suggest(
     wanted = _settled(target_rates)
     asked: dict[str, float] = {}
     if stage is None:
-        asked["input"] = USUAL_RATE if wanted is None else wanted
         if isinstance(wanted, Mapping):
             asked["input"] = wanted.get("input", USUAL_RATE)
             wanted = {name: rate for name, rate in wanted.items() if name != "input"}
+        else:
+            asked["input"] = USUAL_RATE if wanted is None else wanted
         stage = SpontaneousReplay(LENGTH, _mean_rate(memory, asked["input"]), GENTLE)
     plain_stage = replace(stage, thresholds=1.0, target_rates=USUAL_RATE, silenced=None)
     member = fall_asleep(model, memory, plain_stage, seed=seed, precision=precision).member

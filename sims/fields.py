@@ -34,7 +34,7 @@ class Named(Mapping[str, float]):
     def __init__(self, numbers: Mapping[str, float], what: str = "numbers") -> None:
         if not isinstance(numbers, Mapping) or not numbers:
             raise InputError(f"{what} must be {_named(Mapping[str, float])}, got {numbers!r}")
-        self._numbers = {
+        self._numbers: dict[str, float] = {
             plain(name, str, f"a name of {what}"): plain(number, float, f"{what}[{name!r}]")
             for name, number in numbers.items()
         }
