@@ -73,7 +73,7 @@ class Chain(Reading):
         coding: InputCoding = RATES,
     ) -> SleepingNetwork:
         """See `Reading.network`."""
-        del coding, max_pool  # a chain has no maximum pooling, and takes rates and rectified inputs alike, see `read`
+        del coding, max_pool  # a chain has no maximum pooling, and takes rates as they are, see `read`
         if self.input_shape is None:
             self.input_shape = input_shape_of(self.stages, calibration)
         return to_spiking(
@@ -105,14 +105,14 @@ def read(model: nn.Module, input_shape: Shape | None = None, coding: InputCoding
     input_shape
         Of one input, (n,) or (channels, *space). Only a chain can do without.
     coding
-        How inputs become rates of input neurons. A chain takes rates, and rectified inputs; all else is a graph.
+        How inputs become rates of input neurons. A chain takes rates as they are; all else is a graph.
 
     Raises
     ------
     ConversionError
         If something in the module is not supported, named by its path and type.
     """
-    if coding.kind in ("rates", "rectified"):
+    if coding.kind == "rates":
         try:
             stages = weight_stages(model)
             if not any(isinstance(stage.module, Convolutional) and pads_unevenly(stage.module) for stage in stages):
