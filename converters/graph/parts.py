@@ -4,7 +4,7 @@ A convolution of joined values is the sum of those of the parts, each with its o
 the weights is an array of its own asleep, and is written back into its place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -61,6 +61,15 @@ def parts_of(graph: ReluGraph) -> dict[str, Part]:
             which = f"{rows[0]}:{rows[-1] + 1}" if in_a_row else ",".join(map(str, rows[:4])) + ",..."
             parts[f"{path}[{which}]"] = Part(path, rows)
     return parts
+
+
+def part_fed(parts: Mapping[str, Part], before: Operators, own: Kept, shape: Shape) -> tuple[str, Part]:
+    """Return the name of the part of its weights that a pathway feeds, and the part."""
+    if own.path in parts:
+        return own.path, parts[own.path]
+    rows = rows_fed(before, own, shape)
+    mine = {name: part for name, part in parts.items() if part.path == own.path and part.rows is not None}
+    return next((name, part) for name, part in mine.items() if np.array_equal(part.rows, rows))  # type: ignore[arg-type]
 
 
 def rows_fed(before: Operators, own: Kept, shape: Shape) -> Rows | None:

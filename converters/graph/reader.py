@@ -146,7 +146,8 @@ class Reader:
         if isinstance(module, nn.Identity | Dropout):
             return value
         if isinstance(module, nn.Flatten | movement.Modules):
-            return self._moved(value, module, where)
+            result: Value = self._moved(value, module, where)
+            return result
         if isinstance(module, Maximum | AdaptiveMaximum):
             return self._largest(module, value, where, path)
         if isinstance(module, BatchNorm):
@@ -280,9 +281,9 @@ class Reader:
     def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], where: str) -> Any:
         """Return what a function makes of a value that only moves it, and pads it with constants."""
         moves = movement.moved(function, value.shape, where)
-        return (
-            [self._put(value, *x, where) for x in moves] if isinstance(moves, list) else self._put(value, *moves, where)
-        )
+        if isinstance(moves, list):
+            return [self._put(value, x.gather, x.constant, where) for x in moves]
+        return self._put(value, moves.gather, moves.constant, where)
 
     def _put(self, value: Value, gather: Gather, constant: Floats | None, where: str) -> Value:
         if isinstance(value, Pooled) and constant is None:

@@ -14,7 +14,7 @@ from neurosleep.converters.input_coding import InputCoding
 from neurosleep.converters.reading import Reading, read
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
-from neurosleep.sims.operators import Floats, Gather, MaxPool
+from neurosleep.sims.operators import Floats, Gather, MaxPool, Scale
 from neurosleep.sims.passing import linear, of_largest
 from neurosleep.sims.plastic_graph import INPUT, Pathway, PlasticGraph
 from tests.networks.feedforward import NETWORKS, SHAPE, Applied, Random, trained
@@ -112,7 +112,12 @@ def test_a_night_changes_plastic_weights_alone(name: str) -> None:
     memory = ns.Memory()
     memory.observe(model, IMAGES)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    ns.sleep(model, memory, ns.SpontaneousReplay(0, ns.MeanRate(300.0), RULE, normalization="max"), backend="reference")
+    ns.sleep(
+        model,
+        memory,
+        ns.SpontaneousReplay(0, ns.MeanRate(300.0), RULE, normalization="max", thresholds=1.0),
+        backend="reference",
+    )
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     record = ns.sleep(model, memory, NIGHT, backend="reference")
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
@@ -132,7 +137,10 @@ def test_batch_norm_folded_by_hand_gives_the_same_spikes() -> None:
         memory = ns.Memory()
         memory.observe(each, IMAGES)
         member = ns.Member.of(
-            each, memory, ns.SpontaneousReplay(60, ns.MeanRate(300.0), None, normalization="max"), seed=3
+            each,
+            memory,
+            ns.SpontaneousReplay(60, ns.MeanRate(300.0), None, normalization="max", thresholds=0.6),
+            seed=3,
         )
         counts.append(ns.simulate_ensemble([member], 60, backend="reference")[0].spike_counts)
     for mine, theirs in zip(*counts, strict=True):
@@ -200,6 +208,7 @@ def test_signs_and_factors_are_found_in_gains() -> None:
     assert above.gain.shape == (4,)
     assert [pathway.gain.ndim for pathway in layers["3"].pathways] == [0, 0]
     assert [float(np.sign(pathway.gain)) for pathway in layers["3"].pathways] == [1.0, -1.0]
+    assert not any(isinstance(o, Scale) for pathway in layers["3"].pathways for o in pathway.before)
     dense = fallen_asleep(trained(NETWORKS["densenet"]))[2]
     joined = {layer.name: layer for layer in dense.layers}["stem#2"]
     assert [pathway.gain.shape for pathway in joined.pathways] == [(4,), (2,)]
@@ -238,7 +247,7 @@ def test_a_chain_stays_a_chain_unless_its_inputs_need_a_graph() -> None:
     assert type(read(model, (4,), InputCoding("on-off"))).__name__ == "Graph"
     memory = ns.Memory()
     memory.observe(model, torch.rand(5, 4))
-    asleep = ns.Member.of(model, memory, ns.SpontaneousReplay(1, ns.MeanRate(10.0), None))
+    asleep = ns.Member.of(model, memory, ns.SpontaneousReplay(1, ns.MeanRate(10.0), None, thresholds=1.0))
     assert isinstance(asleep.network, SpikingNetwork)
 
 
@@ -247,13 +256,15 @@ def conv() -> nn.Module:
 
 
 class Transposed(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, apart: bool = False) -> None:
         super().__init__()
+        self.apart = apart
         self.first, self.bias = nn.Linear(8, 4), nn.Parameter(torch.zeros(8))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.first(x.flatten(1)[:, :8]).relu()
-        return nn.functional.linear(y, self.first.weight.t(), self.bias)
+        weight = self.first.weight.detach() if self.apart else self.first.weight
+        return nn.functional.linear(y, weight.t(), self.bias)
 
 
 def infinite() -> nn.Module:
@@ -277,6 +288,7 @@ REFUSED = {
     ),
     "transposed kernels": (lambda: nn.Sequential(conv(), nn.ConvTranspose2d(3, 3, 3)), r"\(ConvTranspose2d\) is not"),
     "transposed": (Transposed, "computes its weight from .*nothing could be written back"),
+    "transposed apart": (lambda: Transposed(True), "computes its weight from a part or the transpose of 'first'"),
     "weight norm": (masked, r"'3.conv1' .* computes its weight from others \(pruning or weight norm\)"),
     "NaN": (infinite, r"'3.conv2' \(Conv2d\): 1 of 144 numbers in its weights are NaN"),
     "constants": (
