@@ -93,7 +93,7 @@ class Batches:
     def parts(self, size: int) -> Iterator[tuple[torch.Tensor, Any]]:
         """Yield inputs and labels, or None, of at most so many inputs at a time."""
         for x, labels in self.pairs():
-            for begin in range(0, len(x), size):
+            for begin in range(0, len(x) or 1, size):
                 part = slice(begin, begin + size)
                 yield x[part], None if labels is None else labels[part]
 

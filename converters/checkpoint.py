@@ -49,7 +49,7 @@ def read_tensors(path: str | os.PathLike[str], device: str | torch.device = "cpu
                 inner = {name.partition("/")[2] for name in packed.members}
                 if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
                     raise InputError(f"{path} is a program of TorchScript, not tensors by name")
-                packed.check()
+                opened = packed.again()
         elif _is_tar(opened):
             raise InputError(f"{path} is a tar file of torch before 0.4, which is not read; save it again")
         opened.seek(0)

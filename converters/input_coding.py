@@ -84,7 +84,7 @@ class InputCoding:
         if self.complete:
             return self
         if self.kind == "shifted":
-            return replace(self, low=low, high=np.where(high > low, high, low + 1))
+            return replace(self, low=tuple(low.tolist()), high=tuple(np.where(high > low, high, low + 1).tolist()))
         largest = float(high.max() if self.kind == "rectified" else max(high.max(), -low.min()))
         if not largest > 0:
             what = "no input is above 0" if self.kind == "rectified" else "all inputs are 0"
@@ -151,6 +151,11 @@ class InputCoding:
             "shifted": f"{low} to {high}",
             "on-off": f"-{high} to {high}",
         }[self.kind]
+
+    @property
+    def words(self) -> str:
+        """The coding and its range in words."""
+        return f"{self.kind}: {self.promise}"
 
     def numbers(self) -> dict[str, NDArray[Any]]:
         """Return it as plain arrays, by which `from_numbers` knows it."""

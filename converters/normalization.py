@@ -92,6 +92,20 @@ class Normalization(Protocol):
         """Return, for every layer, the gain of its input and what its bias is divided by."""
         ...
 
+    def scale(self, largest_weight: float, activation: float) -> float:
+        """Return the scale of a unit of a graph, of which activations are divided to give rates.
+
+        Gains of graphs are ``scale of the source / scale of the target``, which preserves the function.
+
+        Parameters
+        ----------
+        largest_weight
+            Of all weights that lead to the unit, in the network's own numbers.
+        activation
+            Its activation scale.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class PercentileNormalization:
@@ -118,6 +132,11 @@ class PercentileNormalization:
         gains = [below / lam for below, lam in zip(sent_on, own, strict=False)]
         gains[0] *= stages[0].input_scale
         return gains, own
+
+    def scale(self, largest_weight: float, activation: float) -> float:
+        """Return the scale of a unit of a graph: its activation scale."""
+        del largest_weight
+        return activation
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,13 @@ class WeightAndActivationNormalization:
             previous = scale * test_scale if kept else scale / previous
         return gains, divisors
 
+    def scale(self, largest_weight: float, activation: float) -> float:
+        """Return the scale of a unit of a graph: the larger of largest weight and activation.
+
+        `chain` has no meaning where a unit has several sources: "applied", too, is function-preserving there.
+        """
+        return max(largest_weight, activation)
+
 
 @dataclass(frozen=True)
 class NoNormalization:
@@ -179,6 +205,11 @@ class NoNormalization:
     def gains(self, stages: Sequence[Stage], calibration: Calibration) -> tuple[list[float], list[float]]:
         """Return the gains and the divisors of the biases, all 1."""
         return [1.0] * len(stages), [1.0] * len(stages)
+
+    def scale(self, largest_weight: float, activation: float) -> float:
+        """Return the scale of a unit of a graph: 1."""
+        del largest_weight, activation
+        return 1.0
 
 
 NORMALIZATIONS: dict[str, Normalization] = {

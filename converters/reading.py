@@ -1,19 +1,19 @@
 """What sleep reads of a torch module, and writes back: one front for chains and for all other feed-forward networks."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.network import Sharing
-from ..sims.operators import Floats, Shape
+from ..sims.operators import Shape
 from ..sims.sleeping import SleepingNetwork
 from .batches import Batches
 from .chain import Stage, weight_stages
+from .errors import ConversionError
+from .front import as_network
 from .input_coding import InputCoding
-from .layers import pre_major
 from .normalization import (
     Calibration,
     Normalization,
@@ -23,98 +23,12 @@ from .normalization import (
     checked_inputs,
 )
 from .own_answer import check_own_answer
+from .reading_base import RATES as RATES
+from .reading_base import MaxPoolAsleep as MaxPoolAsleep
+from .reading_base import Reading as Reading
+from .reading_graph import Graph
 from .to_spiking import Thresholds, input_shape_of, plastic_layers, to_spiking
-from .write_back import write_parameters
-
-RATES = InputCoding()
-
-
-class Reading(ABC):
-    """What a module computes: a chain of layers of weights, or a graph of ReLU units.
-
-    Attributes
-    ----------
-    model
-        The module, whose weights `write` changes.
-    names
-        Of what is calibrated: of the layers of a chain, or of the units of a graph, the output last.
-    input_shape
-        Of one input as the network takes it; None for a chain that was read without, whose first layer has space.
-    """
-
-    model: nn.Module
-    names: tuple[str, ...]
-    input_shape: Shape | None
-
-    @abstractmethod
-    def check_own_answer(self) -> None:
-        """Raise `ConversionError` if the module answers differently from what was read of it."""
-
-    @abstractmethod
-    def inputs(self, inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
-        """Return inputs (n, *input_shape) on the device and in the precision that `scales` takes.
-
-        Raises
-        ------
-        InputError, ConversionError
-            If they do not fit.
-        """
-
-    @abstractmethod
-    def scales(
-        self,
-        batches: Batches,
-        percentile: float = 100.0,
-        output: OutputActivation = "relu",
-    ) -> Calibration:
-        """Return the scales of what each of `names` sends on, over batches as `inputs` returns them.
-
-        An array is a single batch; each is gone through in parts. A percentile below 100 asks `batches` for its count.
-        """
-
-    @abstractmethod
-    def plastic(self, names: Sequence[str] | None = None) -> set[str]:
-        """Return the paths of the weights that sleep may change: those named, or else all that are not frozen.
-
-        Raises
-        ------
-        InputError
-            If a name is not that of weights that sleep could change.
-        """
-
-    @abstractmethod
-    def network(
-        self,
-        calibration: Calibration,
-        *,
-        normalization: Normalization | NormalizationName,
-        decay: float,
-        thresholds: Thresholds = 1.0,
-        gain_scale: float = 1.0,
-        inhibition: float = 0.0,
-        dt: float = 0.001,
-        plastic: Sequence[str] | None = None,
-        sharing: Sharing = "mean",
-        coding: InputCoding = RATES,
-    ) -> SleepingNetwork:
-        """Return the network that falls asleep, a `SpikingNetwork` of a chain, or else a `PlasticGraph`.
-
-        See `to_spiking` for what it takes; `coding` says how inputs become rates of input neurons.
-        """
-
-    @property
-    @abstractmethod
-    def parameters(self) -> dict[str, nn.Parameter]:
-        """The module's own weights by path: ``.weight`` of a submodule, or a parameter by its own name."""
-
-    def weights(self) -> dict[str, Floats]:
-        """Return copies of the module's weights by path, matrices pre-major (n_pre, n_post)."""
-        return {name: pre_major(parameter) for name, parameter in self.parameters.items()}
-
-    def write(self, weights: Mapping[str, Floats]) -> None:
-        """Put weights, by path, into the module, in place and all or nothing; see `write_back`."""
-        parameters = self.parameters
-        write_parameters([(name, parameters[name], array, name) for name, array in weights.items()])
+from .torch_layers import Convolutional, Weighted, pads_unevenly
 
 
 class Chain(Reading):
@@ -155,10 +69,11 @@ class Chain(Reading):
         dt: float = 0.001,
         plastic: Sequence[str] | None = None,
         sharing: Sharing = "mean",
+        max_pool: MaxPoolAsleep = "any",
         coding: InputCoding = RATES,
     ) -> SleepingNetwork:
         """See `Reading.network`."""
-        del coding  # of rates, or of rectified inputs: the network takes both as they are, see `read`
+        del coding, max_pool  # a chain has no maximum pooling, and takes rates as they are, see `read`
         if self.input_shape is None:
             self.input_shape = input_shape_of(self.stages, calibration)
         return to_spiking(
@@ -175,7 +90,7 @@ class Chain(Reading):
         )
 
     @property
-    def parameters(self) -> dict[str, nn.Parameter]:
+    def parameters(self) -> dict[str, torch.Tensor]:
         """See `Reading.parameters`."""
         return {stage.name: stage.module.weight for stage in self.stages}
 
@@ -190,12 +105,37 @@ def read(model: nn.Module, input_shape: Shape | None = None, coding: InputCoding
     input_shape
         Of one input, (n,) or (channels, *space). Only a chain can do without.
     coding
-        How inputs become rates of input neurons. A chain takes rates, and rectified inputs; it is a graph otherwise.
+        How inputs become rates of input neurons. A chain takes rates as they are; all else is a graph.
 
     Raises
     ------
     ConversionError
         If something in the module is not supported, named by its path and type.
     """
-    del coding
-    return Chain(model, weight_stages(model), input_shape)
+    if coding.kind == "rates":
+        try:
+            stages = weight_stages(model)
+            if not any(isinstance(stage.module, Convolutional) and pads_unevenly(stage.module) for stage in stages):
+                return Chain(model, stages, input_shape)
+        except ConversionError:
+            if not input_shape or hasattr(model, "spiking_chain"):
+                raise
+    if not input_shape:
+        raise ConversionError(
+            f"{type(model).__name__} is no chain of layers, and is read for inputs of a known shape: give input_shape, "
+            "or let a memory observe inputs first"
+        )
+    return Graph(model, input_shape)
+
+
+def own_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a module by path: those of its chain, or of all its Linear, Conv1d and Conv2d layers."""
+    try:
+        return {stage.name: stage.module.weight for stage in weight_stages(model)}
+    except ConversionError:
+        layers = {path: module for path, module in as_network(model).named_modules() if isinstance(module, Weighted)}
+        given = {path: module._parameters.get("weight") for path, module in layers.items()}
+        weights: dict[str, torch.Tensor] = {path: weight for path, weight in given.items() if weight is not None}
+        if not weights:
+            raise
+        return weights

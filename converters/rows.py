@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -119,7 +120,7 @@ class Rows:
         """Return inputs (m, ...) and their labels, or None."""
         numbers = self.chosen[self._places(which)].tolist()
         if not numbers:
-            return torch.empty(0, *self.shape[1:], dtype=self.dtype, device=self.device), torch.empty(0, dtype=int)
+            return torch.empty(0, *self.shape[1:], dtype=self.dtype, device=self.device), torch.empty(0).long()
         return self._checked(self._collated([self.dataset[number] for number in numbers]))
 
     def parts(self, order: Iterable[torch.Tensor] | None = None) -> Iterator[tuple[torch.Tensor, Any]]:
@@ -137,6 +138,16 @@ class Rows:
             generator=torch.Generator(),  # of the loader's own, so that training draws what it always does
         )
         yield from map(self._checked, loader)
+
+    def followed_by(self, others: torch.Tensor) -> "Rows":
+        """Return these inputs, without labels, and then others, (m, ...)."""
+        return Rows(_Followed(self, others), workers=self.workers, device=self.device, what=self.what)
+
+    @classmethod
+    def joined(cls, several: "Sequence[Rows]") -> "Rows":
+        """Return all inputs of several, and their labels if all have them."""
+        first, data = several[0], ConcatDataset([_Single(rows) for rows in several])
+        return cls(data, workers=first.workers, device=first.device, what=first.what)
 
     def labels(self) -> list[Any]:
         """Return the labels of all groups of `AT_ONCE`; every item is read once."""
@@ -170,6 +181,34 @@ class Rows:
         if len(self.shape) > 1 and x.shape[1:] != self.shape[1:]:
             raise other_shape(self.what, x, tuple(self.shape[1:]))
         return x.to(self.device), labels
+
+
+class _Single(Dataset[Any]):
+    """Rows as a data set again: a checked input, and its label where all have one."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Any:
+        x, labels = self.rows.read(torch.tensor([number]))
+        return x[0] if labels is None else (x[0], labels[0])
+
+
+class _Followed(Dataset[Any]):
+    """Rows without labels, and then the inputs of a tensor."""
+
+    def __init__(self, rows: Rows, others: torch.Tensor) -> None:
+        self.rows, self.others = rows, others.to(rows.dtype)
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.others)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        beyond = number - len(self.rows)
+        return self.rows[torch.tensor([number])][0] if beyond < 0 else self.others[beyond]
 
 
 def is_map_style(data: Any) -> bool:

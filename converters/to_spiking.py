@@ -143,14 +143,17 @@ def plastic_layers(stages: Sequence[Stage], plastic: Sequence[str] | None) -> se
     InputError
         If a name is not that of a layer, or of a frozen one (its weight does not require a gradient).
     """
-    open_ = {stage.name for stage in stages if stage.module.weight.requires_grad}
+    return plastic_of({stage.name: stage.module.weight for stage in stages}, plastic)
+
+
+def plastic_of(weights: Mapping[str, torch.Tensor], plastic: Sequence[str] | None) -> set[str]:
+    """Do what `plastic_layers` does, for weights by path."""
+    open_ = {name for name, weight in weights.items() if weight.requires_grad}
     if plastic is None:
         return open_
     named = {plastic} if isinstance(plastic, str) else set(plastic)
-    if isinstance(plastic, str) or not named <= {stage.name for stage in stages}:
-        raise InputError(
-            f"plastic must name layers among {', '.join(repr(stage.name) for stage in stages)}, got {plastic!r}"
-        )
+    if isinstance(plastic, str) or not named <= set(weights):
+        raise InputError(f"plastic must name layers among {', '.join(map(repr, weights))}, got {plastic!r}")
     if frozen := sorted(named - open_):
         raise InputError(
             f"plastic names {', '.join(map(repr, frozen))}, whose weights are frozen (requires_grad_(False)): leave "

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from .errors import ConversionError
 Average = nn.AvgPool1d | nn.AvgPool2d
 AdaptiveAverage = nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d
 Maximum = nn.MaxPool1d | nn.MaxPool2d
+AdaptiveMaximum = nn.AdaptiveMaxPool1d | nn.AdaptiveMaxPool2d
 Convolutional = nn.Conv1d | nn.Conv2d
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 Weighted = nn.Linear | Convolutional
@@ -27,14 +28,25 @@ CALLS: dict[str, Callable[..., nn.Module]] = {
     "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
     "max_pool1d": nn.MaxPool1d,
     "max_pool2d": nn.MaxPool2d,
+    "adaptive_max_pool1d": nn.AdaptiveMaxPool1d,
+    "adaptive_max_pool2d": nn.AdaptiveMaxPool2d,
     "relu6": lambda inplace=False: nn.ReLU6(inplace),
     "hardtanh": lambda min_val=-1.0, max_val=1.0, inplace=False: _within(min_val, max_val),
     **dict.fromkeys(("threshold", "_threshold"), nn.Threshold),
     "leaky_relu": nn.LeakyReLU,
+    "prelu": lambda weight: _prelu(weight),
+    "rrelu": lambda lower=1 / 8, upper=1 / 3, training=False, inplace=False: _rrelu(lower, upper, training),
     **dict.fromkeys(("clamp", "clip"), lambda *bounds, **named: _clamp(*bounds, **named)),
     **dict.fromkeys(("clamp_min", "maximum"), lambda *given, **named: _within([*given, *named.values()][0], None)),
     "max": lambda other=math.nan: _within(other if isinstance(other, torch.Tensor) else math.nan, None),
 }
+
+
+class Rectifier(NamedTuple):
+    """``min(max(x, 0), ceiling)`` above 0, and ``slope * x`` below, () or (channels,)."""
+
+    ceiling: float | None = None
+    slope: Floats | None = None
 
 
 def check_precision(values: torch.Tensor, what: str, where: str) -> None:
@@ -66,16 +78,21 @@ def dense(module: nn.Linear, shape: Shape, where: str) -> tuple[Dense, Floats | 
     return Dense(_weight(module, where).T.copy()), array(module.bias, "bias", where)
 
 
-def convolution(module: Convolutional, where: str) -> tuple[Convolution, Floats | None]:
-    """Return a convolution's operator and bias (n_post, 1, ...)."""
+def convolution(module: Convolutional, where: str, spread: bool = True) -> tuple[Convolution, Floats | None, Shape]:
+    """Return a convolution's operator and bias (n_post, 1, ...), and how much it pads more behind than before.
+
+    That is 0 with `spread`: kernels are then given zeros in front, as many as there is padding more behind.
+    """
     stride, dilation, before, behind = strides_and_padding(module, where, " (train it with zeros)")
     kernels = _weight(module, where)
-    if before != behind:
+    if spread and before != behind:
         kernels, dilation = _spread(kernels, dilation, before, behind), (1,) * len(dilation)
+        before = behind
     bias = array(module.bias, "bias", where)
     return (
-        Convolution(kernels, stride, behind, dilation, module.groups),
+        Convolution(kernels, stride, before, dilation, module.groups),
         None if bias is None else bias.reshape(-1, *[1] * len(stride)),
+        tuple(b - a for a, b in zip(before, behind, strict=True)),
     )
 
 
@@ -88,6 +105,12 @@ def strides_and_padding(module: Convolutional, where: str, mend: str = "") -> tu
         raise ConversionError(f"{where} pads with {module.padding_mode!r}; supported: padding_mode='zeros'{mend}")
     stride, dilation = tuple(map(int, module.stride)), tuple(map(int, module.dilation))
     return stride, dilation, *padded(module.padding, module.kernel_size, dilation)
+
+
+def pads_unevenly(module: Convolutional) -> bool:
+    """Whether a convolution pads more behind than before, as padding="same" with an even reach."""
+    before, behind = padded(module.padding, module.kernel_size, tuple(module.dilation))
+    return before != behind
 
 
 def padded(padding: Any, size: Shape, dilation: Shape) -> tuple[Shape, Shape]:
@@ -148,14 +171,20 @@ def adaptive_pool(module: AdaptiveAverage, shape: Shape, where: str) -> tuple[Op
     return (repeated,) if set(sizes) == {1} else (AveragePool(sizes, strides, (0,) * len(axes)), repeated)
 
 
-def max_pool(module: Maximum, shape: Shape, rule: MaxPoolRule, where: str) -> MaxPool:
-    """Return maximum pooling's operator for values of a shape."""
+def max_pool(module: Maximum | AdaptiveMaximum, shape: Shape, rule: MaxPoolRule, where: str) -> tuple[MaxPool, Shape]:
+    """Return maximum pooling's operator for values of a shape, and how many zeros to pad behind, by axis of space."""
     space = len(shape) - 1
-    if module.return_indices or any(d != 1 for d in each(module.dilation, space)):
+    if module.return_indices or any(d != 1 for d in each(getattr(module, "dilation", 1), space)):
         raise ConversionError(f"{where} has return_indices or dilation; supported is maximum pooling without them")
+    if isinstance(module, AdaptiveMaximum):
+        sizes, strides = zip(*(_adaptive(*axis, where) for axis in _targets(module, shape)), strict=True)
+        return MaxPool(sizes, strides, (0,) * space, rule), (0,) * space
     pool = MaxPool(each(module.kernel_size, space), each(module.stride, space), each(module.padding, space), rule)
-    _check_ceil(module, pool, shape, where)
-    return pool
+    if not module.ceil_mode:
+        return pool, (0,) * space
+    wanted = module(torch.zeros(1, *shape)).shape[2:]
+    axes = zip(wanted, shape[1:], pool.size, pool.stride, pool.padding, strict=True)
+    return pool, tuple(max(0, (n - 1) * stride + size - 2 * pad - there) for n, there, size, stride, pad in axes)
 
 
 def as_module(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], where: str) -> nn.Module:
@@ -174,6 +203,22 @@ def is_rectifier(module: nn.Module) -> bool:
     if isinstance(module, nn.Threshold):
         return module.threshold == 0 == module.value
     return isinstance(module, nn.ReLU) or (isinstance(module, nn.LeakyReLU) and module.negative_slope == 0)
+
+
+def rectifier(module: nn.Module, where: str) -> Rectifier | None:
+    """Return how a module rectifies, or None if it does something else."""
+    if is_rectifier(module):
+        return Rectifier()
+    if isinstance(module, nn.Hardtanh) and module.min_val == 0 < module.max_val:
+        return Rectifier(ceiling=float(module.max_val))
+    if isinstance(module, nn.LeakyReLU):
+        return Rectifier(slope=np.asarray(float(module.negative_slope)))
+    if isinstance(module, nn.RReLU):
+        return Rectifier(slope=np.asarray((module.lower + module.upper) / 2))
+    if isinstance(module, nn.PReLU):
+        slope = array(module.weight, "slopes", where)
+        return None if slope is None else Rectifier(slope=slope.reshape(()) if slope.size == 1 else slope)
+    return None
 
 
 def check_cast(dtype: torch.dtype, where: str) -> None:
@@ -225,14 +270,14 @@ def _adaptive(n: int, parts: int, where: str) -> tuple[int, int]:
     return sizes.pop(), strides.pop()
 
 
-def _targets(module: AdaptiveAverage, shape: Shape) -> list[tuple[int, int]]:
+def _targets(module: AdaptiveAverage | AdaptiveMaximum, shape: Shape) -> list[tuple[int, int]]:
     wanted: Any = module.output_size
     space = shape[1:]
     parts = list(wanted) if isinstance(wanted, tuple | list) else [wanted] * len(space)
     return [(n, n if part is None else int(part)) for n, part in zip(space, parts, strict=True)]
 
 
-def _check_ceil(module: Average | Maximum, pool: Operator, shape: Shape, where: str) -> None:
+def _check_ceil(module: Average, pool: Operator, shape: Shape, where: str) -> None:
     if not module.ceil_mode:
         return
     expected = tuple(module(torch.zeros(1, *shape)).shape[1:])
@@ -256,17 +301,30 @@ def _bound(value: Any, none: float) -> float:
     return float(value.flatten()[0]) if (value == value.flatten()[0]).all() else math.nan
 
 
+def _prelu(weight: Any) -> nn.Module:
+    module = nn.PReLU(weight.numel() if isinstance(weight, torch.Tensor) else 1, device="meta")
+    module.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    return module
+
+
+def _rrelu(lower: float, upper: float, training: bool) -> nn.Module:
+    if training:
+        raise TypeError("training=True draws slopes at random; call model.eval() and write training=self.training")
+    return nn.RReLU(lower, upper)
+
+
 def _clamp(low: Any = None, high: Any = None, **named: Any) -> nn.Hardtanh:
     return _within(named.pop("min", low), named.pop("max", high), **named)
 
 
 _HINT = (
     "supported are Linear, Conv1d/2d, BatchNorm1d/2d, average and maximum pooling, Flatten, Dropout, Identity, ReLU, "
-    "sums of two values, and arithmetic with constants; write the layer in terms of these"
+    "ReLU6, LeakyReLU, PReLU, sums, joins (cat), slices, padding, and arithmetic with constants; write the layer in "
+    "terms of these"
 )
 _BOUNDED = "spiking rates follow ReLU, which is unbounded above and 0 below; train with ReLU instead"
 _KEPT = (
-    "it cuts activations off, where spiking rates follow ReLU, which is unbounded above; train with ReLU "
+    "it cuts activations off elsewhere than ReLU (0) and ReLU6 (0 and a number above) do; train with one of these "
     "(clamp(min=0), which is ReLU, is read)"
 )
 _SIGN = (
@@ -280,22 +338,20 @@ _OVERWRITES = "it writes into a tensor that is there already; make a new one (ou
 _PROBABILITIES = "convert the network without it: the largest output stays the largest"
 _STATISTICS = "it normalises by each input's own statistics, which no weights can hold; train with BatchNorm instead"
 _INSTEAD = {
-    "relu6": "it cuts activations off at 6, where a normalised neuron's rate is cut off at its scale; train with ReLU",
     **dict.fromkeys(("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold", "minimum"), _KEPT),
     **dict.fromkeys(("sigmoid", "logsigmoid"), _SIGN),
     **dict.fromkeys(("maximum", "max", "amax"), "only the maximum with 0 is ReLU; of a and b it is a + relu(b - a)"),
     **dict.fromkeys(("gt", "lt", "ge", "le", "where", "sign", "heaviside", "masked_fill"), _DECIDES),
-    **dict.fromkeys(("tanh", "leakyrelu", "leaky_relu", "prelu", "elu"), _BOUNDED),
+    **dict.fromkeys(("tanh", "elu"), _BOUNDED),
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "floor_divide", "fix"), _WHOLE),
     **dict.fromkeys(("copy", "fill", "zero", "index_put", "index_add", "setitem"), _OVERWRITES),
     **dict.fromkeys(
         ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout"), DROPS_OUT
     ),
     **dict.fromkeys(
-        ("gelu", "silu", "mish", "softplus", "hardswish", "softsign", "rrelu", "hardsigmoid", "selu", "celu"), _BOUNDED
+        ("gelu", "silu", "mish", "softplus", "hardswish", "softsign", "hardsigmoid", "selu", "celu"), _BOUNDED
     ),
     **dict.fromkeys(("softmax", "logsoftmax", "log_softmax", "_softmax", "_log_softmax"), _PROBABILITIES),
     **dict.fromkeys(("layernorm", "groupnorm", "layer_norm", "group_norm", "localresponsenorm"), _STATISTICS),
     **dict.fromkeys(("instancenorm1d", "instancenorm2d", "instance_norm"), _STATISTICS),
-    "cat": "values are concatenated; add them, or let a convolution or linear layer take each part, and add their sums",
 }

@@ -120,7 +120,7 @@ class Memory:
         self.belong_to(model)
         passes = 1 + (self.percentile < 100) + (self.coding is not None and not self.coding.complete)
         raw = Batches(inputs, passes=passes)
-        reading = read(model, raw.shape)
+        reading = read(model, raw.shape, self.network_coding)
         batches = raw.through(reading.inputs)
         reading.check_own_answer()
         shape = tuple(reading.inputs(raw.first[:1]).shape[1:])

@@ -74,13 +74,13 @@ class Moments:
     @property
     def channel_mean(self) -> Floats:
         """(channels,) mean over inputs and space; (1,) of inputs without channels."""
-        return self._channels(self.mean).mean(1)
+        return np.asarray(self._channels(self.mean).mean(1))
 
     @property
     def channel_variance(self) -> Floats:
         """(channels,) mean squared distance from the mean of the channel, over inputs and space."""
         apart = self._channels(self.mean) - self.channel_mean[:, np.newaxis]
-        return (self._channels(self.variance) + apart**2).mean(1)
+        return np.asarray((self._channels(self.variance) + apart**2).mean(1))
 
     def sample(self, n: int, seed: int = 0) -> torch.Tensor:
         """Return n inputs (n, *shape) float32 that were drawn: every value by itself, with its own mean and variance.
@@ -137,5 +137,5 @@ class Moments:
 def channel_range(x: torch.Tensor) -> tuple[Floats, Floats]:
     """Return the smallest and the largest value of each channel of inputs (n, channels, *space), or of all (n, m)."""
     channels = x.transpose(0, 1).reshape(x.shape[1], -1) if x.ndim > 2 else x.reshape(1, -1)
-    low, high = torch.aminmax(channels, dim=1)
-    return tuple(end.detach().to("cpu", torch.float64).numpy() for end in (low, high))
+    ends = torch.aminmax(channels.detach(), dim=1)
+    return ends.min.to("cpu", torch.float64).numpy(), ends.max.to("cpu", torch.float64).numpy()

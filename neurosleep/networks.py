@@ -1,12 +1,13 @@
 """The networks of the papers, as plain torch modules."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, wanted_memory
 from neurosleep.sims.fields import plain
 
 
@@ -62,14 +63,24 @@ def relu_network(
     generator
         Source of the initial weights; the global one if None.
     """
+    if not isinstance(sizes, Iterable) or isinstance(sizes, str):
+        raise InputError(f"sizes must be several numbers of neurons, as in (784, 1200, 10), got {sizes!r}")
     sizes = tuple(plain(n, int, f"sizes[{i}]") for i, n in enumerate(sizes))
     if len(sizes) < 2 or any(n < 1 for n in sizes):
         raise InputError(f"sizes must be at least two positive numbers of neurons, got {tuple(sizes)}")
-    if not init > 0:
-        raise InputError(f"init must be positive, got {init!r}")
+    dropout, init = plain(dropout, float, "dropout"), plain(init, float, "init")
+    if not 0 < init < math.inf:
+        raise InputError(f"init must be positive and finite, got {init!r}")
     layers: list[nn.Module] = [nn.Flatten()]
-    for n_pre, n_post in pairwise(sizes):
-        linear = nn.Linear(n_pre, n_post, bias=False)
-        nn.init.uniform_(linear.weight, -init, init, generator=generator)
-        layers += [linear, nn.ReLU(), ClassicDropout(dropout)]
+    try:
+        for n_pre, n_post in pairwise(sizes):
+            linear = nn.Linear(n_pre, n_post, bias=False)
+            nn.init.uniform_(linear.weight, -init, init, generator=generator)
+            layers += [linear, nn.ReLU(), ClassicDropout(dropout)]
+    except (MemoryError, RuntimeError) as error:
+        if (wanted := wanted_memory(error)) is None:
+            raise
+        raise InputError(
+            f"a network of {sizes} neurons does not fit into the memory that there is ({wanted})"
+        ) from error
     return nn.Sequential(*layers[:-2])

@@ -2,15 +2,19 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
 
-from neurosleep.converters.reading import Reading, read
+from neurosleep.converters.layers import pre_major
+from neurosleep.converters.reading import Reading, own_weights, read
+from neurosleep.converters.to_spiking import plastic_of
+from neurosleep.converters.write_back import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
+from neurosleep.night_thresholds import night_thresholds
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
 from neurosleep.sims.drives.cued import recalled
@@ -20,10 +24,12 @@ from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
-from neurosleep.sims.network import population_sizes
-from neurosleep.sims.segments import TimedSegment
+from neurosleep.sims.network import SpikingNetwork, population_sizes
+from neurosleep.sims.rules.modulator import takes_modulator
+from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
+from neurosleep.sims.thresholds import with_thresholds
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
 from neurosleep.sleep_record import hidden_until, segment_records, synaptic_operations, weight_change
@@ -91,6 +97,8 @@ class Asleep:
         By which the night is saved as it goes, or None.
     on_progress
         Called with the number of steps just done.
+    coding
+        How inputs become rates, in words; "" for rates as they are.
     """
 
     member: Member
@@ -99,10 +107,11 @@ class Asleep:
     backend: Backend = "cpu"
     checkpoint: Resumable | None = None
     on_progress: Callable[[int], None] | None = None
+    coding: str = ""
 
     @property
     def network(self) -> Any:
-        """The spiking network, as it fell asleep."""
+        """The spiking network, as it fell asleep: a `SpikingNetwork`, or a `PlasticGraph`."""
         return self.member.network
 
     def simulate(self) -> Simulation:
@@ -137,7 +146,9 @@ def sleep(
     Parameters
     ----------
     model
-        A chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten.
+        Any feed-forward ReLU network: a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten,
+        or with biases, batch normalisation, maximum pooling, sums, joins, slices and padding what `to_spiking_graph`
+        reads (`neurosleep.converters.reading`). Of layers of weights in a row, with no ReLU between, the last learns.
     memory
         What is remembered of everything seen. Downscaling alone needs none.
     stage
@@ -206,29 +217,39 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    reading = read(model, memory.calibration.input_shape)
+    coding = memory.network_coding
+    neurons = 0 if memory.mean_input is None else memory.mean_input.size
+    shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)
+    reading = read(model, shape, coding)
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
-        _some_may_change(reading, stage.plastic)
+        _check_some(reading.plastic(stage.plastic))
     network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
-        thresholds=stage.thresholds,
+        thresholds=1.0 if stage.thresholds == "auto" else stage.thresholds,
         gain_scale=stage.gain_scale,
         decay=stage.decay,
         inhibition=stage.inhibition,
         dt=stage.dt,
         plastic=stage.plastic,
         sharing=stage.sharing,
+        max_pool=stage.max_pool,
+        coding=coding,
     )
     reading.check_own_answer()
     network = replace(network, neurons=stage.neurons, projections=stage.projections)
     if precision is not None:
         network = network.astype(precision)
     silenced, remembered = Silencing(stage.silenced or {}), memory.task_means if memory.each_task else None
+    if stage.thresholds == "auto":
+        drive, down = recalled(stage.drive, remembered), (stage.downscaling, stage.downscale_every)
+        intact = Member(network, drive, None, memory.mean_input, seed, None, None, *down)
+        network = with_thresholds(network, night_thresholds(stage, intact))
     drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
     segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
+    modulated = any(map(takes_modulator, rules_of(segments, stage.plasticity)))  # not if that segment is left out
     member = Member(
         network,
         drive,
@@ -239,12 +260,12 @@ def fall_asleep(
         downscaling=stage.downscaling,
         downscale_every=stage.downscale_every,
         streams=stage.streams,
-        modulator=stage.modulator,
+        modulator=stage.modulator if modulated else None,
         homeostasis=stage.homeostasis,
         homeostasis_every=stage.homeostasis_every,
         segments=tuple(segments),
     )
-    return Asleep(member, reading, stage.steps)
+    return Asleep(member, reading, stage.steps, coding="" if coding.kind == "rates" else coding.words)
 
 
 def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) -> SleepRecord:
@@ -280,12 +301,16 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
             for old, new in zip(before.projections, simulation.network.projections, strict=True)
             if old.plastic
         ],
+        thresholds={name: layer.threshold for name, layer in zip(list(spikes)[1:], before.layers, strict=True)},
         segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
+        coding=asleep.coding,
     )
 
 
 def _beyond(part: ensemble.Member | TimedSegment, asleep: Asleep, simulation: Simulation) -> list[str]:
     """Return what of a night, or of a segment of it, only the open engine has."""
+    if not isinstance(asleep.network, SpikingNetwork):
+        return []
     kicked = isinstance(part.drive, Mapping) and set(part.drive) != {"input"}
     return features(asleep.network, simulation.state, part.plasticity, asleep.member.streams, kicked)
 
@@ -294,11 +319,11 @@ def _downscale(
     model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
 ) -> SleepRecord:
     """Downscale layers of weights, which needs neither spikes nor a memory."""
-    reading = read(model)
-    learning = _some_may_change(reading, stage.plastic)
-    before = reading.weights()
+    weights = own_weights(model)
+    learning = _check_some(plastic_of(weights, stage.plastic))
+    before = {name: pre_major(weight) for name, weight in weights.items()}
     after = {name: stage.apply(w) if name in learning else w for name, w in before.items()}
-    reading.write(after)
+    write_parameters([(name, weights[name], after[name], name) for name in weights])
     populations = population_sizes([0] * (len(before) + 1))
     return SleepRecord(
         stage=stage.name,
@@ -315,9 +340,8 @@ def _downscale(
     )
 
 
-def _some_may_change(reading: Reading, plastic: Sequence[str] | None) -> set[str]:
+def _check_some(learning: set[str]) -> set[str]:
     """Return which layers sleep may change, or raise `InputError` if there are none."""
-    learning = reading.plastic(plastic)
     if not learning:
         raise InputError(
             "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "

@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosleep.converters.graph.fan_out import fan_outs
 from neurosleep.sims.engines.geometry import geometry
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.operators import Floats
+from neurosleep.sims.plastic_graph import PlasticGraph
 from neurosleep.sims.segments import TimedSegment
+from neurosleep.sims.sleeping import SleepingNetwork
 from neurosleep.sims.state import SimulationState
 
 
 @dataclass(frozen=True)
 class WeightChange:
-    """What a stage of sleep did to the weights of one layer."""
+    """What a stage of sleep did to one array of weights, by the path of its layer."""
 
     layer: str
     size: int
@@ -58,7 +61,7 @@ class SleepRecord:
     rates
         Mean firing rate of a neuron of each population in one stream, in Hz (0 for a stage without steps).
     weight_changes
-        One entry a layer of weights.
+        One entry for each array of weights.
     kind
         Class of the stage ("SpontaneousReplay", ...); "" in records of earlier versions.
     populations
@@ -70,13 +73,18 @@ class SleepRecord:
         spiking hardware, see `synaptic_operations`.
     hidden_until
         Steps done when a hidden neuron fired last, 0 if none did; None where the simulation does not tell: on the
-        reference backend, above layers with biases, and in nights for the open engine
+        reference backend, above layers with biases, in graphs, and in nights for the open engine
         (`neurosleep.sims.engines.open`).
     projections
         One entry for each plastic projection, "hidden1 to hidden1" and so on: what became of its weights, which are
         not written back.
     segments
         Segments of the hypnogram in order, with spikes and rates as those of the whole night; none without one.
+    coding
+        How inputs become rates of input neurons, and for which range, as "on-off: -3 to 3"; "" for rates as they are.
+    thresholds
+        Threshold of each population above the input, as given or found; empty for a stage without spikes, and in
+        records of earlier versions.
     """
 
     stage: str
@@ -96,6 +104,8 @@ class SleepRecord:
     hidden_until: int | None = None
     projections: list[WeightChange] = field(default_factory=list)
     segments: list[SegmentRecord] = field(default_factory=list)
+    coding: str = ""
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def silent(self) -> list[str]:
@@ -124,7 +134,7 @@ def weight_change(layer: str, old: Floats, new: Floats) -> WeightChange:
 
 
 def segment_records(
-    steps: int, streams: int, segments: Sequence[TimedSegment], network: SpikingNetwork, spikes: NDArray[np.int64]
+    steps: int, streams: int, segments: Sequence[TimedSegment], network: SleepingNetwork, spikes: NDArray[np.int64]
 ) -> list[SegmentRecord]:
     """Return what happened in the segments of a night of so many steps; `spikes` is (n_segments, n_populations)."""
     records, begin = [], 0
@@ -139,11 +149,11 @@ def segment_records(
     return records
 
 
-def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[np.int64]]) -> int:
+def synaptic_operations(network: SleepingNetwork, spike_counts: Sequence[NDArray[np.int64]]) -> int:
     """Return how many synapses were passed by spikes: each spike counts as often as its neuron has synapses upwards.
 
     Weights of 0 count too, and those of projections. A neuron below a pooled convolution has a synapse for each tap
-    that sees a window it is in.
+    that sees a window it is in; for graphs see `neurosleep.converters.graph.fan_out`.
 
     Parameters
     ----------
@@ -152,22 +162,30 @@ def synaptic_operations(network: SpikingNetwork, spike_counts: Sequence[NDArray[
     spike_counts
         Spikes of every neuron, one (n,) array a population, input first.
     """
-    below = zip(spike_counts, network.layers, strict=False)
-    passed = sum(int(counts @ fan_out(layer)) for counts, layer in below)
+    if isinstance(network, PlasticGraph):
+        synapses = list(fan_outs(network).values())
+    else:
+        synapses = [fan_out(layer) for layer in network.layers]
+    passed = sum(int(counts @ each) for counts, each in zip(spike_counts, synapses, strict=False))
     spikes = {name: int(counts.sum()) for name, counts in zip(network.populations, spike_counts, strict=True)}
     return passed + sum(spikes[each.source] * network.populations[each.target] for each in network.projections)
 
 
 def hidden_until(
-    network: SpikingNetwork, state: SimulationState, backend: str, beyond: Sequence[str] = ()
+    network: SleepingNetwork, state: SimulationState, backend: str, beyond: Sequence[str] = ()
 ) -> int | None:
     """Return how many steps were done when a hidden neuron fired last, 0 if none did, None if nobody knows.
 
-    The compiled engines touch the membranes of a layer without biases only when a neuron before it fires, but for the
-    open engine, which simulates nights with what is `beyond` the others (`neurosleep.sims.engines.features`).
+    The compiled engines touch the membranes of a chain's layer without biases only when a neuron before it fires, but
+    for the open engine, which simulates nights with what is `beyond` the others (`neurosleep.sims.engines.features`).
     """
     behind = network.layers[1:]
-    if backend == "reference" or beyond or any(layer.bias is not None for layer in behind):
+    if (
+        not isinstance(network, SpikingNetwork)
+        or backend == "reference"
+        or beyond
+        or any(layer.bias is not None for layer in behind)
+    ):
         return None
     return max(state.membrane_steps[1:], default=0)
 

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakSet
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from neurosleep.converters.batches import Batches
 from neurosleep.converters.tracing import evaluating
+from neurosleep.examples import Examples
 from neurosleep.sims.errors import InputError, NeurosleepError
 from neurosleep.sims.fields import settle
 
@@ -136,8 +138,8 @@ class Trainer:
     def train(
         self,
         model: nn.Module,
-        inputs: torch.Tensor,
-        labels: torch.Tensor,
+        inputs: Any,
+        labels: torch.Tensor | None = None,
         *,
         optimizer: torch.optim.Optimizer | None = None,
         generator: torch.Generator | None = None,
@@ -155,11 +157,13 @@ class Trainer:
         model
             Any classifier.
         inputs, labels
-            (n, ...) and (n,) on the model's device.
+            (n, ...) and (n,) on the model's device. Or a Dataset of (input, label), which is read on the way; or a
+            DataLoader, or another iterable of batches (inputs, labels), whose batches are the steps, in its order. Of
+            these, no more than a batch is held.
         optimizer
             Keep one across tasks to keep its momentum; its learning rate becomes this trainer's. Fresh if None.
         generator
-            CPU generator of the order of the inputs; the global one if None.
+            CPU generator of the order of the inputs, where it is not a loader's; the global one if None.
         steps
             What is done besides plain steps, for example a method of continual learning.
         on_epoch
@@ -172,16 +176,7 @@ class Trainer:
         DivergenceError
             If weights are no longer finite after an epoch.
         """
-        if len(inputs) != len(labels) or len(inputs) == 0:
-            raise InputError(
-                f"inputs and labels must be as many, and at least one, got {len(inputs)} and {len(labels)}"
-            )
-        for what, values in (("inputs", inputs), ("labels", labels)):
-            if not isinstance(values, torch.Tensor) or (values.is_floating_point() and not values.isfinite().all()):
-                raise InputError(f"{what} must be a tensor of finite numbers, got {_described(values)}")
-        if labels.dim() != 1 or labels.is_floating_point():
-            raise InputError(f"labels must be whole numbers (n,), got {_described(labels)}")
-        labels = labels.long()
+        examples = Examples(inputs, labels, self.batch_size, generator, model, self.epochs)
         loss = resolve_loss(self.loss)
         if optimizer is not None and not _optimizes(optimizer, model):
             raise InputError("optimizer holds no weights of this model: make one for it, trainer.optimizer(model)")
@@ -191,10 +186,9 @@ class Trainer:
         steps = steps or Steps()
         _begin_training(model)
         for epoch in range(1, self.epochs + 1):
-            order = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-            for batch in torch.split(order, self.batch_size):
+            for x, y in examples:
                 optimizer.zero_grad()
-                torch.autograd.backward(steps.loss(model, inputs[batch], labels[batch], loss))
+                torch.autograd.backward(steps.loss(model, x, y, loss))
                 steps.before_step(model)
                 optimizer.step()
                 steps.after_step(model)
@@ -224,20 +218,20 @@ def _begin_training(model: nn.Module) -> None:
         module.training = not frozen and module not in _held
 
 
-def _described(values: object) -> str:
-    if not isinstance(values, torch.Tensor):
-        return f"{type(values).__name__}; torch.as_tensor makes one"
-    unknown = f" with {int((~values.isfinite()).sum())} that are not finite" if values.is_floating_point() else ""
-    return f"{values.dtype} of {tuple(values.shape)}{unknown}"
-
-
 def _optimizes(optimizer: torch.optim.Optimizer, model: nn.Module) -> bool:
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     return any(id(p) in held for p in model.parameters())
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: torch.Tensor, batch_size: int = 2000) -> torch.Tensor:
-    """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was."""
+def predict(model: nn.Module, inputs: Any, batch_size: int | None = None) -> torch.Tensor:
+    """Return the class of each input, (n,) int64, with dropout off; the model's mode is left as it was.
+
+    Inputs are a tensor (n, ...), or a Dataset, a DataLoader or another iterable of batches, in their order.
+    `batch_size` is 2000, and 200 for images, whose activations stay in the processor's cache then: twice as fast.
+    """
+    batches = Batches(inputs)
+    batch_size = batch_size or (2000 if len(batches.shape) <= 1 else 200)
+    like = batches.whole if batches.whole is not None else next(model.parameters(), torch.empty(0))
     with evaluating(model):
-        return torch.cat([model(batch).argmax(1) for batch in torch.split(inputs, batch_size)])
+        return torch.cat([model(batch.to(like)).argmax(1) for batch, _ in batches.parts(batch_size)])

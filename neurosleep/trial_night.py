@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurosleep.examples import Data
 from neurosleep.memory import Memory
 from neurosleep.night import Stage, fall_asleep, sleep
 from neurosleep.sims.ensemble import Backend
@@ -15,11 +16,13 @@ from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.spontaneous_replay import SpontaneousReplay
 
+_FEW = 100  # inputs of a data set that is read on the way
+
 
 def try_night(
     model: nn.Module,
     memory: Memory,
-    inputs: torch.Tensor,
+    inputs: Data,
     stages: Sequence[Any],
     *,
     backend: Backend = "cpu",
@@ -41,7 +44,7 @@ def try_night(
     with torch.random.fork_rng():
         copy, trial = deepcopy(model), deepcopy(memory)
         if any(isinstance(stage, SpontaneousReplay) for stage in stages):
-            trial.observe(copy, inputs)
+            trial.observe(copy, inputs if isinstance(inputs, torch.Tensor) else inputs[:_FEW])
         if trial.calibration is not None:
             trial.calibration = replace(trial.calibration, scales=(1.0,) * len(trial.calibration.scales))
         for stage in stages:

@@ -36,7 +36,7 @@ from .random import check_seed
 from .rules.front import check_plasticity, n_traces, with_traces
 from .rules.modulator import Modulator, check_modulator, takes_modulator
 from .rules.per_layer import Plasticity
-from .segments import TimedSegment, check_segments, parts
+from .segments import TimedSegment, check_segments, parts, rules_of
 from .sleeping import SleepingNetwork
 from .state import SimulationState, kept_arrays, membrane_shapes, trace_arrays
 
@@ -169,6 +169,7 @@ def _night(members: Sequence[Member], number: int, steps: int, backend: Backend)
     try:
         member = members[number]
         check_segments(member.segments)
+        check_modulator(member.modulator, rules_of(member.segments, member.plasticity))
         checked = [
             _checked(_in_segment(member, segment, state), steps, backend, stop)
             for segment, stop, state in parts(member.segments, member.state)
@@ -189,7 +190,6 @@ def _in_segment(member: Member, segment: TimedSegment, state: SimulationState | 
 def _checked(member: Member, steps: int, backend: Backend, until: int = MAX_STEPS) -> Sleeper:
     """Return a member as an engine takes it, for its night or a segment that ends at step `until`."""
     network = member.network
-    check_modulator(member.modulator, member.plasticity)
     check_downscaling(member.downscaling, backend)
     mean = None if member.mean_input is None else np.asarray(member.mean_input, dtype=np.float64)
     seed, streams = check_seed(member.seed), check_streams(member.streams)

@@ -7,7 +7,14 @@ from typing import Any
 
 
 class NeurosleepError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    It is told in one line, whatever names of a file are in it.
+    """
+
+    def __str__(self) -> str:
+        """Return the message; what would break the line, or steer a terminal, is written as in Python's source."""
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in super().__str__())
 
 
 class InputError(NeurosleepError, ValueError):

@@ -57,6 +57,11 @@ def check_segments(segments: Sequence[TimedSegment]) -> None:
         raise InputError(f"segments of a night must end one after the other, got stops {stops}")
 
 
+def rules_of(segments: Sequence[TimedSegment], plasticity: Plasticity | None) -> list[Plasticity | None]:
+    """Return what learns in a night with this plasticity of its own, which segments have instead."""
+    return [segment.plasticity for segment in segments] or [plasticity]
+
+
 def at(segments: Sequence[TimedSegment], step: int) -> int:
     """Return which segment a step is in, 0 for a night without segments."""
     return min(bisect_right([segment.stop for segment in segments], step), max(len(segments) - 1, 0))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...sims.awake.graph import INPUT, Projection
-from ...sims.operators import AveragePool, Flatten, Floats, MaxPool, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
 from .operator_algebra import Operators, by_channel, followed, one_a_channel, respond, scaled
 
@@ -50,7 +50,8 @@ class Affine:
         return (self.constant is None or bool((self.constant >= 0).all())) and all(
             projection.source != INPUT
             and all(
-                isinstance(o, AveragePool | MaxPool | Flatten) or (isinstance(o, Scale) and (o.factors >= 0).all())
+                isinstance(o, AveragePool | MaxPool | Flatten | Gather)
+                or (isinstance(o, Scale) and (o.factors >= 0).all())
                 for o in projection.operators
             )
             for projection in self.projections

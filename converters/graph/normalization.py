@@ -21,7 +21,7 @@ from ...sims.operators import Floats
 from ..batches import Batches
 from ..largest_values import LargestValues
 from .operator_algebra import bounds, by_channel
-from .relu_graph import ReluGraph, ReluUnit
+from .relu_graph import ReluGraph, ReluUnit, twin
 
 GraphNormalization = Literal["max", "percentile", "model", "none"]
 Per = Literal["layer", "channel"]
@@ -65,7 +65,8 @@ def activation_scales(
             if name in channels:
                 channels[name].add(np.moveaxis(sent, 1, 0).reshape(sent.shape[1], -1))
     hint = "calibrate with more data, a higher percentile, or train the network first"
-    whole = {name: _audible(name, seen.result()[0], hint) for name, seen in layers.items()}
+    found = {name: seen.result()[0] for name, seen in layers.items()}  # of two that a LeakyReLU has, one may be silent
+    whole = {name: _audible(name, scale or found.get(twin(name), 0.0), hint) for name, scale in found.items()}
     return _with_channels(whole, {name: seen.result() for name, seen in channels.items()})
 
 
@@ -90,7 +91,8 @@ def model_scales(
     for unit in graph.units:
         highest = _highest(unit, limits)
         if unit.name in names:
-            whole[unit.name] = _audible(unit.name, highest.max(), "its weights cannot excite it; train the network")
+            most = max(0.0, highest.max()) or float(whole.get(twin(unit.name), 0.0))
+            whole[unit.name] = _audible(unit.name, most, "its weights cannot excite it; train the network")
             if _has_channels(graph, unit.name, per):
                 by_channels[unit.name] = highest.reshape(len(highest), -1).max(axis=1)
             scales, _ = _with_channels(whole, by_channels)
@@ -143,7 +145,7 @@ def _highest(unit: ReluUnit, limits: Mapping[str, tuple[torch.Tensor, torch.Tens
         for operator in projection.operators:
             low, high = bounds(operator, low, high)
         highest += high.numpy().reshape(unit.shape)
-    return highest
+    return highest if unit.ceiling is None else np.minimum(highest, unit.ceiling)
 
 
 def _audible(name: str, scale: float, hint: str) -> Floats:

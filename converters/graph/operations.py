@@ -137,6 +137,11 @@ def of_torchscript(program: Any) -> Source:
                 source.tensors[name] = (name.removeprefix("self."), constant)
         elif kind in ("prim::ListConstruct", "prim::TupleConstruct"):
             lists[name] = [argument(value) for value in node.inputs()]
+        elif kind == "prim::ListUnpack":
+            of = argument(node.input())
+            for number, output in enumerate(node.outputs()):
+                given = {"0": of, "1": number}
+                source.calls.append(Call(output.debugName(), "getitem", "", operator.getitem, given))
         elif kind == "prim::NumToTensor":
             source.calls.append(Call(name, "scalar_tensor", "", torch.scalar_tensor, {"s": argument(node.input())}))
         elif kind.startswith("aten::") and node.outputsSize() == 1 and node.schema() != "(no schema)":

@@ -99,10 +99,9 @@ def _scripted(path: Path, packed: Packed, trust: bool) -> nn.Module:
             f"{path} is a file of TorchScript, which runs code of its own when it is opened: export the network "
             "instead (torch.export.save), or, if you would run this file as a script, say --trust (trust=True)"
         )
-    packed.check()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are not
-        scripted: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        scripted: Any = torch.jit.load(packed.again(), map_location="cpu")  # type: ignore[no-untyped-call]
         return _program(of_torchscript(scripted))
 
 

@@ -1,6 +1,7 @@
 """Reading what a torch module computes from its `torch.fx` graph, operation by operation."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,16 +9,18 @@ import torch
 from torch import fx, nn
 
 from ...sims.awake.graph import INPUT, Projection
-from ...sims.operators import AveragePool, Flatten, MaxPool, Shape
+from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Shape
 from ..errors import ConversionError
 from ..functional_layers import WEIGHTED, weighted
 from ..torch_layers import (
     CALLS,
     AdaptiveAverage,
+    AdaptiveMaximum,
     Average,
     BatchNorm,
     Convolutional,
     Maximum,
+    Rectifier,
     adaptive_pool,
     as_module,
     average_pool,
@@ -28,41 +31,21 @@ from ..torch_layers import (
     is_plain,
     is_rectifier,
     max_pool,
+    rectifier,
     refuse,
 )
 from ..tracing import called, describe, traced
+from . import movement
 from .affine import Affine, Pooled, arithmetic
+from .calls import ARITHMETIC, CASTS, DROPOUT_CALLS, IN_PLACE, PASSED, VIEWS
+from .constants import BATCH, calling, computed
+from .kept import Own
 from .operator_algebra import by_channel
+from .views import Fresh, Value, Views
 
 MaxPoolOption = Literal["refuse", "average", "winner", "any"]
-Value = Affine | Pooled
-BATCH = object()  # the number of inputs, where a forward asks for it
 
 Dropout = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
-_PASSED = ("contiguous", "detach", "type_as")
-_CASTS = {
-    "float": torch.float32,
-    "double": torch.float64,
-    "half": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "int": torch.int32,
-    "long": torch.int64,
-    "short": torch.int16,
-    "byte": torch.uint8,
-    "char": torch.int8,
-    "bool": torch.bool,
-}
-_DROPOUT_CALLS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
-_ARITHMETIC = {"truediv": "div", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div"}
-_IN_PLACE = ("iadd", "isub", "imul", "itruediv")
-_VIEWS = (*_PASSED, *_CASTS, *_DROPOUT_CALLS, "to", "type", "flatten", "view", "reshape")
-
-
-@dataclass(frozen=True)
-class Stale:
-    """A view of memory that an operation, in words, changed in a way that cannot be followed."""
-
-    where: str
 
 
 class Reader:
@@ -72,15 +55,20 @@ class Reader:
     ----------
     units
         Input of every ReLU by the name of its unit, in order.
+    ceilings
+        Where units are cut off above, by name.
+    own
+        The module's own weights, where they are kept as they are.
     approximate
         Whether maximum pooling was replaced by average pooling, so that the graph is not the module's function.
     """
 
-    def __init__(self, model: nn.Module, input_shape: Shape, max_pool: MaxPoolOption) -> None:
-        self.model, self.max_pool = model, max_pool
+    def __init__(self, model: nn.Module, input_shape: Shape, max_pool: MaxPoolOption, own: Own | None = None) -> None:
+        self.model, self.max_pool, self.own = model, max_pool, own
         self.units: dict[str, Affine] = {}
+        self.ceilings: dict[str, float] = {}
         self.shapes: dict[str, Shape] = {INPUT: input_shape}
-        self.memory: dict[fx.Node, fx.Node] = {}  # of views: the value whose memory they see
+        self.views = Views()
         self.approximate = False
 
     def read(self) -> Affine:
@@ -99,7 +87,7 @@ class Reader:
         values: dict[fx.Node, Any] = {}
         for node in graph.nodes:
             where = describe(node, modules)
-            args, kwargs = fx.map_arg((node.args, node.kwargs), _Fresh(values, where))
+            args, kwargs = fx.map_arg((node.args, node.kwargs), Fresh(values, where))
             if node.op == "placeholder":
                 if values:
                     raise ConversionError(
@@ -118,14 +106,15 @@ class Reader:
                 if len(args) != 1 or kwargs or not isinstance(args[0], Value):
                     raise ConversionError(f"{where} must take one value that comes from the network's input")
                 values[node] = self._layer(module, args[0], where, str(node.target))
-                view = isinstance(module, nn.Identity | nn.Flatten | Dropout)
+                view = isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten | Dropout)
                 self._share(values, node, view, bool(getattr(module, "inplace", False)), where)
             else:
                 name = called(node)
                 values[node] = self._call(node, name, args, kwargs, where)
-                in_place = name.endswith("_") or name in _IN_PLACE or bool(kwargs.get("inplace"))
+                in_place = name.endswith("_") or name in IN_PLACE or bool(kwargs.get("inplace"))
                 in_place |= name == "relu" and True in args[1:]
-                self._share(values, node, name in _VIEWS and not kwargs.get("copy"), in_place, where)
+                view = name in (*VIEWS, *movement.SLICES, *movement.VIEWED) and not kwargs.get("copy")
+                self._share(values, node, view, in_place, where)
         raise ConversionError(f"{type(self.model).__name__}.forward returns nothing")
 
     def unique(self, name: str) -> str:
@@ -137,21 +126,14 @@ class Reader:
         return result
 
     def _share(self, values: dict[fx.Node, Any], node: fx.Node, view: bool, in_place: bool, where: str) -> None:
-        """Note whose memory a value is in, and let all that see it see what an operation in place made of it."""
+        """Note whose memory a value is in, and what an operation in place changes."""
         source = node.args[0] if node.args else node.kwargs.get("input")
-        if not isinstance(source, fx.Node) or not isinstance(values[node], Value) or not (view or in_place):
+        if not isinstance(source, fx.Node) or not isinstance(values[node], Value | list):
             return
-        if not isinstance(values[source], Value):
-            raise ConversionError(f"{where} changes a constant in place; make a new tensor")
-        owner = self.memory[node] = self.memory.get(source, source)
-        if not in_place:
-            return
-        new = values[node]
-        for other, value in values.items():
-            if self.memory.get(other, other) is owner:
-                flat = len(value.shape) == 1
-                seen = new if value.shape == new.shape else self._flat(new) if flat else Stale(where)
-                values[other] = seen
+        if in_place:
+            self.views.change(values, node, source, where, self.shapes)
+        elif view:
+            self.views.see(node, source, called(node) in (*movement.SLICES, *movement.VIEWED))
 
     def _layer(self, module: nn.Module, value: Value, where: str, path: str) -> Value:
         if hasattr(module, "eval_scale"):
@@ -159,16 +141,16 @@ class Reader:
             return self._settled(value, where).times(np.asarray(float(scale)))
         if not is_plain(module):
             refuse(where, type(module).__name__)
-        if is_rectifier(module):
-            return self._rectified(value, path)
+        if (how := rectifier(module, where)) is not None:
+            return self._activated(value, path, where, how)
         if isinstance(module, nn.Identity | Dropout):
             return value
-        if isinstance(module, nn.Flatten):
-            if module.start_dim not in (1, -len(value.shape)) or module.end_dim not in (-1, len(value.shape)):
-                raise ConversionError(f"{where} must flatten all but the number of inputs (start_dim=1, end_dim=-1)")
-            return self._flat(value)
-        if isinstance(module, Maximum):
+        if isinstance(module, nn.Flatten | movement.Modules):
+            return self._moved(value, module, where)
+        if isinstance(module, Maximum | AdaptiveMaximum):
             return self._largest(module, value, where, path)
+        if isinstance(module, BatchNorm):
+            return self._normalised(module, value, where, path)
         value = self._settled(value, where)
         if isinstance(module, Average):
             return value.through(average_pool(module, value.shape, where), self.shapes)
@@ -178,25 +160,40 @@ class Reader:
             return value
         if isinstance(module, nn.Linear):
             matrix, bias = dense(module, value.shape, where)
-            return value.through(matrix, self.shapes, bias, path)
+            operator_ = matrix if self.own is None else self.own.kept(matrix, module, where)
+            return value.through(operator_, self.shapes, bias, path)
         if isinstance(module, Convolutional):
-            kernels, bias = convolution(module, where)
-            return value.through(kernels, self.shapes, bias, path)
-        if isinstance(module, BatchNorm):
-            factors, shift = batch_norm(module, where)
-            shifted = value.times(factors).plus(by_channel(shift, len(value.shape)))
-            return replace(shifted, name=value.name or path)
+            kernels, bias, behind = convolution(module, where, spread=self.own is None)
+            if any(behind):
+                value = value.through(movement.padded_behind(value.shape, behind), self.shapes)
+            operator_ = kernels if self.own is None else self.own.kept(kernels, module, where)
+            return value.through(operator_, self.shapes, bias, path)
         return refuse(where, type(module).__name__)
+
+    def _normalised(self, module: Any, value: Value, where: str, path: str) -> Value:
+        """Return what batch normalisation makes of a value; with no negative factor it commutes with a maximum."""
+        factors, shift = batch_norm(module, where)
+        if isinstance(value, Pooled) and (factors >= 0).all() and all(isinstance(o, MaxPool) for o in value.operators):
+            return replace(value, value=self._settled(self._normalised(module, value.value, where, path), where))
+        value = self._settled(value, where)
+        shifted = value.times(factors).plus(by_channel(shift, len(value.shape)))
+        return replace(shifted, name=value.name or path)
 
     def _call(self, node: fx.Node, name: str, args: Any, kwargs: Any, where: str) -> Any:
         name = name.rstrip("_")
-        name = _ARITHMETIC.get(name, name)
+        name = ARITHMETIC.get(name, name)
         if "input" in kwargs and not args:
             args, kwargs = (kwargs["input"],), {key: x for key, x in kwargs.items() if key != "input"}
+        if name in movement.JOINS and isinstance(args[0], list | tuple) and all(isinstance(x, Value) for x in args[0]):
+            return self._joined(args[0], int(kwargs.get("dim", args[1] if len(args) > 1 else name == "hstack")), where)
+        if name == "getitem" and isinstance(args[0], list) and isinstance(args[1], int):
+            return args[0][args[1]]
         value = next((x for x in args if isinstance(x, Value)), None)
         if value is None:
-            return self._constant(node, name, args, kwargs, where)
-        if any(x is BATCH for x in args[1:]) and name not in ("view", "reshape"):
+            return computed(node, name, args, kwargs, where)
+        if name in ("view", "reshape", *movement.MOVED):
+            return self._moved(value, calling(node, args, kwargs), where)
+        if any(x is BATCH for x in args[1:]):
             raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
         if name == "neg":
             return self._settled(value, where).times(np.asarray(-1.0))
@@ -205,18 +202,20 @@ class Reader:
         if name in ("add", "sub", "mul", "div"):
             settled = [self._settled(x, where) if isinstance(x, Value) else x for x in args]
             return arithmetic(name, settled, dict(kwargs), where)
-        if name in _PASSED:
+        if name in PASSED:
             return value
         if name == "clone":
             return replace(value)
-        if name in _DROPOUT_CALLS:
+        if name in DROPOUT_CALLS:
             return refuse(where, "dropout") if kwargs.get("training", args[2] if len(args) > 2 else True) else value
-        if name in _CASTS or name in ("to", "type"):
-            given = [_CASTS.get(name), *args[1:], *kwargs.values()]
+        if name in CASTS or name in ("to", "type"):
+            given = [CASTS.get(name), *args[1:], *kwargs.values()]
             for dtype in (x for x in given if isinstance(x, torch.dtype)):
                 check_cast(dtype, where)
             return replace(value) if kwargs.get("copy") else value
         if name in WEIGHTED and args[0] is value:
+            if self.own is not None:
+                self.own.check_given(args[1] if len(args) > 1 else kwargs.get("weight"), where)
             return self._layer(weighted(name, args[1:], kwargs, where), value, where, node.name)
         if name in CALLS:
             if name == "maximum" and args[0] is not value:
@@ -225,9 +224,6 @@ class Reader:
             if name in ("max", "maximum") and not is_rectifier(layer):
                 refuse(where, name)
             return self._layer(layer, value, where, node.name)
-        if name in ("view", "reshape"):
-            asked = args[1:] or tuple(kwargs.values())
-            return self._reshaped(value, asked[0] if isinstance(asked[0], tuple | list) else asked, where)
         if name == "mean":
             given = dict(zip(("dim", "keepdim"), args[1:], strict=False)) | kwargs
             return self._mean(value, given.get("dim"), bool(given.get("keepdim")), where)
@@ -241,35 +237,56 @@ class Reader:
             return len(sizes) if name == "dim" else sizes if axis is None else sizes[axis]
         return refuse(where, name)
 
-    def _constant(self, node: fx.Node, name: str, args: Any, kwargs: Any, where: str) -> Any:
-        """Compute what does not depend on the input's values, such as sizes."""
-        parts: list[Any] = []
-        fx.node.map_aggregate((args, kwargs), parts.append)
-        if any(isinstance(part, Value) for part in parts):
-            refuse(where, name)
-        if any(part is BATCH for part in parts) and name != "getitem":
-            raise ConversionError(f"{where} computes with the number of inputs; no answer may depend on it")
-        if name.endswith("_") and isinstance(args[0], torch.Tensor):
-            raise ConversionError(f"{where} changes a constant in place; make a new tensor")
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        function: Any = node.target
-        return function(*args, **kwargs)
+    def _activated(self, value: Value, path: str, where: str, how: Rectifier) -> Affine:
+        """Return what a rectifier sends on: what is above 0, up to a ceiling, and its share of what is below."""
+        if how.slope is None:
+            return self._rectified(value, path, how.ceiling)
+        whole = self._settled(value, where)
+        name = whole.name or path
+        above = self._rectified(whole, name)
+        below = replace(whole.times(np.asarray(-1.0)), name=f"{above.source or name}#below")
+        return above.added(self._rectified(below, path).times(-how.slope), where)
 
-    def _rectified(self, value: Value, path: str) -> Affine:
+    def _rectified(self, value: Value, path: str, ceiling: float | None = None) -> Affine:
         if isinstance(value, Pooled):
-            result = self._rectified(value.value, path)
+            result = self._rectified(value.value, path, ceiling)
             for pooling in value.operators:
                 if isinstance(pooling, MaxPool) and result.source is None:
                     result = self._unit(result, path)
                 result = result.through(pooling, self.shapes)
             return result
-        return replace(value) if value.is_rectified else self._unit(value, path)  # a tensor of its own
+        if value.is_rectified and ceiling is None:
+            return replace(value)  # a tensor of its own
+        return self._unit(value, path, ceiling)
 
-    def _unit(self, value: Affine, path: str) -> Affine:
+    def _unit(self, value: Affine, path: str, ceiling: float | None = None) -> Affine:
         name = self.unique(value.name or path)
         self.units[name], self.shapes[name] = value, value.shape
+        if ceiling is not None:
+            self.ceilings[name] = ceiling
         return Affine(value.shape, (Projection(name),))
+
+    def _joined(self, values: Any, dim: int, where: str) -> Affine:
+        """Return values one after the other along an axis."""
+        parts = [self._settled(value, where) for value in values]
+        total: Affine | None = None
+        for part, gather in zip(parts, movement.joined([x.shape for x in parts], dim, where), strict=True):
+            placed = part.through(gather, self.shapes)
+            total = placed if total is None else total.added(placed, where)
+        return total  # type: ignore[return-value]  # there is at least one
+
+    def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], where: str) -> Any:
+        """Return what a function makes of a value that only moves it, and pads it with constants."""
+        moves = movement.moved(function, value.shape, where)
+        return (
+            [self._put(value, *x, where) for x in moves] if isinstance(moves, list) else self._put(value, *moves, where)
+        )
+
+    def _put(self, value: Value, gather: Gather, constant: Floats | None, where: str) -> Value:
+        if isinstance(value, Pooled) and constant is None:
+            return Pooled(value.value, (*value.operators, gather), value.where)
+        result = self._settled(value, where).through(gather, self.shapes)
+        return result if constant is None else result.plus(constant)
 
     def _largest(self, module: Any, value: Value, where: str, path: str) -> Value:
         if self.max_pool == "refuse":
@@ -277,16 +294,21 @@ class Reader:
                 f"{where}: spikes have no maximum; choose max_pool='winner' (the neuron that has fired most gates), "
                 "'any' (any neuron's spike passes) or 'average' (average pooling), or train with average pooling"
             )
-        pool = max_pool(module, value.shape, "any" if self.max_pool == "any" else "winner", where)
-        operator_ = AveragePool(pool.size, pool.stride, pool.padding) if self.max_pool == "average" else pool
-        self.approximate |= self.max_pool == "average"
+        pool, behind = max_pool(module, value.shape, "any" if self.max_pool == "any" else "winner", where)
+        operator_: Operator = pool
+        if self.max_pool == "average":
+            operator_ = AveragePool(pool.size, pool.stride, pool.padding)
+            self.approximate = True
+        padded = (movement.padded_behind(value.shape, behind),) if any(behind) else ()  # zeros, as behind the ReLU
         if isinstance(value, Pooled):
-            return Pooled(value.value, (*value.operators, operator_), value.where)
+            return Pooled(value.value, (*value.operators, *padded, operator_), value.where)
         if value.source is None and not value.is_rectified:
-            return Pooled(value, (operator_,), where)
+            return Pooled(value, (*padded, operator_), where)
         if value.source is None and self.max_pool != "average":
             value = self._unit(value, path)  # neurons of its own, whose spikes can compete
-        return value.through(operator_, self.shapes)
+        for each in (*padded, operator_):
+            value = value.through(each, self.shapes)
+        return value
 
     def _settled(self, value: Value, where: str) -> Affine:
         """Return a value that no maximum pooling waits in."""
@@ -302,22 +324,6 @@ class Reader:
             result = result.through(pooling, self.shapes)
         return result
 
-    def _flat(self, value: Value) -> Value:
-        if len(value.shape) == 1:
-            return value
-        if isinstance(value, Pooled):
-            return Pooled(value.value, (*value.operators, Flatten()), value.where)
-        return value.through(Flatten(), self.shapes)
-
-    def _reshaped(self, value: Value, sizes: Any, where: str) -> Value:
-        n = int(np.prod(value.shape))
-        first, rest = sizes[0], tuple(sizes[1:])
-        if (first is BATCH and rest in ((-1,), (n,))) or (first == -1 and rest == (n,)):
-            return self._flat(value)
-        if (first is BATCH or first == -1) and rest == value.shape:
-            return value
-        raise ConversionError(f"{where} must flatten all but the number of inputs; write x.flatten(1)")
-
     def _mean(self, value: Value, dim: Any, keepdim: bool, where: str) -> Value:
         axes = len(value.shape) + 1
         dims = {d % axes for d in (dim if isinstance(dim, tuple | list) else [0 if dim is None else dim])}
@@ -327,19 +333,3 @@ class Reader:
         settled = self._settled(value, where)
         pooled = settled.through(AveragePool(space, space, (0,) * len(space)), self.shapes)
         return pooled if keepdim else pooled.through(Flatten(), self.shapes)
-
-
-@dataclass(frozen=True)
-class _Fresh:
-    """Gives values to the operation `where`, or raises `ConversionError` if they can no longer be followed."""
-
-    values: dict[fx.Node, Any]
-    where: str
-
-    def __call__(self, node: fx.Node) -> Any:
-        value = self.values[node]
-        if isinstance(value, Stale):
-            raise ConversionError(
-                f"{self.where} uses a view of values that {value.where} changed in place; make a new tensor there"
-            )
-        return value

@@ -18,12 +18,15 @@ from ..front import as_inputs as as_inputs
 from ..torch_layers import check_precision
 from ..tracing import answer_of, evaluating
 from .affine import Affine
+from .kept import Own
 from .operator_algebra import respond_all
 from .programs import as_network
 from .reader import MaxPoolOption, Reader
 
 BATCH_SIZE = 100
 CHECKED = 4  # inputs on which the graph is held against the module
+BELOW = "#below"
+"""Ends the name of the unit that sends what LeakyReLU and PReLU have below 0."""
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}  # of the largest output; batch norm is folded in float64
 
 
@@ -35,7 +38,8 @@ class ReluUnit:
     ----------
     name
         Path of the last layer with weights before the ReLU (in a sum, of its first term that has one); a layer that
-        computes two units gives the second one the name "path#2".
+        computes two units gives the second one the name "path#2". LeakyReLU and PReLU are two units: "path", and
+        "path#below" for what is below 0.
     shape
         (n,) or (channels, *space).
     projections
@@ -44,6 +48,8 @@ class ReluUnit:
         Constant, of this shape, or None.
     rectified
         Whether there is a ReLU; only the last unit may have none.
+    ceiling
+        Where activations are cut off above, as by ReLU6, or None.
     """
 
     name: str
@@ -51,6 +57,7 @@ class ReluUnit:
     projections: tuple[Projection, ...]
     bias: Floats | None = None
     rectified: bool = True
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +90,7 @@ class ReluGraph:
 
     def inputs(self, inputs: torch.Tensor | ArrayLike) -> torch.Tensor:
         """Return inputs (n, *input_shape) in the network's precision, or raise `InputError`."""
-        x = as_inputs(inputs, self.dtype)
+        x = as_inputs(inputs, self.dtype, inputs.device if isinstance(inputs, torch.Tensor) else "cpu")
         if tuple(x.shape[1:]) != self.input_shape:
             raise InputError(f"inputs must be (n, {', '.join(map(str, self.input_shape))}), got {tuple(x.shape)}")
         return x
@@ -107,16 +114,17 @@ class ReluGraph:
         for batch, _ in Batches(inputs).through(self.inputs).parts(batch_size):
             sent = {INPUT: batch}
             for unit in self.units:
-                total = torch.zeros(len(batch), *unit.shape, dtype=self.dtype)
+                total = torch.zeros(len(batch), *unit.shape, dtype=self.dtype, device=batch.device)
                 for projection in unit.projections:
                     total += respond_all(projection.operators, sent[projection.source]).reshape(total.shape)
                 if unit.bias is not None:
-                    total += torch.as_tensor(unit.bias).to(self.dtype)
+                    total += torch.as_tensor(unit.bias).to(total)
                 total = total.relu() if unit.rectified else total
+                total = total if unit.ceiling is None else total.clamp(max=unit.ceiling)
                 if most is not None and unit.name in most:
-                    total = total.minimum(torch.as_tensor(most[unit.name]).to(self.dtype))
+                    total = total.minimum(torch.as_tensor(most[unit.name]).to(total))
                 sent[unit.name] = total
-            yield {unit.name: sent[unit.name].numpy() for unit in self.units}
+            yield {unit.name: sent[unit.name].cpu().numpy() for unit in self.units}
 
     def activations(self, inputs: torch.Tensor | ArrayLike, batch_size: int = BATCH_SIZE) -> dict[str, Floats]:
         """Return every unit's activations (n, *shape) by name, in evaluation; see `batches`, which needs less memory.
@@ -127,7 +135,18 @@ class ReluGraph:
         return {unit.name: np.concatenate([batch[unit.name] for batch in batches]) for unit in self.units}
 
 
-def relu_graph(model: nn.Module, inputs: Inputs, *, max_pool: MaxPoolOption = "refuse") -> ReluGraph:
+def twin(name: str) -> str:
+    """Return the name that the other unit of a LeakyReLU has, or would have."""
+    return name.removesuffix(BELOW) if name.endswith(BELOW) else name + BELOW
+
+
+def relu_graph(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    max_pool: MaxPoolOption = "refuse",
+    own: Own | None = None,
+) -> ReluGraph:
     """Return the graph of ReLU units that a torch module computes in evaluation.
 
     The module is traced with `torch.fx`, so what counts is what its ``forward`` does. Batch normalisation goes into the
@@ -142,6 +161,8 @@ def relu_graph(model: nn.Module, inputs: Inputs, *, max_pool: MaxPoolOption = "r
         (n, ...) some inputs of the network, or what gives batches of them; a few of the first are looked at.
     max_pool
         See `to_spiking_graph`.
+    own
+        Takes the module's own weights, which are then kept as they are; factors stand beside them.
 
     Raises
     ------
@@ -155,8 +176,8 @@ def relu_graph(model: nn.Module, inputs: Inputs, *, max_pool: MaxPoolOption = "r
     x = as_inputs(Batches(inputs).first, dtype)[:CHECKED]
     input_shape: Shape = tuple(x.shape[1:])
     answer = checked_answer(model, x)
-    with evaluating(model):
-        graph, approximate = _read(model, input_shape, max_pool, dtype)
+    with evaluating(model), torch.enable_grad():
+        graph, approximate = _read(model, input_shape, max_pool, dtype, own)
         exact = None if approximate else graph
         if approximate:  # all but what was replaced is compared, if maxima can stay
             with suppress(ConversionError):
@@ -166,9 +187,11 @@ def relu_graph(model: nn.Module, inputs: Inputs, *, max_pool: MaxPoolOption = "r
     return graph
 
 
-def _read(model: nn.Module, shape: Shape, max_pool: MaxPoolOption, dtype: torch.dtype) -> tuple[ReluGraph, bool]:
+def _read(
+    model: nn.Module, shape: Shape, max_pool: MaxPoolOption, dtype: torch.dtype, own: Own | None = None
+) -> tuple[ReluGraph, bool]:
     """Return what was read of a module, and whether that is only near its function."""
-    reader = Reader(model, shape, max_pool)
+    reader = Reader(model, shape, max_pool, own)
     result = reader.read()
     return ReluGraph(shape, _units(reader, result), dtype), reader.approximate
 
@@ -179,7 +202,10 @@ def _units(reader: Reader, result: Affine) -> tuple[ReluUnit, ...]:
         raise ConversionError(
             f"{type(reader.model).__name__} has no layer with weights on its path; nothing to convert"
         )
-    units = {name: ReluUnit(name, v.shape, v.projections, v.constant) for name, v in reader.units.items()}
+    units = {
+        name: ReluUnit(name, v.shape, v.projections, v.constant, ceiling=reader.ceilings.get(name))
+        for name, v in reader.units.items()
+    }
     answer = result.projections[0]
     only = len(result.projections) == 1 and result.constant is None and answer.source != INPUT
     if not (

@@ -11,6 +11,7 @@ from ...sims.awake.graph import INPUT, Population, Projection, Reset, SpikingGra
 from ...sims.errors import InputError
 from ...sims.operators import Floats
 from ..batches import Batches, Inputs
+from ..errors import ConversionError
 from .currents import calibration_notes
 from .normalization import GraphNormalization, Per, unit_scales
 from .operator_algebra import by_channel, in_precision, scaled, scaled_input
@@ -48,8 +49,11 @@ def to_spiking_graph(
     ----------
     model
         A module whose forward, in evaluation, is made of Linear, Conv1d/2d, BatchNorm1d/2d, average and maximum
-        pooling, Flatten (and views that flatten), Dropout, Identity, ReLU, sums, and arithmetic with constants, as
-        modules, functions or methods, without control flow; see `relu_graph`. Layers may be shared.
+        pooling, Dropout, Identity, ReLU, ReLU6 and clamp(0, c), LeakyReLU, PReLU, sums, joins (cat), slices, padding,
+        views and permutations, and arithmetic with constants, as modules, functions or methods, without control flow;
+        see `relu_graph`. Layers may be shared. Where activations are cut off above, the scale is at most that, so that
+        neurons that send one spike a step are cut off there themselves (not with the normalization "none"); LeakyReLU
+        and PReLU become two populations, the second of which, "path#below", sends what is below 0.
     calibration
         (n, ...) inputs as the network takes them, or a Dataset, a DataLoader or another iterable of batches, of which
         one is held at a time. They are analogue currents in units of their own, and may be negative.
@@ -110,6 +114,11 @@ def to_spiking_graph(
         raise InputError(f"floor must be None or a share of the threshold of at most 0, got {floor!r}")
     raw = Batches(calibration, passes=3)
     network = relu_graph(model, raw, max_pool=max_pool)
+    if several_spikes and (cut := [unit.name for unit in network.units if unit.ceiling is not None]):
+        raise ConversionError(
+            f"{', '.join(map(repr, cut))} cuts activations off above (as ReLU6 does), which neurons do that send one "
+            "spike a step at most; use several_spikes=False, or train with ReLU"
+        )
     inputs = raw.through(network.inputs)
     potential = readout == "potential"
     scales, silent = unit_scales(

@@ -16,6 +16,7 @@ from ..errors import ConversionError
 from ..torch_layers import check_cast, refuse
 from .operations import Ref
 from .program_layers import Operator, Reading, batch_norm, convolution, layer, linear, pool, product
+from .program_movement import MOVEMENT, Parts
 
 CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 """Of what was exported; they compute nothing."""
@@ -138,12 +139,18 @@ def _in_place(name: str, x: Any, other: Any, **named: Any) -> Any:
     return getattr(x, name)(other, **named)
 
 
-def _first(o: Operator) -> Reading:
-    """Read the choice of the first of several values; others are not used by what is supported."""
+def _chosen(o: Operator) -> Reading:
+    """Read the choice of one of several values; where torch's layers return one, only that is used."""
     container, index = o.call.arguments.values()
-    if index != 0 or not isinstance(container, Ref):
+    if not isinstance(container, Ref):
         refuse(o.call.where, "getitem")
-    return Reading(_same, (container,))
+    return Reading(_part, (container, index, o.call.where))
+
+
+def _part(x: Any, index: int, where: str) -> Any:
+    if not isinstance(x, Parts) and index != 0:
+        refuse(where, "getitem")
+    return x[index] if isinstance(x, Parts) else x
 
 
 def _same(x: Any) -> Any:
@@ -217,7 +224,8 @@ READINGS: dict[str, Callable[[Operator], Reading]] = {
         ("adaptive_avg_pool2d", "_adaptive_avg_pool2d"),
         layer(lambda o: nn.AdaptiveAvgPool2d(tuple(o["output_size"])), "self"),
     ),
-    "getitem": _first,
+    "getitem": _chosen,
+    **MOVEMENT,
     "relu": _method("relu"),
     "clamp": _method("clamp", "min", "max"),
     "clip": _method("clamp", "min", "max"),
@@ -227,6 +235,11 @@ READINGS: dict[str, Callable[[Operator], Reading]] = {
     "hardtanh": _function(functional.hardtanh, "min_val", "max_val"),
     "threshold": _function(functional.threshold, "threshold", "value"),
     "leaky_relu": _function(functional.leaky_relu, "negative_slope"),
+    "relu6": _function(functional.relu6),
+    "rrelu": _function(functional.rrelu, "lower", "upper", "training"),
+    "prelu": lambda o: Reading(torch.prelu, (o["self"], o["weight"])),
+    "adaptive_max_pool1d": layer(lambda o: nn.AdaptiveMaxPool1d(o["output_size"][0]), "self"),
+    "adaptive_max_pool2d": layer(lambda o: nn.AdaptiveMaxPool2d(tuple(o["output_size"])), "self"),
     **{kind: _arithmetic(kind) for kind in ("add", "sub", "mul", "div")},
     "rsub": _arithmetic("sub"),
     "neg": lambda o: Reading(operator.mul, (o["self"], -1.0)),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...sims.awake.graph import Population, Projection, Reset, SpikingGraph
-from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
+from ...sims.operators import AveragePool, Convolution, Dense, Flatten, Floats, Gather, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
 from ..graph.operator_algebra import in_precision, scaled_input
 from .several import range_of_inputs, several_spikes
@@ -171,6 +171,11 @@ def lowered(projection: Projection, shape: Shape, where: str, target: Target) ->
             raise ConversionError(
                 f"{at}: NIR has no maximum pooling, and spikes have no maximum; convert with max_pool='average', or "
                 "train with average pooling"
+            )
+        if isinstance(operator, Gather):
+            raise ConversionError(
+                f"{at}: NIR has nothing that joins, slices, pads or reorders values (Gather); let a convolution or "
+                "linear layer take each part, and add their sums"
             )
         if isinstance(operator, Dense):
             if len(shape) > 1:

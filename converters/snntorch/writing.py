@@ -333,7 +333,7 @@ def _layer(operator: Operator, dtype: torch.dtype, where: str) -> nn.Module:
         return Factors(torch.tensor(operator.factors, dtype=dtype))
     if isinstance(operator, Flatten):
         return nn.Flatten()
-    raise ConversionError(f"from {where}: there is no torch layer for this operator")
+    raise ConversionError(f"from {where}: no torch layer joins, slices, pads or reorders values; add sums instead")
 
 
 def _parameter(weights: Floats, dtype: torch.dtype) -> nn.Parameter:

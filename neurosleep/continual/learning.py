@@ -246,7 +246,7 @@ def evaluate(
     `method` is who classifies; None for the largest output.
     """
     answer = (method or Method()).predict
-    right = [int((answer(model, task.test_inputs) == task.test_labels).sum()) for task in stream.tasks]
+    right = [sum(int((answer(model, x) == y).sum()) for x, y in task.tests()) for task in stream.tasks]
     sizes = [len(task.test_labels) for task in stream.tasks]
     return Checkpoint(name, task, [r / n for r, n in zip(right, sizes, strict=True)], sum(right) / sum(sizes))
 

@@ -1,36 +1,54 @@
 """Streams of tasks: what a network learns one after the other."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from neurosleep.converters.batches import Inputs, is_streamed
+from neurosleep.converters.rows import AT_ONCE, Rows
+from neurosleep.examples import Data, parts, picked
 from neurosleep.labelled import check_classes, checked_inputs, checked_labels
 from neurosleep.sims.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One task: its classes, and training and test data as tensors, inputs (n, n_inputs) and labels (n,).
+    """One task: its classes, and training and test data, inputs (n, ...) and labels (n,).
 
-    `label` is what people call it; its classes, if empty.
+    Inputs are arrays, or a Dataset or DataLoader (of one, what its sampler chooses): it becomes
+    `neurosleep.converters.rows.Rows`, of which no more than a batch is read at a time, in the order and the batches of
+    the trainer. Labels may then be left out (None), and are read once. `label` is what people call the task; its
+    classes, if empty.
     """
 
     classes: tuple[int, ...]
-    inputs: torch.Tensor
-    labels: torch.Tensor
-    test_inputs: torch.Tensor
-    test_labels: torch.Tensor
+    inputs: Any
+    labels: Any
+    test_inputs: Any
+    test_labels: Any
     label: str = ""
 
     def __post_init__(self) -> None:
         for kind, role in (("", "training"), ("test_", "test")):
-            x = checked_inputs(getattr(self, f"{kind}inputs"), f"{kind}inputs of task {self.name!r}")
-            y = checked_labels(getattr(self, f"{kind}labels"), len(x), f"{kind}labels of task {self.name!r}")
+            x, y = labelled(
+                getattr(self, f"{kind}inputs"), getattr(self, f"{kind}labels"), kind, f" of task {self.name!r}"
+            )
             check_classes(y, self.classes, f"{role} data of task {self.name!r}", each=False)
             object.__setattr__(self, f"{kind}inputs", x)
             object.__setattr__(self, f"{kind}labels", y)
+
+    def tests(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield test inputs and labels, those of an array at once."""
+        if isinstance(self.test_inputs, torch.Tensor):
+            yield self.test_inputs, self.test_labels
+            return
+        device = self.test_labels.device
+        for x, y in zip(parts(self.test_inputs, AT_ONCE), torch.split(self.test_labels, AT_ONCE), strict=True):
+            yield x.to(device), y
 
     @property
     def name(self) -> str:
@@ -47,19 +65,22 @@ class Stream:
     """Tasks in the order in which they are learned, and the data of all of them for joint training.
 
     `joint_inputs` and `joint_labels` may hold more than the tasks do (the released scripts train the joint network on
-    all images, and each task on its first 5000).
+    all images, and each task on its first 5000); None for just what the tasks have.
     """
 
     tasks: tuple[Task, ...]
-    joint_inputs: torch.Tensor
-    joint_labels: torch.Tensor
+    joint_inputs: Any = None
+    joint_labels: Any = None
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise InputError("a stream needs at least one task")
-        inputs = checked_inputs(self.joint_inputs, "joint_inputs")
+        inputs, labels = self.joint_inputs, self.joint_labels
+        if inputs is None:
+            inputs, labels = _all(self.tasks), torch.cat([task.labels for task in self.tasks])
+        inputs, labels = labelled(inputs, labels, "joint_")
         object.__setattr__(self, "joint_inputs", inputs)
-        object.__setattr__(self, "joint_labels", checked_labels(self.joint_labels, len(inputs), "joint_labels"))
+        object.__setattr__(self, "joint_labels", labels)
 
     @property
     def classes(self) -> int:
@@ -81,6 +102,27 @@ class Stream:
         return Stream(tasks, self.joint_inputs.to(device), self.joint_labels.to(device))
 
 
+def labelled(inputs: Any, labels: Any, kind: str = "", of: str = "") -> tuple[Data, torch.Tensor]:
+    """Return inputs and labels as a task has them; `kind` and `of` are parts of their names in errors."""
+    what, y = f"{kind}inputs{of}", f"{kind}labels{of}"
+    if is_streamed(inputs):
+        rows = Rows.of(inputs, what)
+        if labels is None:
+            labels = torch.cat([checked_labels(some, len(some), y) for some in rows.labels()])
+        return rows, checked_labels(labels, len(rows), y)
+    x = checked_inputs(inputs, what)
+    return x, checked_labels(labels, len(x), y)
+
+
+def _all(tasks: Sequence[Task]) -> Data:
+    inputs = [task.inputs for task in tasks]
+    if all(isinstance(x, torch.Tensor) for x in inputs):
+        return torch.cat(inputs)
+    if any(isinstance(x, torch.Tensor) for x in inputs):
+        raise InputError("tasks are data sets in part, and arrays in part: give joint_inputs and joint_labels")
+    return Rows.joined(inputs)
+
+
 def task_order(n_tasks: int, order: str, seed: int) -> list[int]:
     """Return the order of tasks: "released" (0, 1, ...), "random" (by seed), or as written, "4 2 0 1 3"."""
     if order == "released":
@@ -99,10 +141,10 @@ def task_order(n_tasks: int, order: str, seed: int) -> list[int]:
 
 
 def class_incremental(
-    inputs: ArrayLike | torch.Tensor,
-    labels: ArrayLike | torch.Tensor,
-    test_inputs: ArrayLike | torch.Tensor,
-    test_labels: ArrayLike | torch.Tensor,
+    inputs: Inputs,
+    labels: ArrayLike | torch.Tensor | None,
+    test_inputs: Inputs,
+    test_labels: ArrayLike | torch.Tensor | None,
     *,
     classes_per_task: int = 2,
     images_per_task: int | None = None,
@@ -117,8 +159,8 @@ def class_incremental(
     Parameters
     ----------
     inputs, labels, test_inputs, test_labels
-        (n, n_inputs) and (n,), arrays or tensors; labels, or one-hot rows, of classes 0, 1, ... without gaps, a number
-        of classes that `classes_per_task` divides.
+        (n, ...) and (n,), arrays or tensors; labels, or one-hot rows, of classes 0, 1, ... without gaps, a number of
+        classes that `classes_per_task` divides. Or data sets or loaders and None, see `Task`.
     images_per_task
         Keep only the first so many training inputs of each task; all if None.
     order, seed
@@ -129,8 +171,7 @@ def class_incremental(
     InputError
         If inputs or labels are not such, a class has no test inputs, or `images_per_task` leaves a class out.
     """
-    x, test_x = checked_inputs(inputs), checked_inputs(test_inputs, "test_inputs")
-    y, test_y = checked_labels(labels, len(x)), checked_labels(test_labels, len(test_x), "test_labels")
+    (x, y), (test_x, test_y) = labelled(inputs, labels), labelled(test_inputs, test_labels, "test_")
     n_classes = int(y.max()) + 1
     check_classes(y, range(n_classes), "labels")
     if x.shape[1:] != test_x.shape[1:]:
@@ -154,7 +195,7 @@ def class_incremental(
                 f"images_per_task={images_per_task} keeps no input of class {min(missing)}: the data is "
                 "sorted by class (shuffle it first, or give DataStream shuffled=True), or that is too few"
             )
-        tasks.append(Task(classes, x[chosen], y[chosen], test_x[tested], test_y[tested]))
+        tasks.append(Task(classes, picked(x, chosen), y[chosen], picked(test_x, tested), test_y[tested]))
     return Stream(tuple(tasks), x, y)
 
 

@@ -126,7 +126,8 @@ LISTS: dict[tuple[type, str], tuple[type, ...]] = {
     (Condition, "lesions"): (SilencedNeurons, BlockedPotentiation, BlockedDepression),
 }
 """Fields that hold several objects."""
-_ONE_OR_MORE = ((SpontaneousReplay, "homeostasis"),)
+ONE_OR_MORE = {(SpontaneousReplay, "homeostasis")}
+"""Of these, fields that may hold one object instead, as a single table."""
 NAMES: dict[tuple[type, str], tuple[str, ...]] = {
     (SpontaneousReplay, "hypnogram"): get_args(Preset),
     (Segment, "plasticity"): ("stage",),
@@ -300,11 +301,11 @@ def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
             raise InputError(f"{where}: " + unknown(key, value, NAMES[cls, key]))
         return value
     if (allowed := part_of(cls, key, PARTS)) is not None:
-        if (cls, key) in BY_POPULATION and _by_population(value, allowed):
+        if (cls, key) in BY_POPULATION and by_population(value, allowed):
             return {name: from_plain(item, allowed, f"{where}.{name}") for name, item in value.items()}
         return None if value == _NONE else from_plain(value, allowed, where)
     if (allowed := part_of(cls, key, LISTS)) is not None:
-        if isinstance(value, Mapping) and (cls, key) in _ONE_OR_MORE:
+        if isinstance(value, Mapping) and (cls, key) in ONE_OR_MORE:
             value = [value]
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list of tables, got {value!r}")
@@ -317,7 +318,7 @@ def _value(cls: type, key: str, value: Any, hint: Any, where: str) -> Any:
     return tuple(made) if isinstance(made, list) else made
 
 
-def _by_population(value: Any, kinds: Sequence[type]) -> bool:
+def by_population(value: Any, kinds: Sequence[type]) -> bool:
     """Whether a table holds tables by population, and not the values of one object."""
     own = {"kind", *(field.name for kind in kinds for field in fields(kind))}
     return isinstance(value, Mapping) and bool(value) and not own & set(value)

@@ -5,7 +5,15 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
 from neurosleep.experiments.conditions import Condition
-from neurosleep.experiments.description import DRIVES, LISTS, PARTS, part_of
+from neurosleep.experiments.description import (
+    BY_POPULATION,
+    DRIVES,
+    LISTS,
+    ONE_OR_MORE,
+    PARTS,
+    by_population,
+    part_of,
+)
 from neurosleep.experiments.inheritance import USUAL, over_experiment
 from neurosleep.experiments.own_classes import class_of
 from neurosleep.sims.drives.populations import Drives, Kicks
@@ -33,10 +41,9 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
     if len(kinds) > 1:
         yield "kind"
     if cls is Drives:
-        for name, item in table.items():
+        for name in table:
             if name != "kind":
-                yield name
-                yield from (f"{name}.{path}" for path in below(item, DRIVES if name == "input" else (Kicks,), Kicks))
+                yield from _named(table, name, DRIVES if name == "input" else (Kicks,), Kicks)
         return
     if cls is Condition:
         for name in ("before", "after"):
@@ -48,11 +55,21 @@ def below(table: Any, kinds: Sequence[type], usual: type | None = None) -> Itera
         yield field.name
         if (listed := part_of(cls, field.name, LISTS)) is not None:
             yield from _numbered(table, field.name, listed)
+            if (cls, field.name) in ONE_OR_MORE:
+                yield from (f"{field.name}.{path}" for path in below(table.get(field.name), listed))
         elif (held := part_of(cls, field.name, PARTS)) is not None:
             made = _made(field)
             part = table.get(field.name, None if made is None else {})
+            if (cls, field.name) in BY_POPULATION and by_population(part, held):
+                yield from (f"{field.name}.{path}" for name in part for path in _named(part, name, held, held[0]))
+                continue
             only = held[0] if len(held) == 1 and is_dataclass(held[0]) else None
             yield from (f"{field.name}.{path}" for path in below(part, held, made or only))
+
+
+def _named(table: Mapping[str, Any], name: str, kinds: Sequence[type], usual: type) -> Iterator[str]:
+    yield name
+    yield from (f"{name}.{path}" for path in below(table[name], kinds, usual))
 
 
 def _numbered(table: Mapping[str, Any], name: str, kinds: Sequence[type]) -> Iterator[str]:

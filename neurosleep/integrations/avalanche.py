@@ -86,6 +86,8 @@ class SleepPlugin:
             raise InputError(f"on_record must be a function, got {on_record!r}")
         if backend not in get_args(Backend):
             raise InputError(unknown("backend", backend, get_args(Backend)))
+        if isinstance(night, type):
+            raise InputError(f"night must be a stage of sleep, as {night.__name__}(...), got the class")
         self._night = night if callable(night) else _stages([night] if isinstance(night, Stage) else night)
         if self._night == ():
             raise InputError("night must have at least one stage; leave the plugin out for no sleep")

@@ -82,10 +82,9 @@ def to_brian2(
         parts.append(Part(below, its, rules[number]))
     text, content = written(parts, network, steps, script.name), io.BytesIO()
     np.savez_compressed(content, **_weights(network), **drawn)
-    with whole(data) as half:
-        half.write_bytes(content.getbuffer())
-    with whole(script) as half:
-        half.write_text(text, encoding="utf-8")
+    with whole(data) as numbers, whole(script) as code:  # neither takes its place before both are on the disk
+        numbers.write_bytes(content.getbuffer())
+        code.write_text(text, encoding="utf-8")
 
 
 def _checked(path: str | os.PathLike[str], overwrite: bool) -> tuple[Path, Path]:

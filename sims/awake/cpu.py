@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..kernels import graph as kernels
 from ..kernels import graph_layout as layout
-from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, MaxPool, Operator, Scale, Shape
+from ..operators import AveragePool, Convolution, Dense, Flatten, Floats, Gather, MaxPool, Operator, Scale, Shape
 from ..random import firing_thresholds
 from .contract import PRESENTED_STREAM, Part, Task, raster_type
 from .graph import INPUT, Population, Projection
@@ -199,6 +199,8 @@ class _Writer:
             fields["data"], self.sums = self.sums, self.sums + int(np.prod(shape))
             winner = operator.rule == "winner" and not analogue
             return layout.WINNER if winner else layout.LARGEST, fields
+        if isinstance(operator, Gather):
+            return layout.GATHER, {"data": _begin(self._places, _lists(operator, shape)), "channels": order.size}
         raise TypeError(f"no operator of a spiking graph: {type(operator).__name__}")
 
     def _node(self, size: int) -> int:
@@ -219,6 +221,16 @@ def _order(shape: Shape) -> Order:
 def _places(order: Order) -> Order:
     """Return where each value is."""
     return np.argsort(order).astype(np.int32)
+
+
+def _lists(operator: Gather, shape: Shape) -> Order:
+    """Return where the list of each unit of the source begins, and then the lists of units that take its value."""
+    taken, to = operator.index.ravel(), _places(_order(operator.index.shape))
+    there = taken >= 0
+    source, target = _places(_order(shape))[taken[there]], to[there]
+    by_source = np.argsort(source, kind="stable")
+    begins = np.searchsorted(source[by_source], np.arange(int(np.prod(shape)) + 1))
+    return np.concatenate([begins, target[by_source]]).astype(np.int32)
 
 
 def _begin(parts: list[Any], part: NDArray[Any]) -> int:

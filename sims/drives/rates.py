@@ -71,6 +71,12 @@ class MaskedMeanRate(Summable):
     def schedule(self, n_inputs: int, dt: float, mean_input: NDArray[np.float64] | None) -> InputSchedule:
         """Return the schedule; `mean_input` (n_inputs,) in [0, 1] is needed."""
         height, width = self.image_shape
+        channels, rest = divmod(n_inputs, height * width)
+        if channels > 1 and not rest:
+            raise InputError(
+                f"image_shape {self.image_shape} has {height * width} pixels, but the network has {n_inputs} inputs, "
+                f"{channels} a pixel: a window is for one channel; use MeanRate for colours and for inputs coded on-off"
+            )
         if height * width != n_inputs:
             raise InputError(
                 f"image_shape {self.image_shape} has {height * width} pixels, but the network has {n_inputs} inputs: "

@@ -64,6 +64,7 @@ def needed_mean_input(mean_input: NDArray[np.float64] | None, n_inputs: int) -> 
         first = int(np.argmax(wrong))
         raise InputError(
             f"mean_input must lie in [0, 1] ({wrong.sum()} of {n_inputs} values do not; input {first} is "
-            f"{mean[first]}): scale the inputs to [0, 1] before training and remembering"
+            f"{mean[first]}): remember them with Memory(coding='on-off') or 'shifted', or scale the inputs to [0, 1] "
+            "before training"
         )
     return mean

@@ -46,7 +46,9 @@ class GraphEngine(CompiledEngine):
         self._groups = groups_of(network)
         made = arrays(network, plastic)
         self._arrays = made
-        biases = [np.zeros(x.n_post) if x.bias is None else by_position(x.bias.ravel(), x.shape) for x in network.layers]
+        biases = [
+            np.zeros(x.n_post) if x.bias is None else by_position(x.bias.ravel(), x.shape) for x in network.layers
+        ]
         self._layers = self._layers._replace(
             gain=np.array(made.gains, dtype=real), bias=np.concatenate([np.zeros(sizes[0]), *biases]).astype(real)
         )
@@ -58,6 +60,11 @@ class GraphEngine(CompiledEngine):
         if state.sent is not None:
             self._flow.sums[:] = np.concatenate([sent.reshape(copies, -1) for sent in state.sent], axis=1)
         self._asked = _asked(network, made, copies, self._rule)
+
+    @property
+    def thresholds(self) -> Floats:
+        """The threshold of each population above the input, in use: what is written here holds from the next step."""
+        return self._layers.threshold
 
     def _advance(self, until: int) -> int:
         reached: int = plastic_graph.advance(

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from ..kernels.plastic_graph_layout import LARGEST, LINEAR, MEAN, POSITIONS, SUM, WINNER, Pathways, Stages, Uses
 from ..operators import Floats, Shape
-from ..plastic_graph import INPUT, GraphLayer, Pathway, PlasticGraph
-from .maps import Map, Stage, linear_map, way
+from ..plastic_graph import GraphLayer, Pathway, PlasticGraph
 from .geometry import window_places
+from .maps import Map, Stage, linear_map, way
 
 _SHARING = {"mean": MEAN, "sum": SUM, "positions": POSITIONS}
 _KINDS = {None: LINEAR, "any": LARGEST, "winner": WINNER}

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..compiled import compiled, inner
 from .drawing import philox
-from .graph_layout import ADD, COLLECT, CONVOLUTION, DENSE, FIRE, LARGEST, SCALE, SUM_POOL, WINNER
+from .graph_layout import ADD, COLLECT, CONVOLUTION, DENSE, FIRE, GATHER, LARGEST, SCALE, SUM_POOL, WINNER
 
 
 @inner()
@@ -150,6 +150,16 @@ def _scale(op, units, values, program, run):
 
 
 @inner()
+def _gather(op, units, values, program, run):
+    """Send every event to the places that take its value."""
+    lists = op.data + op.channels + 1
+    for k in range(units.size):
+        at = op.data + units[k]
+        for j in range(program.places[at], program.places[at + 1]):
+            run.arriving[op.target + program.places[lists + j]] = values[k]
+
+
+@inner()
 def _collect(op, run):
     """Make events of what has arrived at a node on the way."""
     arriving, divisor = run.arriving[op.target : op.target + op.n], run.arriving.dtype.type(op.number)
@@ -218,6 +228,8 @@ def _go_through(operations, program, run):
             _collect(op, run)
         elif op.kind == SCALE:
             _scale(op, units, values, program, run)
+        elif op.kind == GATHER:
+            _gather(op, units, values, program, run)
         elif op.kind == ADD:
             for k in range(units.size):
                 run.arriving[op.target + program.places[op.data + units[k]]] += values[k]

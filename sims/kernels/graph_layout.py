@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Real = NDArray[np.floating]
 
-DENSE, CONVOLUTION, SUM_POOL, WINNER, LARGEST, SCALE, ADD, COLLECT, FIRE = range(9)
+DENSE, CONVOLUTION, SUM_POOL, WINNER, LARGEST, SCALE, ADD, COLLECT, FIRE, GATHER = range(10)
 
 OPERATION = np.dtype(
     [(name, np.int64) for name in ("kind", "source", "source_node", "target", "target_node", "population")]
@@ -32,7 +32,7 @@ OPERATION = np.dtype(
         for name in ("space", "space_out", "size", "stride", "padding", "dilation")
         for axis in ("_h", "_w")
     ]
-    + [("channels", np.int64), ("n_post", np.int64), ("groups", np.int64)]
+    + [("channels", np.int64), ("n_post", np.int64), ("groups", np.int64)]  # GATHER: channels are units of the source
 )
 """One entry of the list; fields that a kind does not use are 0."""
 
@@ -44,7 +44,7 @@ class Program(NamedTuple):
     steps: NDArray[np.void]  # OPERATION: every step
     first: NDArray[np.int64]  # (nodes + 1,) first unit of each node
     weights: Real  # weights, kernels and factors
-    places: NDArray[np.int32]  # of ADD and of the input: where each unit goes
+    places: NDArray[np.int32]  # of ADD and of the input: where each unit goes; of GATHER: where its list begins, lists
     bias: Real  # (neurons,)
     initial: Real  # (neurons,)
     threshold: Real  # (neurons,)

@@ -4,8 +4,6 @@ A presynaptic value adds contiguous rows: for each tap that meets it, the tap's 
 to.
 """
 
-import numpy as np
-
 from ..compiled import inner
 from .integration import add_rows, charge
 from .plastic_graph_stages import events, pass_on

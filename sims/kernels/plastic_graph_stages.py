@@ -1,7 +1,5 @@
 """Events on their way to weights: sparse linear maps, and maximum pooling, see `plastic_graph_layout.Stages`."""
 
-import numpy as np
-
 from ..compiled import inner
 from .plastic_graph_layout import LINEAR, WINNER
 

@@ -1,5 +1,6 @@
 """The modulator of a night: one number a step that rules can take, such as the level of a neuromodulator."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,15 +19,24 @@ class Modulator(Protocol):
         ...
 
 
-def check_modulator(modulator: Any, plasticity: Plasticity | None) -> None:
-    """Check that a modulator is one, and that a rule takes it, or raise `InputError`."""
+def check_modulator(modulator: Any, rules: Sequence[Plasticity | None]) -> None:
+    """Check that a modulator is one, and that a rule takes it, or raise `InputError`.
+
+    Parameters
+    ----------
+    modulator
+        What was given, or None.
+    rules
+        The rules that learn in the night: its own, or those of its segments.
+    """
     if modulator is None:
         return
     if isinstance(modulator, type) or not callable(getattr(modulator, "values", None)):
         raise InputError(f"modulator must be an object with values(steps), got {modulator!r}")
-    if not takes_modulator(plasticity):
+    if not any(map(takes_modulator, rules)):
+        told = " or ".join(dict.fromkeys(map(repr, rules)))
         raise InputError(
-            f"modulator has no effect: {plasticity!r} does not take it; use Neuromodulated(rule), or a rule with an "
+            f"modulator has no effect: no rule takes it, got {told}; use Neuromodulated(rule), or a rule with an "
             "argument named modulator"
         )
 

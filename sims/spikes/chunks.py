@@ -1,8 +1,4 @@
-"""Rows of a dataset in chunks, unpacked here and to the last byte.
-
-HDF5 does not look how many bytes a chunk unpacks to: of one that has too few, it gives whatever lies in memory behind
-them.
-"""
+"""Rows of a dataset in chunks, unpacked here and to the last byte, as HDF5 would not do it."""
 
 import zlib
 from typing import Any
@@ -10,6 +6,8 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from ..hdf5_chunks import ChunkSize
 
 Chunk = tuple[int, bytes]  # a mask of the filters that were not applied, and what is in the file
 _ALL = 0b11  # of shuffle and gzip
@@ -27,7 +25,7 @@ class Chunks:
 
     Raises
     ------
-    OSError
+    OSError, ValueError
         If HDF5 cannot read them.
     """
 
@@ -35,13 +33,16 @@ class Chunks:
         self._shape, self._dtype = dataset.chunks, dataset.dtype
         self._first, self._last = first, last
         self._chunks: list[Chunk] = []
+        self._packed = dataset.compression is not None
         self._read: NDArray[Any] | None = None
-        if dataset.compression != "gzip":
-            self._read = dataset[first:last]
-            return
         size, zeros = self._shape[0], (0,) * (len(self._shape) - 1)
         for begin in range(first // size * size, last, size):
             self._chunks.append(dataset.id.read_direct_chunk((begin, *zeros)))
+        if dataset.compression == "lzf":
+            chunk = ChunkSize(dataset)
+            while self._chunks:
+                chunk.check(*self._chunks.pop())
+            self._read = dataset[first:last]
 
     def unpacked(self) -> NDArray[Any]:
         """Return the rows.
@@ -64,7 +65,7 @@ class Chunks:
     def _unpack(self, chunk: Chunk) -> NDArray[Any]:
         mask, data = chunk
         size = int(np.prod(self._shape)) * self._dtype.itemsize
-        if mask == 0:
+        if self._packed and mask == 0:
             unpack = zlib.decompressobj()
             try:
                 data = unpack.decompress(data, size + 1)
@@ -72,11 +73,13 @@ class Chunks:
                 raise ValueError(f"a chunk cannot be unpacked: {error}") from error
             if not unpack.eof:
                 raise ValueError(f"a chunk has more than {size} bytes, or ends before its checksum")
-        elif mask != _ALL:
+        elif mask not in (0, _ALL):
             raise ValueError(f"a chunk has the filter mask {mask}")
         if len(data) != size:
             raise ValueError(f"a chunk has {len(data)} bytes, not {size}")
-        numbers: NDArray[Any] = np.frombuffer(data, dtype=self._dtype) if mask else _unshuffled(data, self._dtype)
+        numbers: NDArray[Any] = (
+            _unshuffled(data, self._dtype) if self._packed and mask == 0 else np.frombuffer(data, dtype=self._dtype)
+        )
         return numbers.reshape(self._shape)
 
 

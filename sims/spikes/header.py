@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from .attributes import Attributes
+from .chunks import Chunks
 from .content import MAX_STEPS, Content, checked_dt
 from .damage import damaged, readable
 from .file import (
@@ -159,7 +160,8 @@ def _progress(
     # A live writer may add to the file meanwhile. What this record tells was there before the record was.
     progress = record(file, path, "progress", _fields(progress_dtype(len(content.layers)), kinds), ())[()]
     n_epochs, n_steps = int(progress["epochs"]), int(progress["steps"])
-    table = column(file, path, "epochs", _fields(EPOCH_DTYPE, kinds), n_epochs, compressed=False)[:n_epochs]
+    epoch_rows = column(file, path, "epochs", _fields(EPOCH_DTYPE, kinds), n_epochs, compressed=False)
+    table = Chunks(epoch_rows, 0, n_epochs).unpacked()
     samples = {kind: int(progress[kind]) for kind in kinds}
     starts = [0, *table["start"].tolist(), n_steps]
     if n_steps > MAX_STEPS or starts != sorted(starts) or starts[1] != 0:
@@ -194,8 +196,8 @@ def _segments(file: h5py.File, path: Path, epochs: Sequence[Epoch]) -> tuple[Seg
     """Return the segments of the epochs that count; rows of an epoch stand in the file before its own."""
     if not file.id.links.exists(b"segments"):
         return ()
-    whole = column(file, path, "segments", SEGMENT_DTYPE, 0, compressed=False)
-    table = column(file, path, "segments", SEGMENT_DTYPE, len(whole), compressed=False)[()]
+    count = len(column(file, path, "segments", SEGMENT_DTYPE, 0, compressed=False))
+    table = Chunks(column(file, path, "segments", SEGMENT_DTYPE, count, compressed=False), 0, count).unpacked()
     segments = list[Segment]()
     for number, epoch in enumerate(epochs):
         rows = table[table["epoch"] == number + 1]  # rows of 0, or of epochs to come, are of a flush that was cut short

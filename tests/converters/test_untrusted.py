@@ -394,3 +394,18 @@ def test_a_flipped_byte_of_weights_is_found(tmp_path: Path) -> None:
         load_weights(layer, path)
     torch.save(layer.state_dict(), path, _use_new_zipfile_serialization=False)
     load_weights(layer, path)
+
+
+def test_a_member_that_is_marked_as_a_folder_keeps_its_content(tmp_path: Path) -> None:
+    """Torch itself gives what was in memory for it."""
+    layer, path = nn.Linear(3, 2), tmp_path / "weights.pt"
+    torch.save(layer.state_dict(), path)
+    with zipfile.ZipFile(path) as file:
+        members = {info.filename: file.read(info) for info in file.infolist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0x10
+            file.writestr(info, content)
+    found = read_tensors(path)
+    assert all(torch.equal(found[name], tensor) for name, tensor in layer.state_dict().items())

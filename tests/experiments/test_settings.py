@@ -206,3 +206,29 @@ hidden1 = { kind = "Kicks", amount = 0.5, drive = { kind = "UniformNoise", rate 
     changed, _ = with_settings(values, ["hidden1.drive.rate=9.0", "tau_plus=0.05", "input.max_rate=7.0"])
     night = build(changed).conditions["a"].night[0]
     assert (night.drive["hidden1"].drive.rate, night.drive["input"].max_rate, night.plasticity.tau_plus) == (9, 7, 0.05)
+
+
+def test_values_of_one_homeostasis_and_of_neurons_by_population() -> None:
+    text = SWEPT.partition("[sweep]")[0].replace(
+        "steps = 100\n",
+        """steps = 100
+homeostasis = { kind = "SynapticScaling", target = 5.0 }
+neurons = { hidden1 = { refractory = 2 }, output = { adaptation = { jump = 0.5, tau = 0.1 } } }
+""",
+    )
+    settings = (
+        "homeostasis.target=7.0",
+        "hidden1.refractory=3",
+        "neurons.hidden1.threshold_noise=0.25",
+        "adaptation.tau=0.2",
+    )
+    experiment, told = changed(
+        text + 'plain = {}\n[sweep]\n"night.0.neurons.hidden1.reset" = ["subtract"]\n', *settings
+    )
+    night = experiment.conditions["plain"].night[0]
+    assert (night.homeostasis[0].target, night.neurons["output"].adaptation.tau, told) == (7.0, 0.2, [])
+    assert night.neurons["hidden1"] == ns.Neurons(refractory=3, threshold_noise=0.25)
+    with pytest.raises(ns.InputError, match=r"no parameter 'hidden1\.refractary'; did you mean"):
+        changed(text, "hidden1.refractary=3")
+    with pytest.raises(ns.InputError, match=r"stands in 2 places, name one: .*hidden1\.lateral, .*output\.lateral"):
+        changed(text, "lateral=3")

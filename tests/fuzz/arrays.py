@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from neurosleep.memory import Memory
 from neurosleep.networks import relu_network
 from neurosleep.sims import checkpoint
 from neurosleep.sims.drives.rates import MeanRate
-from neurosleep.sims.ensemble import Member
+from neurosleep.sims.ensemble import Member, simulate
 from neurosleep.sims.errors import InputError
+from neurosleep.sims.projections import Projection, StoredWeights
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 
 from . import oddities
@@ -167,6 +169,21 @@ def _calibration(ending: str) -> Any:
     return read
 
 
+def _projection(folder: Path) -> None:
+    np.save(folder / "lateral.npy", np.random.default_rng(0).normal(0, 0.1, (8, 8)).astype(np.float32))
+
+
+def _projected(folder: Path, number: int) -> Any:
+    """Let a network sleep with the weights of a file."""
+    lateral = Projection("hidden1", "hidden1", StoredWeights(str(folder / "lateral.npy")), plastic=True)
+    awake = replace(network(), projections=(lateral,))
+    done = simulate(awake, MeanRate(100.0), RULES["constant"], 50, mean_input=np.full(awake.sizes[0], 0.5))
+    weights = awake.projections[0].weights
+    sane(weights.shape == (8, 8) and weights.dtype == awake.layers[0].weights.dtype, "weights of another kind")
+    sane(bool(np.isfinite(weights).all()), "weights that are no numbers")
+    return weights, done.spike_counts
+
+
 def _digits(ending: str) -> Any:
     def make(folder: Path) -> None:
         rng = np.random.default_rng(0)
@@ -204,6 +221,7 @@ FORMATS = (
     *map(_embeddings, ("npz", "h5", "mat", "mat-packed")),
     Format("inputs-npy", _inputs, _calibration("npy"), ("inputs.npy",), (oddities.npy, oddities.npy_header)),
     Format("inputs-npz", _inputs, _calibration("npz"), ("inputs.npz",), NPZ, checksum=True),
+    Format("projection", _projection, _projected, ("lateral.npy",), (oddities.npy, oddities.npy_header)),
     Format("digits", _digits(""), _read_digits(""), ("images", "labels")),
     Format(
         "digits-gz",

@@ -14,9 +14,10 @@ import numpy as np
 from neurosleep.analysis import rate_over_night, sparseness_over_night
 from neurosleep.interchange import open_spikes, to_csv, to_nir_data, to_nwb, to_sonata
 from neurosleep.sims.drives.rates import MeanRate
-from neurosleep.sims.ensemble import simulate
+from neurosleep.sims.ensemble import Member, simulate, simulate_ensemble
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.rules.hebbian import GatedHebbian
+from neurosleep.sims.segments import TimedSegment
 from neurosleep.sims.spikes.log import SpikeLog
 from neurosleep.sims.spikes.reader import SpikeReader
 
@@ -59,6 +60,21 @@ def _with_samples(folder: Path) -> None:
         _night(log)
 
 
+def _segments(folder: Path) -> None:
+    """Nights of two segments each, as a hypnogram makes them."""
+    drive, rule = MeanRate(100.0), GatedHebbian(0.003, 0.0003)
+    parts = (TimedSegment("N2", STEPS // 4, drive, rule), TimedSegment("REM", STEPS, drive, None))
+    named = [("N2", 0), ("REM", STEPS // 4)]
+    with _new(folder) as log:
+        for seed in range(2):
+            member = Member(
+                network(), drive, rule, mean_input=np.full(SIZES[0], 0.5), seed=seed, segments=parts, log=log
+            )
+            log.begin_epoch(f"night {seed}", seed, named)
+            simulate_ensemble([member], STEPS)
+            log.end_epoch()
+
+
 def _killed(folder: Path) -> None:
     pid = os.fork()
     if pid == 0:
@@ -81,9 +97,13 @@ def _read(folder: Path, number: int) -> Any:
             },
             "populations": dict(reader.populations),
             "epochs": [(e.name, e.start, e.stop, e.seed) for e in reader.epochs],
+            "segments": [(s.name, s.start, s.stop, s.epoch) for s in reader.segments()],
             "samples": [(s.step, s.value) for s in _samples(reader)],
         }
     sane(np.isfinite(found["dt"]) and found["dt"] > 0, f"dt {found['dt']}")
+    for name, start, stop, epoch in found["segments"]:
+        night = found["epochs"][epoch]
+        sane(night[1] <= start < stop <= night[2], f"segment {name} beyond its night")
     sane(isinstance(found["config"], dict), f"config {found['config']!r:.50}")
     with open_spikes(path) as spikes:
         found["spikes"] = {name: spikes.events(name) for name in spikes.populations}
@@ -152,5 +172,6 @@ FORMATS = tuple(
         ("finished", _finished, STRUCTURES),
         ("killed", _killed, ()),  # HDF5 does not open it to be changed
         ("samples", _with_samples, STRUCTURES),
+        ("segments", _segments, STRUCTURES),
     )
 )

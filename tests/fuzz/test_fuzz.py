@@ -8,8 +8,27 @@ import pytest
 
 INPUTS = 2000
 FORMATS = (
-    *("log-finished", "log-killed", "log-samples", "checkpoint", "memory", "learner", "training", "weights", "layers"),
-    *("embeddings-npz", "embeddings-h5", "embeddings-mat", "embeddings-mat-packed", "inputs-npy", "inputs-npz"),
+    *(
+        "log-finished",
+        "log-killed",
+        "log-samples",
+        "log-segments",
+        "checkpoint",
+        "memory",
+        "learner",
+        "training",
+        "weights",
+        "layers",
+    ),
+    *(
+        "embeddings-npz",
+        "embeddings-h5",
+        "embeddings-mat",
+        "embeddings-mat-packed",
+        "inputs-npy",
+        "inputs-npz",
+        "projection",
+    ),
     *("digits", "digits-gz", "features", "mosaic", "program", "torchscript", "nir", "toml", "settings", "arguments"),
     *("record", "folder", "folder-log", "search"),
 )

@@ -35,7 +35,7 @@ ONE_SIDED = {
     _OF_RECORD + "accuracy_matrix": "follows from the checkpoints",
     _OF_RECORD + "weight_histograms": "made for a figure",
     _OF_RECORD + "notices": "what is noteworthy was not said before",
-    _OF_RECORD + r"nights / \d+ / (hidden_until|projections)": "was not noted before",
+    _OF_RECORD + r"nights / \d+ / (hidden_until|projections|coding)": "was not noted before",
     _OF_RECORD + "data": "a digest of the data",
     _OF_RECORD + "task_names": "names of a page",
     _OF_RECORD + "class_order": "follows from the seed",

@@ -181,7 +181,7 @@ def test_a_head_that_changes_is_named(stream) -> None:
 
 @pytest.mark.parametrize(
     ("night", "options"),
-    [(3, {}), ([], {}), ([NIGHT, 3], {}), (NIGHT, {"batch_size": 0}), (NIGHT, {"log": "night.h5"})],
+    [(3, {}), ([], {}), ([NIGHT, 3], {}), (type(NIGHT), {}), (NIGHT, {"batch_size": 0}), (NIGHT, {"log": "night.h5"})],
 )
 def test_what_is_no_night_is_refused(night, options) -> None:
     with pytest.raises(ns.InputError):

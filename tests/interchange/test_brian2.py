@@ -5,9 +5,11 @@ rates of learning, thresholds and gains are multiples of powers of two, so that 
 """
 
 import ast
+import errno
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,3 +219,17 @@ def test_files_are_replaced_if_that_is_said(tmp_path) -> None:
     for steps in (20, 30):
         to_brian2(network(), drive(), None, tmp_path / "night.py", steps=steps, overwrite=steps == 30)
     assert "steps = 0.001 * second, 30" in (tmp_path / "night.py").read_text("utf-8")
+
+
+def test_if_the_script_cannot_be_written_its_numbers_are_not_replaced(tmp_path, monkeypatch) -> None:
+    to_brian2(network(), drive(), None, tmp_path / "night.py", steps=20)
+    before = (tmp_path / "night.npz").read_bytes()
+
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"night\.py"):
+        to_brian2(network(), drive(), None, tmp_path / "night.py", steps=30, overwrite=True)
+    assert (tmp_path / "night.npz").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["night.npz", "night.py"]

@@ -19,10 +19,11 @@ from neurosleep.night import fall_asleep
 from neurosleep.sims import checkpoint
 from neurosleep.sims.checkpoint import Resumable
 from neurosleep.sims.drives.populations import Drives
+from neurosleep.sims.ensemble import simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.trial_night import try_night
 
-STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)
+STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0)
 DREAM = Hypnogram(
     (
         Segment("N2", 3, ns.Spindles(StageDrive(), rate=4.0, duration=0.2), gain=1.5),
@@ -215,6 +216,31 @@ def test_what_cannot_work_is_told_before_the_night() -> None:
         Hypnogram([])
     with pytest.raises(InputError, match="cycles must be from 1 to 5"):
         Hypnogram.human(6)
+
+
+class Half:
+    """A modulator that is 1/2 in every step."""
+
+    def values(self, steps: np.ndarray) -> np.ndarray:
+        return np.full(len(steps), 0.5)
+
+
+def test_a_modulator_is_for_a_rule_of_the_night_or_of_a_segment() -> None:
+    model, memory = model_and_memory()
+    taken = ns.Neuromodulated(ns.Hebbian(0.002, 0.001))
+    stage = replace(STAGE, modulator=Half(), hypnogram=DREAM.change("REM", plasticity=taken))
+    assert fall_asleep(model, memory, stage).member.modulator is stage.modulator
+    assert fall_asleep(model, memory, replace(stage, steps=1)).member.modulator is None  # there is no REM in it
+    for where in ({"hypnogram": DREAM}, {"hypnogram": None}, {"plasticity": taken, "hypnogram": _all_own()}):
+        with pytest.raises(InputError, match=r"modulator has no effect: no rule takes it, got .*Hebbian"):
+            replace(stage, **where)
+    member = fall_asleep(model, memory, stage).member
+    with pytest.raises(InputError, match="modulator has no effect"):
+        simulate_ensemble([replace(member, segments=member.segments[:-1])], 10)
+
+
+def _all_own() -> Hypnogram:
+    return Hypnogram([Segment("REM", 1, plasticity=ns.Hebbian(0.002, 0.001))])
 
 
 def test_a_model_stays_as_it_was_when_a_rule_fails() -> None:

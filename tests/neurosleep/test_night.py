@@ -24,6 +24,7 @@ def stage(**how: object) -> ns.SpontaneousReplay:
         "steps": 400,
         "drive": ns.MeanRate(200.0),
         "plasticity": ns.GatedHebbian(0.02, 0.004),
+        "thresholds": 1.0,
         "gain_scale": 2.0,
     }
     return ns.SpontaneousReplay(**{**arguments, **how})
@@ -251,6 +252,8 @@ def test_a_member_of_an_ensemble_sleeps_as_the_model_would(how: dict[str, object
     assert not np.array_equal(other.spike_counts[0], results.spike_counts[0])
     with pytest.raises(TypeError, match="normalization"):
         ns.to_spiking(model, memory.calibration)
+    with pytest.raises(ns.InputError, match=r"normalization must be .*'released', 'none', got 3"):
+        stage(normalization=3)
 
 
 class Soft(ns.Hebbian):

@@ -145,3 +145,19 @@ def test_looking_at_a_network_leaves_the_mode_of_every_module(look: object) -> N
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8).eval(), nn.ReLU(), nn.Linear(8, 2))
     look(model, torch.rand(9, 6))
     assert [module.training for module in model] == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "how", "says"),
+    [
+        (10, {}, r"several numbers of neurons, as in \(784, 1200, 10\), got 10"),
+        ((4, 0), {}, "at least two positive numbers"),
+        ((2**32, 2**32), {}, "does not fit into the memory that there is"),
+        ((2**25, 2**25), {}, "does not fit into the memory that there is"),
+        ((4, 3), {"init": np.inf}, "init must be positive and finite"),
+        ((4, 3), {"dropout": "much"}, "dropout must be a number"),
+    ],
+)
+def test_networks_that_cannot_be(sizes: object, how: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        relu_network(sizes, **how)

@@ -97,17 +97,35 @@ def test_a_whole_tree_is_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyP
         check_tree(path, "node")
 
 
-def test_a_chunk_may_not_unpack_to_more_than_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "chunks.h5"
-    with h5py.File(path, "w") as file:
-        how = {"shape": (100,), "dtype": "f8", "chunks": (100,), "compression": "gzip"}
-        file.create_dataset("good", **how)[:] = np.random.default_rng(0).random(100)
-        file.create_dataset("bomb", **how).id.write_direct_chunk((0,), zlib.compress(bytes(10**6)))
-    monkeypatch.setenv(VARIABLE, "5000")
-    with h5py.File(path) as file:
-        assert check_dataset(path, "good", file["good"]) == 800
-        with pytest.raises(InputError, match="a chunk of bomb unpacks to more than its 800 bytes"):
-            check_dataset(path, "bomb", file["bomb"])
+@pytest.mark.parametrize("how", [{"compression": "gzip"}, {"compression": "lzf"}, {"fletcher32": True}])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_chunk_unpacks_to_what_it_must(tmp_path: Path, how: dict[str, object], shuffle: bool) -> None:
+    """HDF5 gives what lies in memory for what is missing, or crashes."""
+    rng, how = np.random.default_rng(0), {**how, "shuffle": shuffle, "chunks": (40, 7)}
+    with h5py.File(tmp_path / "chunks.h5", "w") as file:
+        for number, values in enumerate((rng.random((100, 20)), np.zeros((100, 20)), rng.integers(0, 9, (100, 20)))):
+            file.create_dataset(f"good{number}", data=values, **how)
+        packed = file["good0"].id.read_direct_chunk((40, 7))
+        wrong = {"cut": packed[1][:-9], "little": b"x", "more": packed[1] + b"\1ab"}
+        if how.get("compression") == "gzip":
+            wrong |= {"few": zlib.compress(bytes(2239)), "bomb": zlib.compress(bytes(10**6)), "more": b"\1ab"}
+        elif how.get("compression") == "lzf":
+            long = b"\0x\xe0\xff\0"  # an x, and 264 more
+            wrong |= {"few": b"\0x", "bomb": long * 99, "within": long * 8 + b"\7abc", "long": long * 8 + b"\xe0"}
+        for name, data in wrong.items():
+            file.create_dataset(name, (100, 20), "f8", **how).id.write_direct_chunk((40, 7), data)
+    with h5py.File(tmp_path / "chunks.h5") as file:
+        assert [check_dataset(tmp_path / "chunks.h5", f"good{n}", file[f"good{n}"]) for n in range(3)] == [16000] * 3
+        for name in wrong:
+            with pytest.raises(InputError, match=rf"chunks.h5: {name} cannot be read: a chunk "):
+                check_dataset(tmp_path / "chunks.h5", name, file[name])
+
+
+def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("x", data=np.arange(100), scaleoffset=0)
+        with pytest.raises(InputError, match=r"packed by the filters \[6\]; save it with gzip, lzf or not packed"):
+            check_dataset(tmp_path / "a.h5", "x", dataset)
 
 
 def test_a_heap_of_texts_that_has_no_end_is_refused_at_once(tmp_path: Path) -> None:

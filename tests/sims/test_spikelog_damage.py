@@ -376,6 +376,16 @@ def test_a_chunk_of_another_size_is_no_part_of_the_memory(path, chunk, mask, tol
         reader.events("input")
 
 
+def test_chunks_of_lzf_are_held_to_their_size(tmp_path):
+    path = write(tmp_path / "night.h5", compression="lzf")
+    with SpikeReader(path) as reader:
+        assert len(reader.events("input")[0]) == 8
+    with h5py.File(path, "r+") as file:
+        file["spikes/input/node_id"].id.write_direct_chunk((0,), b"\0x\xe0\xff\0" * 99)
+    with SpikeReader(path) as reader, pytest.raises(InputError, match=r"unpacks to fewer than its 262144 bytes"):
+        reader.events("input")
+
+
 def test_a_small_file_does_not_fill_the_memory(tmp_path):
     path = tmp_path / "long.h5"
     with SpikeLog(path, {"input": 2**26}, dt=0.001) as log:

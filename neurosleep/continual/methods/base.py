@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from neurosleep.continual.stream import Task
+from neurosleep.examples import Data
 from neurosleep.ownership import Ownership
 from neurosleep.training import Steps, predict
 
@@ -45,7 +46,7 @@ class Method(Steps):
         """
         self.belong_to(model)
 
-    def training_data(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_data(self, task: Task) -> tuple[Data, torch.Tensor]:
         """Return the inputs (n, ...) and labels (n,) of the training of this task."""
         return task.inputs, task.labels
 

@@ -12,6 +12,7 @@ from neurosleep.continual.methods.checks import checked_choice, checked_count, c
 from neurosleep.continual.methods.distillation import distillation, frozen_copy
 from neurosleep.continual.methods.exemplars import evaluation, herding, last_layer_inputs, nearest_mean
 from neurosleep.continual.stream import Task
+from neurosleep.examples import Data, together
 from neurosleep.sims.errors import InputError
 from neurosleep.training import Loss
 
@@ -93,11 +94,11 @@ class ICaRL(Method):
         self._per_class()
         self._old = frozen_copy(model) if self.exemplars else None
 
-    def training_data(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_data(self, task: Task) -> tuple[Data, torch.Tensor]:
         """Return the task's data and all exemplars."""
         old = self._exemplars_before
         labels = [torch.full((len(x),), c, dtype=task.labels.dtype, device=task.labels.device) for c, x in old.items()]
-        return torch.cat([task.inputs, *old.values()]), torch.cat([task.labels, *labels])
+        return together(task.inputs, list(old.values())), torch.cat([task.labels, *labels])
 
     def loss(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, loss: Loss) -> torch.Tensor:
         """Return the loss of classification and distillation."""

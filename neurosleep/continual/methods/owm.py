@@ -7,6 +7,7 @@ from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.checks import checked_count, checked_number, trainable
 from neurosleep.continual.stream import Task
 from neurosleep.converters.tracing import evaluating
+from neurosleep.examples import Data, parts
 from neurosleep.sims.errors import InputError
 
 
@@ -95,7 +96,7 @@ class OWM(Method):
             updated[name] = (p + p.T) / 2
         self.projectors = updated
 
-    def _mean_inputs(self, model: nn.Module, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _mean_inputs(self, model: nn.Module, inputs: Data) -> dict[str, torch.Tensor]:
         """Return each layer's mean inputs over batches, (n_batches, n_in) float64, and a 1 for the bias."""
         means: dict[str, list[torch.Tensor]] = {}
         layers = _layers(model)
@@ -110,7 +111,7 @@ class OWM(Method):
         ]
         try:
             with torch.no_grad(), evaluating(model):
-                for batch in torch.split(inputs, self.batch_size):
+                for batch in parts(inputs, self.batch_size):
                     model(batch)
         finally:
             for hook in hooks:

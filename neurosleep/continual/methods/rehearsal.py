@@ -8,6 +8,7 @@ from torch import nn
 from neurosleep.continual.methods.base import Method
 from neurosleep.continual.methods.checks import checked_choice, checked_number
 from neurosleep.continual.stream import Task
+from neurosleep.examples import Data, together
 from neurosleep.sims.errors import InputError
 from neurosleep.training import Loss
 
@@ -60,11 +61,11 @@ class Rehearsal(Method):
             self._inputs = torch.cat([inputs for inputs, _ in self._stored])
             self._labels = torch.cat([labels for _, labels in self._stored])
 
-    def training_data(self, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_data(self, task: Task) -> tuple[Data, torch.Tensor]:
         """Return the task's data, with all that is stored if the two are mixed."""
         if self._inputs is None or self._labels is None or self.weighting == "tasks":
             return task.inputs, task.labels
-        return torch.cat([task.inputs, self._inputs]), torch.cat([task.labels, self._labels])
+        return together(task.inputs, [self._inputs]), torch.cat([task.labels, self._labels])
 
     def loss(self, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, loss: Loss) -> torch.Tensor:
         """Return the loss of the task and of stored inputs, weighted by the number of tasks."""
