@@ -13,6 +13,7 @@ from ..sims.network import Sharing, check_sharing
 from ..sims.operators import Floats, Shape
 from ..sims.sleeping import SleepingNetwork
 from .batches import Batches
+from .calibrating import activation_scales, checked_inputs
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .front import as_inputs, as_network
@@ -27,8 +28,6 @@ from .normalization import (
     Normalization,
     NormalizationName,
     OutputActivation,
-    activation_scales,
-    checked_inputs,
     resolve_normalization,
 )
 from .own_answer import check_own_answer
