@@ -148,7 +148,7 @@ class Memory:
         """Return a coding with the range of inputs, if it has none yet."""
         if coding.complete:
             return coding
-        low, high = np.inf, -np.inf
+        low, high = channel_range(batches.first)
         for x in batches:  # one after the other: small arrays that are kept break up the memory between batches
             lowest, highest = channel_range(x)
             low, high = np.minimum(low, lowest), np.maximum(high, highest)
