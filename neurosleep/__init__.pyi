@@ -58,5 +58,7 @@ from .sims.rules.stdp import PairSTDP as PairSTDP
 from .sims.rules.stdp import TripletSTDP as TripletSTDP
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
+from .suggest import Suggestion as Suggestion
+from .suggest import suggest as suggest
 
 __version__: str

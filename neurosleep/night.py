@@ -14,6 +14,7 @@ from neurosleep.converters.to_spiking import plastic_of
 from neurosleep.converters.write_back import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
+from neurosleep.night_thresholds import night_thresholds
 from neurosleep.sims import ensemble
 from neurosleep.sims.checkpoint import Resumable
 from neurosleep.sims.drives.cued import recalled
@@ -28,6 +29,7 @@ from neurosleep.sims.rules.modulator import takes_modulator
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing, silence
 from neurosleep.sims.spikes.log import SpikeLog
+from neurosleep.sims.thresholds import with_thresholds
 from neurosleep.sleep_record import SleepRecord as SleepRecord
 from neurosleep.sleep_record import WeightChange as WeightChange
 from neurosleep.sleep_record import hidden_until, segment_records, synaptic_operations, weight_change
@@ -226,7 +228,7 @@ def fall_asleep(
     network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
-        thresholds=stage.thresholds,
+        thresholds=1.0 if stage.thresholds == "auto" else stage.thresholds,
         gain_scale=stage.gain_scale,
         decay=stage.decay,
         inhibition=stage.inhibition,
@@ -241,6 +243,10 @@ def fall_asleep(
     if precision is not None:
         network = network.astype(precision)
     silenced, remembered = Silencing(stage.silenced or {}), memory.task_means if memory.each_task else None
+    if stage.thresholds == "auto":
+        drive, down = recalled(stage.drive, remembered), (stage.downscaling, stage.downscale_every)
+        intact = Member(network, drive, None, memory.mean_input, seed, None, None, *down)
+        network = with_thresholds(network, night_thresholds(stage, intact))
     drive, state = silence(silenced, network, recalled(stage.drive, remembered), stage.streams)
     segments = [replace(x, drive=silence(silenced, network, recalled(x.drive, remembered))[0]) for x in stage.segments]
     modulated = any(map(takes_modulator, rules_of(segments, stage.plasticity)))  # not if that segment is left out
@@ -295,6 +301,7 @@ def wake_up(stage: SpontaneousReplay, asleep: Asleep, simulation: Simulation) ->
             for old, new in zip(before.projections, simulation.network.projections, strict=True)
             if old.plastic
         ],
+        thresholds={name: layer.threshold for name, layer in zip(list(spikes)[1:], before.layers, strict=True)},
         segments=segment_records(stage.steps, stage.streams, asleep.member.segments, before, simulation.segment_spikes),
         coding=asleep.coding,
     )

@@ -82,6 +82,9 @@ class SleepRecord:
         Segments of the hypnogram in order, with spikes and rates as those of the whole night; none without one.
     coding
         How inputs become rates of input neurons, and for which range, as "on-off: -3 to 3"; "" for rates as they are.
+    thresholds
+        Threshold of each population above the input, as given or found; empty for a stage without spikes, and in
+        records of earlier versions.
     """
 
     stage: str
@@ -102,6 +105,7 @@ class SleepRecord:
     projections: list[WeightChange] = field(default_factory=list)
     segments: list[SegmentRecord] = field(default_factory=list)
     coding: str = ""
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def silent(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
@@ -10,6 +11,7 @@ from neurosleep.hypnogram import Hypnogram, Preset
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
 from neurosleep.sims.ensemble import check_streams
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
@@ -20,6 +22,13 @@ from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing
+
+USUAL_RATE = 0.02
+"""Share of a population that fires in a step, where none is asked for.
+
+When a night of the released script for MNIST begins (experiment src-mnist), 0.001 to 0.03 of the first hidden layer
+fire in a step, 0.01 to 0.05 of the second and 0.007 to 0.05 of the output, see docs/results.md.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,12 @@ class SpontaneousReplay:
     plasticity
         How weights change: a rule, or `PerLayer` rules; None to only watch.
     thresholds
-        Firing threshold of all layers, or one for each (beta in the released code).
+        Firing threshold of all layers, or one for each (beta in the released code), as several numbers or by
+        population; or "auto": as the night begins, they are found at which every population fires at the rate of
+        `target_rates` (`neurosleep.suggest`). They are those of the intact network: `silenced` neurons do not count.
     gain_scale
-        What every layer's gain is multiplied by after normalisation (alpha_scale in the released code).
+        What every layer's gain is multiplied by after normalisation (alpha_scale in the released code). Of no effect
+        with thresholds="auto", which grow with it.
     normalization
         "released", "diehl", "max", "percentile", "none", or an object; see `neurosleep.converters.normalization`.
     decay
@@ -90,12 +102,15 @@ class SpontaneousReplay:
     hypnogram
         Segments of the night with drives, gains, thresholds and plasticity of their own: a `Hypnogram`, or "human" or
         "mouse". The steps are divided among them.
+    target_rates
+        With thresholds="auto", which share of a population's neurons fires in a step (for a rate in Hz, times `dt`):
+        one number, or some by population, the others as usual.
     """
 
     steps: int
     drive: Drive | Mapping[str, Drive | Kicks]
     plasticity: Plasticity | None
-    thresholds: float | Sequence[float] = 1.0
+    thresholds: float | Sequence[float] | Mapping[str, float] | Literal["auto"] = "auto"
     gain_scale: float = 1.0
     normalization: Normalization | NormalizationName = "released"
     decay: float = 0.999
@@ -115,6 +130,7 @@ class SpontaneousReplay:
     homeostasis: Homeostasis = ()
     homeostasis_every: int = EVERY
     hypnogram: Hypnogram | Preset | None = None
+    target_rates: float | Mapping[str, float] = USUAL_RATE
 
     def __post_init__(self) -> None:
         settle(self)
@@ -122,6 +138,7 @@ class SpontaneousReplay:
             self,
             steps="[0, inf)",
             thresholds="(0, inf)",
+            target_rates="(0, 1]",
             gain_scale="[0, inf)",
             decay="(0, 1]",
             inhibition="[0, inf)",
@@ -132,6 +149,11 @@ class SpontaneousReplay:
         object.__setattr__(self, "drive", settled_drive(self.drive))
         object.__setattr__(self, "neurons", settled_neurons(self.neurons))
         object.__setattr__(self, "projections", settled_projections(self.projections))
+        if self.target_rates != USUAL_RATE and self.thresholds != "auto":
+            raise InputError(
+                f"target_rates are what thresholds='auto' aims at: leave one of the two out, got {self.target_rates!r} "
+                f"and thresholds {self.thresholds!r}"
+            )
         check_streams(self.streams)
         check_sharing(self.sharing)
         check_modulator(self.modulator, rules_of(self._timed(0), self.plasticity))  # of short segments, too

@@ -293,13 +293,13 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
             'the backend "cuda" has chains of layers only, and this network is a graph: use backend="cpu" (or '
             '"reference")'
         )
+    opened = needs_open(sleepers, backend)
     if graphs:
         from .engines.cpu_graph import GraphEngine  # only now, since it is compiled
 
         return GraphEngine(*sleepers)
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
     shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
-    opened = needs_open(sleepers, backend)
     if backend == "cuda":
         if shared:
             raise BackendError(

@@ -1,7 +1,7 @@
 """Checks fields of frozen dataclasses by their types: numbers as people give them become plain ones, or are refused."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
@@ -13,6 +13,46 @@ from .errors import InputError, unknown
 
 MOST = 2**32
 """Whole numbers are at most this, as steps of a night are; seeds may be larger."""
+
+
+class Named(Mapping[str, float]):
+    """Numbers by name, such as those of populations; can be compared and hashed.
+
+    Parameters
+    ----------
+    numbers
+        Name to number.
+    what
+        What errors call them.
+
+    Raises
+    ------
+    InputError
+        If it is not that.
+    """
+
+    def __init__(self, numbers: Mapping[str, float], what: str = "numbers") -> None:
+        if not isinstance(numbers, Mapping) or not numbers:
+            raise InputError(f"{what} must be {_named(Mapping[str, float])}, got {numbers!r}")
+        self._numbers: dict[str, float] = {
+            plain(name, str, f"a name of {what}"): plain(number, float, f"{what}[{name!r}]")
+            for name, number in numbers.items()
+        }
+
+    def __getitem__(self, name: str) -> float:
+        return self._numbers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._numbers.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._numbers)
 
 
 def settle(instance: Any) -> None:
@@ -41,10 +81,19 @@ def check_ranges(instance: Any, **ranges: str) -> None:
     for name, interval in ranges.items():
         low, high = (float(end) for end in interval[1:-1].split(","))
         value = getattr(instance, name)
-        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+        for number in _numbers(value):
             above = number >= low if interval[0] == "[" else number > low
             if not above or not (number <= high if interval[-1] == "]" else number < high):
                 raise InputError(f"{name} must be {_in_words(interval)}, got {value!r}")
+
+
+def _numbers(value: Any) -> Sequence[Any]:
+    """Return the numbers of a field: one, several, by name, or none."""
+    if isinstance(value, Named):
+        return tuple(value.values())
+    if isinstance(value, tuple):
+        return value
+    return () if value is None or isinstance(value, str) else (value,)
 
 
 def _in_words(interval: str) -> str:
@@ -87,6 +136,8 @@ def _of_kind(value: Any, kind: Any, what: str) -> Any:
         return plain(value, kind, what)
     if origin in (tuple, Sequence) and args[0] in (int, float, str):
         return _several(value, kind, what)
+    if kind == Mapping[str, float]:
+        return value if isinstance(value, Named) else Named(value, what)
     if origin is Callable:
         if not callable(value):
             raise InputError(f"{what} must be a function, got {value!r}")
@@ -146,4 +197,6 @@ def _named(kind: Any) -> str:
         return 'several names, as in ("a", "b")' if get_args(kind)[0] is str else "several numbers, as in (1, 2)"
     if get_origin(kind) is Literal:
         return ", ".join(map(repr, get_args(kind)))
+    if kind == Mapping[str, float]:
+        return "numbers by name, as in {'hidden1': 1.0}"
     return "None" if kind is NoneType else f"{getattr(kind, '__name__', kind)}(...)"

@@ -83,7 +83,8 @@ class Pathway:
         as its neurons feel it; its sign bit counts, so that a night in which gains are multiplied by 0 keeps it.
     after
         Linear operators between the weights and the target, such as average pooling; most often none. A postsynaptic
-        place counts as fired if any neuron that it feeds fired.
+        place counts as fired if any neuron that it feeds fired. If the weights are plastic, there are neither weights
+        nor factors below 0 among them.
     """
 
     source: str
@@ -237,7 +238,13 @@ class PlasticGraph(SleepingNetwork):
             raise InputError(f"{where}: there are no weights {pathway.weights!r}")
         if any(isinstance(operator, MaxPool) for operator in pathway.after):
             raise InputError(f"{where}: maximum pooling acts on spikes, before the weights")
-        values = None if pathway.weights is None else self.by_name[pathway.weights].values
+        used = None if pathway.weights is None else self.by_name[pathway.weights]
+        if used is not None and used.plastic and not all(_keeps_signs(operator) for operator in pathway.after):
+            raise InputError(
+                f"{where}: behind the weights {used.name!r} come other weights or factors below 0, so that plasticity "
+                "would not know their sign: put factors into the gain, or freeze these weights"
+            )
+        values = None if used is None else used.values
         if values is not None and (values.ndim > 2) != (pathway.sliding is not None):
             raise InputError(f"{where}: kernels need to know how they slide, and only they do")
         try:
@@ -310,6 +317,13 @@ class PlasticGraph(SleepingNetwork):
             return network
         changed = zip(self.projections, others, strict=True)
         return replace(network, projections=tuple(replace(p, weights=w) for p, w in changed))
+
+
+def _keeps_signs(operator: Operator) -> bool:
+    """Whether what passes an operator keeps its sign."""
+    return not isinstance(operator, Dense | Convolution | Scale) or (
+        isinstance(operator, Scale) and not (operator.factors < 0).any()
+    )
 
 
 def as_graph(network: SpikingNetwork) -> PlasticGraph:

@@ -165,11 +165,16 @@ def in_precision(operator: Operator, dtype: np.dtype[np.floating]) -> Operator:
     return _with_numbers(operator, lambda numbers: np.asarray(numbers, dtype, order="C"))
 
 
+def in_magnitude(operator: Operator) -> Operator:
+    """Return an operator with the magnitudes of its weights or factors."""
+    return _with_numbers(operator, np.abs)
+
+
 def bounds(operator: Operator, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return within what an operator's answer lies, if each of its inputs lies between `low` and `high`."""
     if isinstance(operator, AveragePool | MaxPool | Flatten | Gather):
         return respond(operator, low), respond(operator, high)
-    middle, reach = respond(operator, (low + high) / 2), respond(_with_numbers(operator, np.abs), (high - low) / 2)
+    middle, reach = respond(operator, (low + high) / 2), respond(in_magnitude(operator), (high - low) / 2)
     return middle - reach, middle + reach
 
 

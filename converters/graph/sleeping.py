@@ -39,6 +39,7 @@ from .operator_algebra import (
     one_a_channel,
     respond_all,
 )
+from .parts import Part, narrowed, parts_of, rows_fed, unpadded
 from .relu_graph import ReluGraph, ReluUnit
 
 
@@ -89,6 +90,7 @@ def to_plastic_graph(
     single = graph.dtype is torch.float32
     dtype: np.dtype[np.floating] = np.dtype(np.float32) if single else np.dtype(np.float64)
     learning, layers = set(plastic), []
+    parts = parts_of(graph)
     parameters: dict[str, Weights] = {}
     shapes = {**graph.shapes, INPUT: coding.population(graph.input_shape)}
     for unit in graph.units:
@@ -97,12 +99,12 @@ def to_plastic_graph(
             sent = 1.0 if projection.source == INPUT else scales[projection.source]
             factor = sent / scales[unit.name] * gain_scale
             shape = shapes[projection.source]
-            own, pathway = _pathway(projection, shape, factor, max_pool, dtype)
+            own, pathway = _pathway(projection, shape, factor, max_pool, dtype, parts)
             pathways.append(pathway)
-            if own is not None and own.path not in parameters:
+            if own is not None and pathway.weights is not None and pathway.weights not in parameters:
                 values = own.kernels if isinstance(own, KeptConvolution) else own.weights
-                values = np.ascontiguousarray(values, dtype)
-                parameters[own.path] = Weights(own.path, values, own.path in learning, sharing)
+                values = np.ascontiguousarray(parts[pathway.weights].of(values), dtype)
+                parameters[pathway.weights] = Weights(pathway.weights, values, own.path in learning, sharing)
         bias = _bias(unit, graph.input_shape, coding)
         if bias is not None:
             bias = np.ascontiguousarray(bias / scales[unit.name] * gain_scale, dtype)
@@ -145,31 +147,50 @@ def _bias(unit: ReluUnit, shape: Shape, coding: InputCoding) -> Floats | None:
 
 
 def _pathway(
-    projection: Projection, shape: Shape, factor: float, max_pool: MaxPoolRule, dtype: np.dtype[np.floating]
+    projection: Projection,
+    shape: Shape,
+    factor: float,
+    max_pool: MaxPoolRule,
+    dtype: np.dtype[np.floating],
+    parts: Mapping[str, Part],
 ) -> tuple[Kept | None, Pathway]:
-    """Return a pathway, and the weights that it uses, if any; what is sent has the shape `shape`."""
+    """Return a pathway, and the weights of which it uses a part, if any; what is sent has the shape `shape`."""
     operators = projection.operators
     at = max((index for index, operator in enumerate(operators) if isinstance(operator, Kept)), default=-1)
     own = operators[at] if at >= 0 else None
-    before, gain = _without_factor(operators[: max(at, 0)])
-    after = operators[at + 1 :]
     if not isinstance(own, Kept):
-        scale, before, after = np.asarray(1.0), (), ()
         before, gain = _without_factor(operators)
+        scale = np.asarray(1.0)
         if before and isinstance(before[-1], Scale):
             scale, before = before[-1].factors, before[:-1]
         pathway = Pathway(projection.source, None, None, _plain(before, max_pool, dtype), factor * gain * scale)
         return None, pathway
-    for operator in (*operators[:at], own):
+    before, rows = operators[:at], rows_fed(operators[:at], own, shape)
+    name = own.path
+    if own.path not in parts:
+        name = next(x for x, part in parts.items() if part.path == own.path and np.array_equal(part.rows, rows))
+        before = narrowed(before, own, parts[name].rows, shape)
+        own = _narrow(own, parts[name])
+    before, own, crop = unpadded(before, own, shape)
+    before, gain = _without_factor(before)
+    for operator in (*before, own):
         shape = operator.output_shape(shape)
-    scale, after = _factors_first(after, shape)
+    scale, after = _factors_first((*crop, *operators[at + 1 :]), shape)
     sliding = None
     if isinstance(own, KeptConvolution):
         sliding = Sliding(own.stride, own.padding, own.dilation, own.groups)
     elif before and isinstance(before[-1], Flatten):
         before = before[:-1]  # dense weights flatten what comes in
-    parts = _plain(before, max_pool, dtype), factor * gain * scale, _plain(after, max_pool, dtype)
-    return own, Pathway(projection.source, own.path, sliding, *parts)
+    halves = _plain(before, max_pool, dtype), factor * gain * scale, _plain(after, max_pool, dtype)
+    whole = operators[at]
+    return (whole if isinstance(whole, Kept) else None), Pathway(projection.source, name, sliding, *halves)
+
+
+def _narrow(own: Kept, part: Part) -> Kept:
+    """Return weights as a part of them."""
+    if isinstance(own, KeptConvolution):
+        return replace(own, kernels=part.of(own.kernels))
+    return replace(own, weights=part.of(own.weights))
 
 
 def _without_factor(operators: Operators) -> tuple[Operators, Floats]:

@@ -20,12 +20,12 @@ def _check_widths(context: click.Context, parameter: click.Parameter, text: str 
 @click.command(short_help="Measure speed against other ways to do the same.")
 @click.option(
     "--suite",
-    type=click.Choice(["nights", "replay", "conversion", "rules"]),
+    type=click.Choice(["nights", "replay", "conversion", "rules", "graph"]),
     default="nights",
     show_default=True,
     help="Nights of spontaneous replay; an iteration of tripartite sleep against the public code's way of working; "
-    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters; or rules of one's own "
-    "against the built-in one and Brian2.",
+    "what conversion costs in accuracy, beside SpikingJelly's and sinabs' converters; rules of one's own "
+    "against the built-in one and Brian2; or a ResNet-18 asleep against a loop of dense products.",
 )
 @click.option("--quick", is_flag=True, help="A look in less than a minute: widths 300 and 1200, 3 rounds, no Brian2.")
 @click.option(
@@ -74,6 +74,11 @@ def bench(
         from neurosleep.benchmarks import rules
 
         rules.run(quick, rounds, data_dir, out)
+        return
+    if suite == "graph":
+        from neurosleep.benchmarks import graph
+
+        graph.run(quick, rounds, out)
         return
     from neurosleep.benchmarks.bench import Options
     from neurosleep.benchmarks.bench import run as measure

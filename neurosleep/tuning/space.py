@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neurosleep.experiments.experiment import Experiment
@@ -70,22 +70,40 @@ def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dime
     of = Experiment.from_description(values).conditions[condition]
     for index, where in enumerate(_stages(values, condition)):
         stage = of.night[index]
-        if not isinstance(stage, SpontaneousReplay):
-            continue
-        several = stage.thresholds if isinstance(stage.thresholds, Sequence) else ()
-        rates = [f"drive.{name}" for name in ("max_rate", "rate") if hasattr(stage.drive, name)]
-        rules = [f"plasticity.{name}" for name in ("inc", "dec") if hasattr(stage.plasticity, name)]
-        numbered = [f"thresholds.{i}" for i in range(len(several))] or ["thresholds"]
-        for name in (*rates, *rules, *numbered, "gain_scale"):
-            value = _value_at(stage, name.split("."))
-            if value > 0:
-                space[f"{where}.{name}"] = Dimension(f"{where}.{name}", value / FACTOR, value * FACTOR, log=True)
-        if stage.steps > 0:
-            space[f"{where}.steps"] = _length(f"{where}.steps", stage.steps)
+        if isinstance(stage, SpontaneousReplay):
+            named = {f"{where}.{path}": dimension for path, dimension in stage_space(stage).items()}
+            space |= {path: replace(dimension, name=path) for path, dimension in named.items()}
     if of.steps_more > 0:
         where = f"{_holder(values, condition, 'steps_more')}.steps_more"
         space[where] = _length(where, of.steps_more)
     return space
+
+
+def stage_space(stage: SpontaneousReplay) -> dict[str, Dimension]:
+    """Return the published parameters and the length of a stage, by their paths within it.
+
+    Where its thresholds are found, target rates are searched in their place; a gain is then of no effect.
+    """
+    rates = [f"drive.{name}" for name in ("max_rate", "rate") if hasattr(stage.drive, name)]
+    rules = [f"plasticity.{name}" for name in ("inc", "dec") if hasattr(stage.plasticity, name)]
+    if stage.thresholds == "auto":
+        levels = _each("target_rates", stage.target_rates)
+    else:
+        levels = [*_each("thresholds", stage.thresholds), "gain_scale"]
+    space = {}
+    for name in (*rates, *rules, *levels):
+        value, most = _value_at(stage, name.split(".")), 1.0 if name.startswith("target_rates") else math.inf
+        if value > 0:
+            space[name] = Dimension(name, value / FACTOR, min(value * FACTOR, most), log=True)
+    if stage.steps > 0:
+        space["steps"] = _length("steps", stage.steps)
+    return space
+
+
+def _each(name: str, value: Any) -> list[str]:
+    """Return the paths of the numbers of a field: of one, of several, or by population."""
+    keys = value if isinstance(value, Mapping) else range(len(value)) if isinstance(value, Sequence) else ()
+    return [f"{name}.{key}" for key in keys] or [name]
 
 
 def _holder(values: Mapping[str, Any], condition: str, key: str) -> str:

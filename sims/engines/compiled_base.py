@@ -193,21 +193,21 @@ def layer_numbers(network: SpikingNetwork) -> layout.Layers:
     sizes, layers, real = network.sizes, network.layers, network.dtype
     return layout.Layers(
         unit=offsets(sizes),
-        weight=offsets(layer.weights.size for layer in layers),
-        gain=np.array([layer.gain for layer in layers], dtype=real),
+        weight=offsets(w.size for w in network.weights),
+        gain=np.array([getattr(layer, "gain", 1.0) for layer in layers], dtype=real),
         threshold=np.array([layer.threshold for layer in layers], dtype=real),
         inhibition=np.array([layer.inhibition for layer in layers], dtype=real),
         decay=np.array([layer.decay for layer in layers], dtype=np.float64),
         biased=np.array([layer.bias is not None for layer in layers]),
         bias=np.concatenate(
-            [np.zeros(sizes[0])] + [np.zeros(x.n_post) if x.bias is None else x.bias for x in layers]
+            [np.zeros(sizes[0])] + [np.zeros(x.n_post) if x.bias is None else x.bias.ravel() for x in layers]
         ).astype(real),
     )
 
 
 def rule_numbers(plasticity: Plasticity | None, network: SpikingNetwork) -> layout.Kind:
     """Return the rule as kernels take it."""
-    tag, numbers, plastic = program(plasticity, [layer.plastic for layer in network.layers], network.dtype)
+    tag, numbers, plastic = program(plasticity, network.plastic, network.dtype)
     kind = tag._numba_type_.kind
     if kind == "none":
         return layout.Frozen(dense=2.0)

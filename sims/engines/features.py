@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 from ..errors import BackendError
 from ..network import SpikingNetwork
+from ..plastic_graph import PlasticGraph
 from ..rules.front import any_rule
 from ..rules.hebbian import is_shipped
 from ..rules.per_layer import Plasticity
+from ..sleeping import SleepingNetwork
 from ..state import SimulationState
 from .contract import Sleeper
 
 
 def features(
-    network: SpikingNetwork,
+    network: SleepingNetwork,
     state: SimulationState,
     plasticity: Plasticity | None = None,
     streams: int = 1,
@@ -20,10 +22,9 @@ def features(
 ) -> list[str]:
     """Return by name what of a night the engines of plain nights do not have; `kicked` if hidden populations are."""
     kinds, rule = network.layer_neurons, any_rule(plasticity)
-    own = rule is not None and not is_shipped(rule)
-    frozen = any(not layer.plastic for layer in network.layers) and all(
-        layer.kernels is None for layer in network.layers
-    )
+    chain = network.layers if isinstance(network, SpikingNetwork) else ()
+    own = bool(chain) and rule is not None and not is_shipped(rule)
+    frozen = any(not layer.plastic for layer in chain) and all(layer.kernels is None for layer in chain)
     there = {
         "refractory neurons": any(kind.refractory for kind in kinds),
         "adaptation": any(kind.adaptation for kind in kinds),
@@ -45,6 +46,8 @@ def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
     if not needed:
         return False
     what = ", ".join(dict.fromkeys(needed))
-    if backend == "cpu" and any(layer.kernels is not None for s in sleepers for layer in s.network.layers):
-        raise BackendError(f'the backend "cpu" does not have {what} in networks with convolutions: use "reference"')
+    graphs = any(isinstance(s.network, PlasticGraph) for s in sleepers)
+    if backend == "cpu" and (graphs or any(w.ndim > 2 for s in sleepers for w in s.network.weights)):
+        where = "graphs" if graphs else "networks with convolutions"
+        raise BackendError(f'the backend "cpu" does not have {what} in {where}: use "reference"')
     return True

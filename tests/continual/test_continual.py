@@ -73,7 +73,10 @@ def test_sequential_forgets_and_joint_does_not() -> None:
 
 def test_nights_follow_each_task() -> None:
     def stages(n_tasks: int) -> list[object]:
-        return [MagnitudePruning(0.1), SpontaneousReplay(100 * n_tasks, UniformNoise(50.0), GatedHebbian(0.01, 0.001))]
+        return [
+            MagnitudePruning(0.1),
+            SpontaneousReplay(100 * n_tasks, UniformNoise(50.0), GatedHebbian(0.01, 0.001), 1.0),
+        ]
 
     seen: list[str] = []
     steps: list[int] = []

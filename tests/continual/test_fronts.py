@@ -17,7 +17,7 @@ from neurosleep.training import Trainer
 X = np.random.default_rng(0).random((40, 12)).astype(np.float32)
 Y = np.tile(np.arange(4), 10)
 STREAM = class_incremental(X, Y, X, Y)
-NIGHT = ns.SpontaneousReplay(20, ns.MeanRate(200.0), ns.GatedHebbian(0.01, 0.001), gain_scale=5.0)
+NIGHT = ns.SpontaneousReplay(20, ns.MeanRate(200.0), ns.GatedHebbian(0.01, 0.001), 1.0, gain_scale=5.0)
 
 
 def network(seed: int = 0, outputs: int = 4) -> nn.Module:

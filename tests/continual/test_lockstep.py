@@ -21,7 +21,7 @@ from neurosleep.sims.ensemble import Simulation, simulate_ensemble
 from neurosleep.training import Trainer
 
 SIZES = {"input": 24, "hidden1": 30, "output": 6}
-REPLAY = ns.SpontaneousReplay(150, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.002), gain_scale=2.0, name="replay")
+REPLAY = ns.SpontaneousReplay(150, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.002), 1.0, gain_scale=2.0, name="replay")
 NOISE = ns.UniformNoise(5.0)
 
 
@@ -100,7 +100,7 @@ class Run:
 
 
 def runs(folder: Path) -> list[Run]:
-    longer = ns.SpontaneousReplay(1230, ns.UniformNoise(30.0), ns.Hebbian(0.01, 0.001), decay=0.9, gain_scale=3.0)
+    longer = ns.SpontaneousReplay(1230, ns.UniformNoise(30.0), ns.Hebbian(0.01, 0.001), 1.0, decay=0.9, gain_scale=3.0)
     return [
         Run(seed=0),
         Run(seed=1, stages=[REPLAY], log=folder / "one.h5"),
@@ -138,7 +138,7 @@ def test_a_learning_that_fails_does_not_sink_the_others(tmp_path: Path) -> None:
     def broken() -> None:
         raise RuntimeError("in training")
 
-    far = ns.SpontaneousReplay(150, ns.MaskedMeanRate(60.0), None)  # of another image size
+    far = ns.SpontaneousReplay(150, ns.MaskedMeanRate(60.0), None, 1.0)  # of another image size
     bad_log = Run(seed=1, stages=[REPLAY], log=tmp_path / "bad.h5", on_epoch=lambda: bad_log.spikes.close())
     wrong = Run(seed=0, stages=[REPLAY, far], log=tmp_path / "wrong.h5")
     all_runs = [Run(seed=0, stages=[REPLAY]), wrong, Run(seed=2, stages=[REPLAY], on_epoch=broken), bad_log]
@@ -165,7 +165,7 @@ def napping(drive: Any = None, **how: Any) -> ns.SleepRecord:
     model = relu_network((24, 30, 6), generator=torch.Generator().manual_seed(0))
     memory = ns.Memory()
     memory.observe(model, STREAM.joint_inputs)
-    return ns.sleep(model, memory, ns.SpontaneousReplay(how.pop("steps", 50), drive or NOISE, None), **how)
+    return ns.sleep(model, memory, ns.SpontaneousReplay(how.pop("steps", 50), drive or NOISE, None, 1.0), **how)
 
 
 def test_a_failed_night_is_felt_where_it_is_slept() -> None:

@@ -307,7 +307,7 @@ def test_a_night_changes_a_module_by_its_declared_chain() -> None:
     model, memory = Leaky(), ns.Memory()
     memory.observe(model, X)
     before = [stage.module.weight.clone() for stage in linear_stages(model)]
-    stage = ns.SpontaneousReplay(300, ns.MeanRate(100.0), ns.GatedHebbian(0.01, 0.01), normalization="none")
+    stage = ns.SpontaneousReplay(300, ns.MeanRate(100.0), ns.GatedHebbian(0.01, 0.01), 1.0, normalization="none")
     record = ns.sleep(model, memory, stage)
     assert [change.layer for change in record.weight_changes] == ["into", "layers.out"]
     assert record.spikes["hidden1"] > 0

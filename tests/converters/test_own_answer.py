@@ -14,7 +14,7 @@ from neurosleep.converters.errors import ConversionError
 
 RNG = np.random.default_rng(0)
 TABLE, IMAGES = RNG.random((20, 12), dtype=np.float32), RNG.random((20, 1, 6, 6), dtype=np.float32)
-NIGHT = ns.SpontaneousReplay(20, ns.MeanRate(200.0), ns.Hebbian(0.01, 0.001))
+NIGHT = ns.SpontaneousReplay(20, ns.MeanRate(200.0), ns.Hebbian(0.01, 0.001), 1.0)
 
 
 def dense() -> nn.Sequential:

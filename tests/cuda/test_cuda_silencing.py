@@ -26,7 +26,7 @@ def one(
     memory = ns.Memory()
     memory.observe(model, X)
     rule = ns.GatedHebbian(0.02, 0.004)
-    stage = ns.SpontaneousReplay(steps, ns.MeanRate(400.0), rule, gain_scale=3.0, decay=0.2, silenced=silenced)
+    stage = ns.SpontaneousReplay(steps, ns.MeanRate(400.0), rule, 1.0, gain_scale=3.0, decay=0.2, silenced=silenced)
     told: list[int] = []
 
     def sleep(simulate: Simulate) -> tuple[ns.SleepRecord, list[bytes], list[int]]:

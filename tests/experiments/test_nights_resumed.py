@@ -139,7 +139,7 @@ def test_a_night_that_was_not_saved_is_slept_again(dreaming, undisturbed, tmp_pa
         {"stream": DataStream(images_per_task=41, classes_per_task=5)},
         {
             "conditions": {
-                "dreams": Condition([NREM(8, 16), ns.SpontaneousReplay(210, ns.MeanRate(90.0), None), REM(4, 16)])
+                "dreams": Condition([NREM(8, 16), ns.SpontaneousReplay(210, ns.MeanRate(90.0), None, 1.0), REM(4, 16)])
             }
         },
         {"network": GenerativeNetwork((21,), latents=4)},

@@ -23,7 +23,7 @@ from neurosleep.sims.ensemble import simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.trial_night import try_night
 
-STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)
+STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0)
 DREAM = Hypnogram(
     (
         Segment("N2", 3, ns.Spindles(StageDrive(), rate=4.0, duration=0.2), gain=1.5),

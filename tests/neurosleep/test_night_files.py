@@ -21,7 +21,7 @@ from neurosleep.sims.lock import beside
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.spikes.lock import checksum, is_marked
 
-STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)
+STAGE = ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0)
 
 
 def model_and_memory(width: int = 12, init: float = 0.5) -> tuple[torch.nn.Module, ns.Memory]:
@@ -147,8 +147,10 @@ OTHERS = {
     "seed": {"seed": 4},
     "network": {"width": 13},
     "weights": {"init": 0.6},
-    "length": {"stage": ns.SpontaneousReplay(400, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)},
-    "rule": {"stage": ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.005), gain_scale=2.0)},
+    "length": {
+        "stage": ns.SpontaneousReplay(400, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0)
+    },
+    "rule": {"stage": ns.SpontaneousReplay(300, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.005), 1.0, gain_scale=2.0)},
 }
 
 

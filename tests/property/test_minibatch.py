@@ -357,7 +357,9 @@ def model_and_memory() -> tuple[object, ns.Memory]:
 
 
 def stage(copies: int, steps: int = 1500) -> ns.SpontaneousReplay:
-    return ns.SpontaneousReplay(steps, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0, streams=copies)
+    return ns.SpontaneousReplay(
+        steps, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0, streams=copies
+    )
 
 
 def test_sleep_gives_rates_of_one_stream_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

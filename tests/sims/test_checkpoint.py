@@ -126,7 +126,7 @@ def model_and_memory() -> tuple[torch.nn.Module, ns.Memory]:
     return model, memory
 
 
-STAGE = ns.SpontaneousReplay(3000, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), gain_scale=2.0)
+STAGE = ns.SpontaneousReplay(3000, ns.MeanRate(60.0), ns.GatedHebbian(0.02, 0.004), 1.0, gain_scale=2.0)
 
 
 def test_sleep_goes_on_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
 from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
 from neurosleep.sims.network import Kernels, SpikingLayer, SpikingNetwork
 from neurosleep.sims.neurons import Adaptation, Neurons
-from neurosleep.sims.operators import AveragePool, Gather, MaxPool
+from neurosleep.sims.operators import AveragePool, Gather, MaxPool, Scale
 from neurosleep.sims.plastic_graph import GraphLayer, Pathway, PlasticGraph, Sliding, Weights, as_graph
 from neurosleep.sims.projections import Projection
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
@@ -324,6 +324,9 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
     for name in ("a/b", "."):
         with pytest.raises(InputError, match="name of a population must be text without '/'"):
             replace(graph.layers[0], name=name)
+    turned = replace(graph.layers[0].pathways[0], after=(Scale(np.array([1.0, 1.0, -1.0, 1.0])),))
+    with pytest.raises(InputError, match=r"'input' to 'stem\.relu': behind the weights 'stem' come other"):
+        replace(graph, layers=(replace(graph.layers[0], pathways=(turned,)), *graph.layers[1:]))
     log = SpikeLog(tmp_path / "night.h5", graph.populations, dt=0.001, seed=0, weights_every=10)
     log.begin_epoch("night", seed=0)
     with log, pytest.raises(InputError, match="snapshots of dense weights only, and this network is no chain"):

@@ -34,6 +34,7 @@ def stage(**how: object) -> ns.SpontaneousReplay:
         "steps": 400,
         "drive": ns.MeanRate(200.0),
         "plasticity": ns.GatedHebbian(0.02, 0.004),
+        "thresholds": 1.0,
         "gain_scale": 2.0,
     }
     return ns.SpontaneousReplay(**{**arguments, **how})

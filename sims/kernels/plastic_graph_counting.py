@@ -1,0 +1,172 @@
+"""What the synapses of some weights saw in one step: how many fired, alone or with an active presynaptic neuron.
+
+Weights stand for synapses of all their uses, in all copies. Numbers are by tap and channel that spiked, see
+`plastic_graph_layout.Asked`. Coincidences are counted from lists on both sides: for each active place and tap the
+channels that spiked at the position that the tap belongs to.
+"""
+
+import numpy as np
+
+from ..compiled import inner
+from .plastic_graph_layout import MEAN, SUM
+from .plastic_graph_stages import events, population_events
+
+_MEAN, _SUM = MEAN, SUM
+
+
+@inner()
+def list_posts(w, layers, pathways, uses, night, flow, asked):
+    """List the fired places behind the weights, of each use and copy, and mark their channels; returns how many."""
+    n_copies, total = night.spikes.shape[0], 0
+    for u in range(uses.begin[w], uses.begin[w + 1]):
+        q = uses.pathway[u]
+        positions = pathways.positions[q]
+        for m in range(n_copies):
+            r = (u - uses.begin[w]) * n_copies + m
+            posts, n = asked.posts[r], 0
+            fired = population_events(_target(q, pathways), m, layers, night, flow)[0]
+            if pathways.after_at[q] < 0:
+                for k in range(fired.size):
+                    posts[k] = fired[k]
+                n = fired.size
+            else:
+                for neuron in fired:
+                    at = pathways.felt_at[q] + neuron
+                    for e in range(pathways.felt[at], pathways.felt[at + 1]):
+                        posts[n] = pathways.felt_place[e]  # kept only if it was not there before
+                        n += not asked.felt[pathways.felt_place[e]]
+                        asked.felt[pathways.felt_place[e]] = True
+                for k in range(n):
+                    asked.felt[posts[k]] = False
+            for k in range(n):
+                asked.turn[posts[k] // positions] = 1
+            asked.n_posts[r] = n
+            total += n
+    return total
+
+
+@inner()
+def _target(q, pathways):
+    """Return the population that a pathway leads into."""
+    p = np.int64(1)
+    while pathways.into[p + 1] <= q:
+        p += 1
+    return p
+
+
+@inner()
+def number_channels(w, every, pathways, uses, asked):
+    """Number the channels that spiked, or every one; returns how many."""
+    q, n = uses.pathway[uses.begin[w]], 0
+    for o in range(pathways.channels[q]):
+        if every or asked.turn[o] > 0:
+            asked.which[n] = o
+            n += 1
+            asked.turn[o] = n
+    width, k = pathways.channels[q] // pathways.groups[q], 0
+    for g in range(pathways.groups[q] + 1):
+        while k < n and asked.which[k] < g * width:
+            k += 1
+        asked.bound[g] = k
+    return n
+
+
+@inner()
+def count_spiked(w, pathways, uses, asked):
+    """Return how many channels spiked."""
+    n = 0
+    for o in range(pathways.channels[uses.pathway[uses.begin[w]]]):
+        n += asked.turn[o] > 0
+    return n
+
+
+@inner()
+def _side(w, q, channel, pathways, uses):
+    """On which side the synapses of a use are counted."""
+    return np.int64(uses.sides[w] > 1 and pathways.negative[pathways.gain_at[q] + channel])
+
+
+@inner()
+def count_posts(w, n_channels, n_copies, pathways, uses, asked):
+    """Count synapses whose neuron fired, `n`, and what sums are divided by, `norm`; list who fired by position."""
+    taps = pathways.taps[uses.pathway[uses.begin[w]]]
+    size = taps * n_channels
+    asked.n[:, :, :size] = 0
+    for u in range(uses.begin[w], uses.begin[w + 1]):
+        q = uses.pathway[u]
+        positions, met = pathways.positions[q], pathways.met[pathways.met_at[q] :]
+        for m in range(n_copies):
+            r = (u - uses.begin[w]) * n_copies + m
+            posts, begin = asked.posts[r], asked.post_begin[r]
+            begin[: positions + 1] = 0
+            for k in range(asked.n_posts[r]):
+                channel = posts[k] // positions
+                position, turn = posts[k] - channel * positions, asked.turn[channel] - 1
+                begin[position + 1] += 1
+                n = asked.n[m, _side(w, q, channel, pathways, uses)]
+                for t in range(taps):
+                    n[t * n_channels + turn] += met[position * taps + t]
+            for position in range(positions):
+                begin[position + 1] += begin[position]
+            for k in range(asked.n_posts[r]):
+                channel = posts[k] // positions
+                position = posts[k] - channel * positions
+                asked.post_k[r, begin[position]] = asked.turn[channel] - 1
+                begin[position] += 1
+            for position in range(positions, 0, -1):
+                begin[position] = begin[position - 1]
+            begin[0] = 0
+            asked.read[r] = 0
+    _norms(w, n_channels, n_copies, pathways, uses, asked)
+
+
+@inner()
+def _norms(w, n_channels, n_copies, pathways, uses, asked):
+    """Fill `norm`."""
+    one = asked.norm.dtype.type(1)
+    for t in range(pathways.taps[uses.pathway[uses.begin[w]]]):
+        everywhere = one * 0
+        for u in range(uses.begin[w], uses.begin[w + 1]):
+            everywhere += pathways.synapses[pathways.tap_at[uses.pathway[u]] + t]
+        for m in range(n_copies):
+            for k in range(t * n_channels, (t + 1) * n_channels):
+                if uses.sharing[w] == _MEAN:
+                    asked.norm[m, k] = max(asked.n[m, 0, k] + asked.n[m, 1, k], one)
+                else:
+                    asked.norm[m, k] = one if uses.sharing[w] == _SUM else max(everywhere, one)
+
+
+@inner()
+def count_both(w, i, m, at, n_channels, layers, pathways, stages, uses, night, flow, asked):
+    """Count coincidences of presynaptic channel i in copy m; returns how many entries of `touched` say where.
+
+    Its weights are those from number `at` on.
+    """
+    n_touched, n_copies, both, touched, number = 0, night.spikes.shape[0], asked.both, asked.touched, asked.number
+    for u in range(uses.begin[w], uses.begin[w + 1]):
+        q, r = uses.pathway[u], (u - uses.begin[w]) * n_copies + m
+        places = events(q, m, layers, pathways, stages, night, flow)[0]
+        k, seen = asked.read[r], pathways.seen[q]
+        if k == places.size or places[k] >= (i + 1) * seen:
+            continue
+        group = i // (pathways.below[q] // pathways.groups[q])
+        first, last, begin, post_k = asked.bound[group], asked.bound[group + 1], asked.post_begin[r], asked.post_k[r]
+        meeting, taps, positions = pathways.meeting, pathways.meeting_tap, pathways.meeting_position
+        two_sides, start = uses.sides[w] > 1, pathways.seen_at[q] - i * seen
+        while k < places.size and places[k] < (i + 1) * seen:
+            for e in range(meeting[start + places[k]], meeting[start + places[k] + 1]):
+                position, tap = positions[e], taps[e]
+                row, numbers = at + tap * (last - first) - first, tap * n_channels
+                for x in range(begin[position], begin[position + 1]):
+                    post = np.int64(post_k[x])
+                    if first <= post < last:
+                        entry = row + post
+                        if two_sides:
+                            entry += asked.room * _side(w, q, asked.which[post], pathways, uses)
+                        touched[n_touched] = entry
+                        number[n_touched] = numbers + post
+                        n_touched += both[entry] == 0
+                        both[entry] += 1
+            k += 1
+        asked.read[r] = k
+    return n_touched
