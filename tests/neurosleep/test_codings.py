@@ -148,5 +148,5 @@ def test_a_memory_of_a_graph_is_saved_and_loaded(tmp_path: Path, percentile: flo
         memory.observe(residual(), X)
     with pytest.raises(InputError, match="the calibration is of first, second, last, but the network has"):
         fall_asleep(convolution(), memory, night)
-    with pytest.raises(InputError, match="over 3 layers and .* over 2 layers cannot be merged"):
+    with pytest.raises(InputError, match=r"over 3 layers and .* over 2 layers cannot be merged"):
         Memory.load(tmp_path / "memory.npz").observe(convolution(), X)
