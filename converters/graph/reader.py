@@ -12,6 +12,7 @@ from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Shape
 from ..errors import ConversionError
 from ..functional_layers import WEIGHTED, weighted
+from ..refusals import refuse
 from ..torch_layers import (
     CALLS,
     AdaptiveAverage,
@@ -32,7 +33,6 @@ from ..torch_layers import (
     is_rectifier,
     max_pool,
     rectifier,
-    refuse,
 )
 from ..tracing import called, describe, traced
 from . import movement

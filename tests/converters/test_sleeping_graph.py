@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import neurosleep as ns
-from neurosleep.converters import ConversionError
+from neurosleep.converters import ConversionError, write_back
 from neurosleep.converters.batches import Batches
 from neurosleep.converters.graph.fan_out import fan_outs
 from neurosleep.converters.input_coding import InputCoding
@@ -340,6 +340,19 @@ def test_writing_is_all_or_nothing() -> None:
         with pytest.raises(ConversionError, match=message):
             reading.write(wrong)
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("coding", ["rates", "on-off"])
+def test_weights_of_a_night_by_hand_are_written_back(coding: str) -> None:
+    model, other = trained(NETWORKS["squeezenet"]), trained(NETWORKS["squeezenet"])
+    memory = ns.Memory(coding=coding)
+    memory.observe(model, IMAGES)
+    simulation = ns.simulate_ensemble([ns.Member.of(model, memory, NIGHT)], NIGHT.steps, backend="reference")[0]
+    write_back(simulation.network, other)
+    ns.sleep(model, memory, NIGHT, backend="reference")
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items())
+    with pytest.raises(ConversionError, match="the model has no weights 'stem'"):
+        write_back(simulation.network, trained(NETWORKS["resnet"]))
 
 
 def test_downscaling_needs_no_shape_and_a_memory_of_another_network_is_refused() -> None:
