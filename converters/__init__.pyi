@@ -1,3 +1,4 @@
+from .calibrating import calibrate as calibrate
 from .errors import ConversionError as ConversionError
 from .graph.conversion import ConversionReport as ConversionReport
 from .graph.from_chain import as_graph as as_graph
@@ -14,7 +15,6 @@ from .normalization import MaxNormalization as MaxNormalization
 from .normalization import Normalization as Normalization
 from .normalization import PercentileNormalization as PercentileNormalization
 from .normalization import WeightAndActivationNormalization as WeightAndActivationNormalization
-from .normalization import calibrate as calibrate
 from .snntorch.reading import from_snntorch as from_snntorch
 from .snntorch.reading import sleeping_chain as sleeping_chain
 from .snntorch.reading import write_back_snntorch as write_back_snntorch

@@ -10,6 +10,7 @@ from ..sims.network import Sharing
 from ..sims.operators import Shape
 from ..sims.sleeping import SleepingNetwork
 from .batches import Batches
+from .calibrating import activation_scales, checked_inputs
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .front import as_network
@@ -19,8 +20,6 @@ from .normalization import (
     Normalization,
     NormalizationName,
     OutputActivation,
-    activation_scales,
-    checked_inputs,
 )
 from .own_answer import check_own_answer
 from .reading_base import RATES as RATES

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import nn
 
 from ..sims.errors import InputError
 from ..sims.network import Sharing, SpikingNetwork, check_sharing, population_sizes
+from .batches import Inputs
+from .calibrating import calibrate_stages
 from .chain import Stage, weight_stages
 from .errors import ConversionError
 from .layers import Neurons, input_shapes, spiking_layer
@@ -17,7 +18,6 @@ from .normalization import (
     NoNormalization,
     Normalization,
     NormalizationName,
-    calibrate_stages,
     resolve_normalization,
 )
 from .own_answer import check_own_answer
@@ -27,7 +27,7 @@ Thresholds = float | Sequence[float] | Mapping[str, float]
 
 def to_spiking(
     model: nn.Module | list[Stage] | tuple[Stage, ...],
-    calibration: Calibration | torch.Tensor | ArrayLike,
+    calibration: Calibration | Inputs,
     *,
     normalization: Normalization | NormalizationName,
     decay: float,
@@ -52,8 +52,8 @@ def to_spiking(
         A module whose forward is a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten; nested
         modules and functional ReLU included. Or its stages, as `weight_stages` has read them.
     calibration
-        Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, or a `Calibration`
-        measured before.
+        Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, a Dataset or
+        DataLoader of such, or a `Calibration` measured before.
     normalization
         Has no default, since paper and released code differ:
         "max", "percentile" (99.9), "diehl", "released", "none", or an object of `neurosleep.converters.normalization`.

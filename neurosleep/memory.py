@@ -123,7 +123,7 @@ class Memory:
         reading = read(model, raw.shape, self.network_coding)
         batches = raw.through(reading.inputs)
         reading.check_own_answer()
-        shape = tuple(reading.inputs(raw.first[:1]).shape[1:])
+        shape = reading.input_shape or raw.shape
         coding = self.coding and self._measured(self.coding, batches)
         n_inputs = math.prod(shape if coding is None else coding.population(shape))
         if self.mean_input is not None and n_inputs != len(self.mean_input):
@@ -148,8 +148,11 @@ class Memory:
         """Return a coding with the range of inputs, if it has none yet."""
         if coding.complete:
             return coding
-        ends = [channel_range(x) for x in batches]
-        return coding.measured(np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0))
+        low, high = channel_range(batches.first)
+        for x in batches:  # one after the other: small arrays that are kept break up the memory between batches
+            lowest, highest = channel_range(x)
+            low, high = np.minimum(low, lowest), np.maximum(high, highest)
+        return coding.measured(low, high)
 
     @property
     def network_coding(self) -> InputCoding:

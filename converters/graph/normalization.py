@@ -81,11 +81,13 @@ def model_scales(
     """
     whole: dict[str, Floats] = {}
     by_channels: dict[str, Floats] = {}
-    ends = [torch.aminmax(x) for x in inputs]
+    lowest, highest = 0.0, 1.0
+    for x in inputs:
+        lowest, highest = min(lowest, float(x.min())), max(highest, float(x.max()))
     limits = {
         INPUT: (
-            torch.full((1, *graph.input_shape), min(0.0, *(float(end.min) for end in ends)), dtype=torch.float64),
-            torch.full((1, *graph.input_shape), max(1.0, *(float(end.max) for end in ends)), dtype=torch.float64),
+            torch.full((1, *graph.input_shape), lowest, dtype=torch.float64),
+            torch.full((1, *graph.input_shape), highest, dtype=torch.float64),
         )
     }
     for unit in graph.units:

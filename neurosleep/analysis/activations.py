@@ -10,8 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from neurosleep.converters.calibrating import checked_inputs
 from neurosleep.converters.chain import LinearStage, linear_stages
-from neurosleep.converters.normalization import checked_inputs
 
 Floats = NDArray[np.floating]
 

@@ -156,7 +156,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: torch.utils.data.DataLoader(X, batch_size=None),
         "batch 1: inputs must be .*n at least 1",
     ),
-    "uint8": (lambda: (255 * X).to(torch.uint8), r"whole numbers from 22 to 195 \(uint8\).*most often x / 255"),
+    "uint8": (lambda: (255 * X).to(torch.uint8), r"whole numbers from \d+ to \d+ \(uint8\).*most often x / 255"),
     "uint8 array": (lambda: (255 * X).numpy().astype(np.uint8), r"\(uint8\).*most often x / 255"),
     "dict": (lambda: {"x": X}, "must be numbers .*got dict"),
     "text": (lambda: "data.npy", "must be numbers .*got str"),

@@ -1,11 +1,25 @@
 """Nights of networks whose inputs are of any range."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
-from neurosleep import GatedHebbian, InputError, MaskedMeanRate, MeanRate, Memory, SignedRate, SpontaneousReplay, sleep
+from neurosleep import (
+    CuedReplay,
+    GatedHebbian,
+    InputError,
+    MaskedMeanRate,
+    MeanRate,
+    Memory,
+    SignedRate,
+    SpontaneousReplay,
+    sleep,
+)
+from neurosleep.converters import PercentileNormalization
 from neurosleep.converters.input_coding import InputCoding
 from neurosleep.night import fall_asleep
 from neurosleep.sims.passing import linear
@@ -93,3 +107,46 @@ def test_a_given_range_is_used_and_held() -> None:
     assert fall_asleep(model, memory, stage()).network.layers[0].bias is not None
     with pytest.raises(InputError, match="outside the range -20 to 20 of the coding 'shifted'"):
         memory.observe(model, 9 * X)
+
+
+def residual() -> nn.Module:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+            self.norm, self.last = nn.BatchNorm2d(4), nn.Linear(64, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x).relu()
+            x = (x + self.norm(self.second(x))).relu()
+            return self.last(x.flatten(1))
+
+    torch.manual_seed(2)
+    return Block().eval()
+
+
+@pytest.mark.parametrize("percentile", [100.0, 99.0])
+def test_a_memory_of_a_graph_is_saved_and_loaded(tmp_path: Path, percentile: float) -> None:
+    model = residual()
+    memory = Memory(percentile=percentile, coding="shifted", moments=True, each_task=True)
+    for part in torch.split(X, 25):
+        memory.observe(model, part)
+    names = ("first", "second", "last")
+    assert memory.calibration.names == names
+    assert memory.calibration.input_shape == (2, 4, 4)
+    memory.save(tmp_path / "memory.npz")
+    loaded = Memory.load(tmp_path / "memory.npz")
+    assert (loaded.calibration, loaded.calibration.names, loaded.coding) == (memory.calibration, names, memory.coding)
+    night = stage(normalization=PercentileNormalization(percentile), drive=CuedReplay(MeanRate(100.0), 2))
+    ours, theirs = (fall_asleep(model, one, night).network for one in (memory, loaded))
+    for a, b in zip(ours.layers, theirs.layers, strict=True):
+        np.testing.assert_array_equal(a.bias, b.bias)
+        assert [p.gain.tolist() for p in a.pathways] == [p.gain.tolist() for p in b.pathways]
+    loaded.observe(model, DataLoader(X, 9))
+    assert loaded.count == 80
+    with pytest.raises(InputError, match="this memory holds state of another network"):
+        memory.observe(residual(), X)
+    with pytest.raises(InputError, match="the calibration is of first, second, last, but the network has"):
+        fall_asleep(convolution(), memory, night)
+    with pytest.raises(InputError, match=r"over 3 layers and .* over 2 layers cannot be merged"):
+        Memory.load(tmp_path / "memory.npz").observe(convolution(), X)
