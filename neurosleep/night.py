@@ -11,7 +11,7 @@ from torch import nn
 from neurosleep.converters.layers import pre_major
 from neurosleep.converters.reading import Reading, own_weights, read
 from neurosleep.converters.to_spiking import plastic_of
-from neurosleep.converters.write_back import write_parameters
+from neurosleep.converters.writing import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.night_thresholds import night_thresholds
