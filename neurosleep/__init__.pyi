@@ -58,7 +58,9 @@ from .sims.rules.stdp import PairSTDP as PairSTDP
 from .sims.rules.stdp import TripletSTDP as TripletSTDP
 from .sims.spikes.log import SpikeLog as SpikeLog
 from .sims.spikes.reader import SpikeReader as SpikeReader
-from .suggest import Suggestion as Suggestion
-from .suggest import suggest as suggest
+from .suggestion import Suggestion as Suggestion
+from .suggestion import suggest as suggest
+from .tuning.own import Tuned as Tuned
+from .tuning.own import tune as tune
 
 __version__: str

@@ -288,24 +288,8 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     graphs = any(isinstance(sleeper.network, PlasticGraph) for sleeper in sleepers)
     if backend == "reference":
         return ReferenceGraphEngine(*sleepers) if graphs else ReferenceEngine(*sleepers)
-    if graphs and backend == "cuda":
-        raise BackendError(
-            'the backend "cuda" has chains of layers only, and this network is a graph: use backend="cpu" (or '
-            '"reference")'
-        )
-    opened = needs_open(sleepers, backend)
-    if graphs:
-        from .engines.cpu_graph import GraphEngine  # only now, since it is compiled
-
-        return GraphEngine(*sleepers)
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
-    shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
     if backend == "cuda":
-        if shared:
-            raise BackendError(
-                'the backend "cuda" has dense, plastic layers only, and this network has convolutions or frozen '
-                'layers: use backend="cpu" (or "reference")'
-            )
         if several is not None:
             raise BackendError(
                 f'the backend "cuda" has one stream a network, got streams={several}: use backend="cpu" (or '
@@ -314,6 +298,12 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
         from .engines.cuda_groups import cuda_engine  # needs the extra `cuda`
 
         return cuda_engine(sleepers)
+    opened = needs_open(sleepers, backend)
+    if graphs:
+        from .engines.cpu_graph import GraphEngine  # only now, since it is compiled
+
+        return GraphEngine(*sleepers)
+    shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
     if opened:
         from .engines.open import OpenEngine  # only now, since these are compiled
 

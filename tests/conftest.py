@@ -67,6 +67,7 @@ races of simulated threads, training of convolutional layers, processes that are
 marker `long`."""
 
 THOROUGH = (
+    "cuda/test_cuda_graph.py::test_all_kinds",
     "cuda/test_cuda_own_rules.py",
     "docs/test_docs.py::test_code_of[questions/",
     "property/test_convolution_engines.py",

@@ -111,10 +111,11 @@ def tune(
     from neurosleep.experiments.perform import prepare
     from neurosleep.experiments.settings import with_settings
     from neurosleep.tables import table
+    from neurosleep.tuning.kept import open_study
     from neurosleep.tuning.objective import FIRST_SEED, tunable
     from neurosleep.tuning.outcome import complete, write_outcome
     from neurosleep.tuning.space import published_space, searchable, with_searches
-    from neurosleep.tuning.study import Search, open_study, run_search
+    from neurosleep.tuning.study import Search, run_search
 
     asked, told = with_settings(describe(experiment), settings)
     for line in told:

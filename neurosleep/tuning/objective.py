@@ -19,6 +19,7 @@ from neurosleep.experiments.networks import ReluNetwork, SnnNetwork
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError, NeurosleepError, unknown
 from neurosleep.sims.network import population_sizes
+from neurosleep.sims.thresholds import UnreachableRateError
 from neurosleep.training import DivergenceError, Steps, Trainer, products
 
 FIRST_SEED = 1000
@@ -31,8 +32,8 @@ HELD_OUT = 500
 def hold_out(stream: Stream) -> Stream:
     """Return the stream with training images held out as its test images; those it had are gone.
 
-    They are images of a task's classes beyond those that the task trains on. Where these are fewer than a tenth of the
-    task, the last tenth of the task's own images is taken away from its training.
+    They are images of a task's classes beyond those that the task trains on, if it trains on the first of them. Where
+    these are fewer than a tenth of the task, the last tenth of the task's own images is taken away from its training.
     """
     apart = sum(len(task.classes) for task in stream.tasks) == len({c for task in stream.tasks for c in task.classes})
     tasks = []
@@ -42,6 +43,8 @@ def hold_out(stream: Stream) -> Stream:
         if apart:
             own = torch.isin(stream.joint_labels, torch.tensor(task.classes))
             spare = torch.nonzero(own)[n:, 0]  # a task trains on the first images of its classes
+            if not torch.equal(stream.joint_inputs[own][:n], task.inputs):  # which of them it trains on is not known
+                spare = spare[:0]
         if len(spare) >= n / 10:
             spare = spare[:HELD_OUT]
             x, y, kept = stream.joint_inputs[spare], stream.joint_labels[spare], n
@@ -74,14 +77,14 @@ class SilentError(NeurosleepError):
     """A layer no longer answers to any image, so that there is no scale for its next night."""
 
 
-_Snapshot = tuple[dict[str, Any], dict[str, Any], torch.Tensor, torch.Tensor | None]
+Snapshot = tuple[dict[str, Any], dict[str, Any], torch.Tensor, torch.Tensor | None]
 
 
 @dataclass(frozen=True)
-class _OnceTrainer(Trainer):
+class OnceTrainer(Trainer):
     """Trains the first task of an order once, and afterwards puts everything into the state that it left."""
 
-    kept: dict[Any, _Snapshot] = field(default_factory=dict)
+    kept: dict[Any, Snapshot] = field(default_factory=dict)
     key: Any = None
     most: int = 1
 
@@ -137,7 +140,7 @@ class Objective:
         self.data_dir = data_dir
         self.seeds = tuple(seeds)
         self._streams: dict[Any, Stream] = {}
-        self._first_tasks: dict[Any, _Snapshot] = {}
+        self._first_tasks: dict[Any, Snapshot] = {}
 
     def accuracies(self, experiment: Experiment, on_night: Callable[[int, float], None] | None = None) -> list[float]:
         """Return the accuracy from 0 to 1 of each order; 0 where training diverged or a layer fell silent for good.
@@ -165,7 +168,7 @@ class Objective:
             try:
                 with products(experiment.products):
                     results.append(self._accuracy(experiment, stream, seed, look))
-            except (DivergenceError, SilentError):
+            except (DivergenceError, SilentError, UnreachableRateError):
                 results.append(0.0)
         return results
 
@@ -182,7 +185,7 @@ class Objective:
             if number > 1 or steps_matter:
                 return plain
             awake = (plain, seed, experiment.stream, experiment.products, network)
-            return _OnceTrainer(**vars(plain), kept=self._first_tasks, key=awake, most=4 * len(self.seeds))
+            return OnceTrainer(**vars(plain), kept=self._first_tasks, key=awake, most=4 * len(self.seeds))
 
         memory = condition.memory(network)
         sizes = int(stream.tasks[0].inputs.shape[1]), stream.classes

@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from neurosleep.figures.panels import ASLEEP, AWAKE, STYLE, save
 from neurosleep.files import write_json, write_text
 from neurosleep.sims.errors import InputError
-from neurosleep.tuning.study import Search, optuna_json
+from neurosleep.tuning.kept import optuna_json
+from neurosleep.tuning.study import Search
 
 
 def complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -67,7 +68,7 @@ def write_outcome(
     first = next((trial for trial in done if trial.number == 0), None)
     named = [("where it began", first)] if first is not None else []
     named += [(f"trial {trial.number}", trial) for trial in done[:5] if trial.number]
-    return written, [_row(name, trial, titles) for name, trial in named]
+    return written, [row(name, trial, titles) for name, trial in named]
 
 
 def _best(search: Search, chosen: Mapping[str, Any], stream: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -89,11 +90,12 @@ def short_names(paths: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _row(name: str, trial: FrozenTrial, titles: Mapping[str, str]) -> dict[str, Any]:
+def row(name: str, trial: FrozenTrial, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Return a trial as a row of a table: its accuracies, and its values under their short names."""
     percent = 100 * np.array(trial.user_attrs["accuracies"])
     spread = float(percent.std(ddof=1)) if len(percent) > 1 else float("nan")
-    row = {"": name, "held out %": float(percent.mean()), "s.d.": spread, "orders": len(percent)}
-    return {**row, **{titles[key]: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
+    cells = {"": name, "held out %": float(percent.mean()), "s.d.": spread, "orders": len(percent)}
+    return {**cells, **{titles[key]: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in trial.params.items()}}
 
 
 def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:

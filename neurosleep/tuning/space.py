@@ -92,7 +92,7 @@ def stage_space(stage: SpontaneousReplay) -> dict[str, Dimension]:
         levels = [*_each("thresholds", stage.thresholds), "gain_scale"]
     space = {}
     for name in (*rates, *rules, *levels):
-        value, most = _value_at(stage, name.split(".")), 1.0 if name.startswith("target_rates") else math.inf
+        value, most = value_at(stage, name.split(".")), 1.0 if name.startswith("target_rates") else math.inf
         if value > 0:
             space[name] = Dimension(name, value / FACTOR, min(value * FACTOR, most), log=True)
     if stage.steps > 0:
@@ -210,7 +210,7 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
     else:
         rest = [first, *rest]
     try:
-        value = _value_at(place, rest)
+        value = value_at(place, rest)
     except (AttributeError, LookupError, ValueError) as error:
         raise InputError(f"--search {path}: there is no such value; see neurosleep run NAME --show") from error
     if isinstance(value, list | tuple):
@@ -220,7 +220,8 @@ def current(values: Mapping[str, Any], condition: str, path: str) -> Any:
     return value
 
 
-def _value_at(place: Any, path: Sequence[str]) -> Any:
+def value_at(place: Any, path: Sequence[str]) -> Any:
+    """Return the value at a path within an object, or raise what comes of it if there is none."""
     for key in path:
         if isinstance(place, Mapping):
             place = place[key]

@@ -3,7 +3,6 @@
 import math
 import multiprocessing as mp
 import signal
-import statistics
 import sys
 import threading
 import time
@@ -12,9 +11,8 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Semaphore
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
@@ -28,15 +26,10 @@ from neurosleep.experiments.settings import keys
 from neurosleep.pool import ctrl_c_held, end_with
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import plain
+from neurosleep.tuning.kept import SamplerName, begin_with, claim, end_running, finished, open_study, score, suggest
 from neurosleep.tuning.objective import Objective
 from neurosleep.tuning.space import Dimension, current
-from neurosleep.tuning.storage import alone, storage_of, told, undamaged
-
-STUDY = "neurosleep"
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-FEWEST = 8
-"""No trial is ended early before so many were done to their end."""
-SamplerName = Literal["tpe", "nsga2"]
+from neurosleep.tuning.storage import alone, told
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class Search:
 
     def score(self, accuracies: list[float]) -> float:
         """Return what is maximised."""
-        return statistics.fmean(accuracies) - self.spread * statistics.pstdev(accuracies)
+        return score(accuracies, self.spread)
 
     def description(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Return the description of the experiment with chosen values."""
@@ -129,52 +122,6 @@ class Search:
         return {**asdict(self), "space": space, **({"code": code} if code else {})}
 
 
-class LaggingPruner(optuna.pruners.BasePruner):
-    """Ends a trial that is, after some night, worse than three quarters of the finished trials were then.
-
-    Optuna's own pruners compare a trial's best value so far; here values fall from night to night as tasks add up, and
-    that best would always be the first.
-    """
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is to end now."""
-        step = trial.last_step
-        if step is None:
-            return False
-        others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        then = [other.intermediate_values[step] for other in others if step in other.intermediate_values]
-        return len(then) >= FEWEST and trial.intermediate_values[step] < float(np.quantile(then, 0.25))
-
-
-def open_study(search: Search, url: str, worker: int = 0) -> optuna.Study:
-    """Return the study of a search, for one of its workers.
-
-    Raises
-    ------
-    InputError
-        If the storage cannot be opened, or is damaged.
-    """
-    with undamaged(url):
-        study = optuna.create_study(
-            study_name=STUDY,
-            storage=storage_of(url),
-            direction="maximize",
-            pruner=LaggingPruner(),
-            load_if_exists=True,
-        )
-        there = len(study.get_trials(deepcopy=False))
-    # Samplers that draw the same numbers would do the same trials, in two workers as after a stop.
-    drawn = np.random.SeedSequence([search.seed, worker, there])
-    own_seed = int(drawn.generate_state(1)[0])
-    if search.sampler == "nsga2":
-        study.sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=own_seed)
-    else:
-        study.sampler = optuna.samplers.TPESampler(
-            multivariate=True, constant_liar=True, n_startup_trials=10, seed=own_seed
-        )
-    return study
-
-
 def run_search(
     search: Search, url: str, *, trials: int, workers: int, data_dir: str | None, timeout: float | None, progress: bool
 ) -> list[FrozenTrial]:
@@ -192,13 +139,9 @@ def run_search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with alone(url), told(url):
         study = open_study(search, url)
-        before = study.user_attrs.get("search")
-        if before is None:
-            study.set_user_attr("search", optuna_json(search.told()))
-        elif before != optuna_json(search.told()):
-            raise InputError(f"{url} holds another search: give another --out or --storage")
-        _end_running(study)  # what a killed search had begun
-        _begin(study, search.begin())
+        claim(study, search.told(), url)
+        end_running(study)  # what a killed search had begun
+        begin_with(study, search.begin())
         bar = tqdm(
             total=trials, initial=finished(study), desc=search.name, disable=None if progress else True, unit="trial"
         )
@@ -208,38 +151,11 @@ def run_search(
                 try:
                     failures = _work(search, study, url, trials - done, workers, data_dir, last, bar)
                 finally:
-                    _end_running(study)
+                    end_running(study)
                 if finished(study) == done and time.monotonic() < last:
                     why = failures[0] if failures else "its worker processes ended without finishing a trial"
                     raise InputError(f"the search cannot go on: {why}")
         return study.get_trials(deepcopy=False)
-
-
-def _end_running(study: optuna.Study) -> None:
-    """Mark as failed what no worker works on any more."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-
-
-def _begin(study: optuna.Study, values: Mapping[str, Any]) -> None:
-    """Let the values that a search begins with be tried, unless they were to the end, or are about to be."""
-    for trial in study.get_trials(deepcopy=False, states=(*DONE, TrialState.WAITING)):
-        fixed = trial.system_attrs.get("fixed_params", {})
-        if {**trial.params, **fixed}.items() >= dict(values).items():
-            return
-    study.enqueue_trial(dict(values))
-
-
-def optuna_json(value: Any) -> Any:
-    """Return values as they come back from a storage: tuples as lists."""
-    if isinstance(value, Mapping):
-        return {key: optuna_json(v) for key, v in value.items()}
-    return [optuna_json(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def finished(study: optuna.Study) -> int:
-    """Return how many trials are finished, those ended early included."""
-    return len(study.get_trials(deepcopy=False, states=DONE))
 
 
 def _work(
@@ -328,12 +244,3 @@ def evaluate(search: Search, objective: Objective, trial: optuna.Trial) -> float
     accuracies = objective.accuracies(experiment, on_night)
     trial.set_user_attr("accuracies", accuracies)
     return search.score(accuracies)
-
-
-def suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
-    """Let the sampler choose a value."""
-    if dimension.choices:
-        return trial.suggest_categorical(dimension.name, dimension.choices)
-    if dimension.whole:
-        return trial.suggest_int(dimension.name, int(dimension.low), int(dimension.high), log=dimension.log)
-    return trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.log)

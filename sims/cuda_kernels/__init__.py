@@ -4,7 +4,8 @@
 of a block do together; `drawing` makes the input fire; `membranes` adds presynaptic rows and finds who fires; `gated`
 and `separable` are the two plasticity rules; `night` puts the steps together; `downscaling` is selection by radix.
 `own` is the night for rules of one's own (`own_code`, `learning`), `open` the one with features of neurons
-(`open_neurons`), projections and kicks.
+(`open_neurons`), projections and kicks. `graph` is the night of graphs: `graph_tables` makes a graph into tables, of
+which `graph_ways` brings spikes to a layer, and `graph_learning` changes weights.
 
 Who does what. The neurons of a population, and so the columns of a layer's weights, are dealt out to the threads one by
 one: neuron j belongs to thread ``j % THREADS``. Only its own thread touches a neuron's membrane, impulse, count and

@@ -52,6 +52,7 @@ class Device:
     ) -> None:
         self._sizes = sleepers[0].network.sizes
         self._size = len(sleepers)
+        self._plastic = [sleeper.network.plastic for sleeper in sleepers]
         self._computing, self._copying = cuda.stream(), cuda.stream()
         self._plan = memory.make_plan(self._sizes, room)
         self._members = memory.make_members(sleepers)
@@ -108,10 +109,14 @@ class Device:
         """Downscale some members, each by its rule; what the gated rule has put off must have been written."""
         rules = list(requests.values())
         sizes = [a * b for a, b in pairwise(self._sizes)]
+        ranks = [
+            [_rank(rule, size) if plastic else 0 for size, plastic in zip(sizes, self._plastic[member], strict=True)]
+            for member, rule in requests.items()
+        ]
         graded = [None if isinstance(rule, MagnitudePruning) else rule for rule in rules]
         arrays = downscaling.Requests(
             member=cuda.to_device(np.array(list(requests), dtype=np.int64)),
-            rank=cuda.to_device(np.array([[_rank(rule, size) for size in sizes] for rule in rules], dtype=np.int64)),
+            rank=cuda.to_device(np.array(ranks, dtype=np.int64)),
             graded=cuda.to_device(np.array([rule is not None for rule in graded], dtype=np.uint8)),
             rate=cuda.to_device(np.array([0.0 if rule is None else rule.rate for rule in graded])),
             exponent=cuda.to_device(np.array([1.0 if rule is None else rule.exponent for rule in graded])),

@@ -55,15 +55,16 @@ def leak_of(m, layer, step, members, night):
 
 
 @on_device
-def _inhibition(m, layer, n_post, members, night):
-    """Return what inhibition takes from every neuron: a sum in the order of a simple loop, so one thread adds."""
+def _inhibition(m, layer, n_post, positions, members, night):
+    """Return what inhibition takes from every neuron: a sum, position by position, so one thread adds."""
     real = night.impulse.dtype.type
     if members.inhibition[m, layer] > real(0):
         cuda.syncthreads()
         if cuda.threadIdx.x == 0:
             total = real(0)
-            for j in range(n_post):
-                total += night.impulse[m, j]
+            for position in range(positions):
+                for j in range(position, n_post, positions):
+                    total += night.impulse[m, j]
             mean = times(members.gain[m, layer], total) / real(n_post)
             night.common[m] = times(members.inhibition[m, layer], mean)
         cuda.syncthreads()
@@ -72,7 +73,7 @@ def _inhibition(m, layer, n_post, members, night):
 
 
 @on_device
-def charge(m, layer, step, leak, plan, members, night, events, shared):
+def charge(m, layer, step, leak, positions, plan, members, night, events, shared):
     """Bring the membranes up to this step, and let those at threshold fire; returns how many do.
 
     At least one barrier passes; who fired is visible afterwards, but a barrier must follow.
@@ -80,7 +81,7 @@ def charge(m, layer, step, leak, plan, members, night, events, shared):
     post = plan.unit[layer + 1]
     n_post = plan.unit[layer + 2] - post
     used = events.used[m, layer + 1]
-    common = _inhibition(m, layer, n_post, members, night)
+    common = _inhibition(m, layer, n_post, positions, members, night)
     gain, threshold = members.gain[m, layer], members.threshold[m, layer]
     biased = members.biased[m, layer]
     n = np.int64(0)

@@ -33,7 +33,7 @@ def make_plan(sizes: Sequence[int], room: int) -> layout.Plan:
 
 def make_members(sleepers: Sequence[Sleeper]) -> layout.Members:
     """Put the fixed numbers of all members on the device."""
-    real = sleepers[0].network.dtype
+    real, n = sleepers[0].network.dtype, sleepers[0].network.sizes[0]
     layers = [sleeper.network.layers for sleeper in sleepers]
     schedules = [sleeper.schedule.span(sleeper.state.step, sleeper.state.step)[0] for sleeper in sleepers]
     rules = [
@@ -43,20 +43,19 @@ def make_members(sleepers: Sequence[Sleeper]) -> layout.Members:
     biases = [np.zeros(1)] * len(sleepers)
     if any(layer.bias is not None for member in layers for layer in member):
         biases = [
-            np.concatenate(
-                [np.zeros(member[0].n_pre)] + [np.zeros(x.n_post) if x.bias is None else x.bias for x in member]
-            )
+            np.concatenate([np.zeros(n), *(np.zeros(x.n_post) if x.bias is None else x.bias.ravel() for x in member)])
             for member in layers
         ]
 
-    def table(what: str, dtype: Any) -> Any:
-        return cuda.to_device(np.array([[getattr(layer, what) for layer in member] for member in layers], dtype=dtype))
+    def table(what: str, dtype: Any, *otherwise: float) -> Any:
+        rows = [[getattr(layer, what, *otherwise) for layer in member] for member in layers]
+        return cuda.to_device(np.array(rows, dtype=dtype))
 
     def column(values: Sequence[Any], dtype: Any) -> Any:
         return cuda.to_device(np.array(values, dtype=dtype))
 
     return layout.Members(
-        gain=table("gain", real),
+        gain=table("gain", real, 1.0),  # pathways of graphs have their own
         threshold=table("threshold", real),
         inhibition=table("inhibition", real),
         decay=table("decay", np.float64),

@@ -33,7 +33,7 @@ def _one_layer(m, layer, step, n_pre, plan, members, night, backlog, events, sha
         add_rows(m, plan.weight[layer], n_post, night.spikes, units + pre, n_pre, night.weights, night.impulse)
     if kind == SEPARABLE:
         forgive(m, post, n_post, n_pre, members.dec[m], night, backlog)
-    n_fired = charge(m, layer, step, leak, plan, members, night, events, shared)
+    n_fired = charge(m, layer, step, leak, 1, plan, members, night, events, shared)
     if late:
         caught_up(m, pre, units + pre, n_pre, listed, night, backlog)
     cuda.syncthreads()

@@ -26,7 +26,7 @@ def _one_layer(m, layer, step, n_pre, plan, members, night, links, rules, pre, p
     begin, leak = plan.weight[layer], leak_of(m, layer, step, members, night)
     width = plan.unit[layer + 2] - second
     add_rows(m, begin, width, night.spikes, units + first, n_pre, night.weights, night.impulse)
-    n_fired = charge(m, layer, step, leak, plan, members, night, events, shared)
+    n_fired = charge(m, layer, step, leak, 1, plan, members, night, events, shared)
     cuda.syncthreads()
     if links.plastic[m, layer]:
         learn(

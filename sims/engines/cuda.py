@@ -245,7 +245,7 @@ def check_memory(sleepers: Sequence[Sleeper], room: int, more: int = 0) -> None:
 
     network = sleepers[0].network
     units, widest, real = sum(network.sizes), max(network.sizes), network.dtype.itemsize
-    weights = sum(layer.weights.size for layer in network.layers)
+    weights = sum(w.size for w in network.weights)
     member = real * (weights + 2 * units + widest) + 24 * units + 8 * network.sizes[0] + 4 * len(network.layers) * room
     member += more
     needed, free = len(sleepers) * member, max(0, cuda.current_context().get_memory_info().free - EVENT_BYTES)

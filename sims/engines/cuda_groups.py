@@ -12,6 +12,7 @@ from ..rules.per_layer import PerLayer
 from ..state import SimulationState
 from .contract import Engine, Events, Sleeper
 from .cuda import CudaEngine, check_alike
+from .cuda_graph import GraphCudaEngine, is_graph, structure_of
 from .cuda_open import OpenCudaEngine
 from .cuda_own import OwnCudaEngine, program_of
 from .features import features
@@ -102,7 +103,10 @@ def cuda_engine(sleepers: Sequence[Sleeper]) -> Engine:
 
 def _kind(sleeper: Sleeper) -> tuple[type[CudaEngine], Any]:
     """Return the engine that a night needs, and what its nights have in common."""
-    network, rule = sleeper.network, program_of(sleeper).tag._numba_type_
+    network = sleeper.network
+    if is_graph(sleeper):
+        return GraphCudaEngine, structure_of(sleeper)
+    rule = program_of(sleeper).tag._numba_type_
     if features(network, sleeper.state, sleeper.plasticity, sleeper.streams, bool(sleeper.kicks)):
         ways = tuple((p.source, p.target, p.delay) for p in network.projections)
         return OpenCudaEngine, (rule.digest, ways, network.remembered)

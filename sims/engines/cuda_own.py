@@ -19,6 +19,7 @@ from ..operators import Floats
 from ..rules.compiling import Program, program
 from ..rules.front import any_rule
 from ..rules.modulator import modulation
+from ..rules.per_layer import Plasticity
 from ..rules.rule import unwrapped
 from ..state import SimulationState
 from .contract import Sleeper
@@ -65,10 +66,7 @@ class OwnCudaEngine(CudaEngine):
         """Return a copy of the weights, projections last, or raise `InputError` if some are not finite."""
         weights = super().weights(sleeper)
         if self._own_rules[sleeper] is not None and not all(np.isfinite(w).all() for w in weights):
-            raise InputError(
-                f"{self._own_rules[sleeper]} makes a weight that is no finite number: weights must stay finite; "
-                'backend="reference" says where it first happens'
-            )
+            raise InputError(not_finite(self._own_rules[sleeper]))
         return weights
 
     def _state(self, sleeper: int) -> SimulationState:
@@ -86,6 +84,14 @@ class OwnCudaEngine(CudaEngine):
         values = np.split(self._copy(f"{where} traces", ends.value)[sleeper, :n], begins, axis=1)
         lasts = np.split(self._copy(f"{where} last", ends.last)[sleeper], begins)
         return [value[:, np.newaxis].copy() for value in values], [last[np.newaxis].copy() for last in lasts]
+
+
+def not_finite(rule: Plasticity | None) -> str:
+    """Return what is said of weights that are not."""
+    return (
+        f"{rule} makes a weight that is no finite number: weights must stay finite; "
+        'backend="reference" says where it first happens'
+    )
 
 
 def program_of(sleeper: Sleeper) -> Program:

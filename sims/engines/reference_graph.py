@@ -59,8 +59,8 @@ class ReferenceGraphEngine(ReferenceBase):
 
     def _learn(self, number: int, spikes: list[Spikes]) -> None:
         """Change weights for one step, by all pathways that use them."""
-        weights, rule, ways = self._network.parameters[number], self._rules_of_weights[number], self._uses[number]
-        if rule is None or not weights.plastic:
+        rule, ways = self._rules_of_weights[number], self._uses[number]
+        if rule is None:
             return
         met = [Met(way.seen, way.fired(spikes[way.target])) for way in ways]
         own = self._weights[number]
@@ -70,8 +70,9 @@ class ReferenceGraphEngine(ReferenceBase):
             self._dense(self._learning[number], as_felt, met[0].seen != 0, met[0].fired, rule)
             own[:] = as_felt * signs
         else:
+            sharing = self._network.parameters[number].sharing
             kernels = own.T[:, :, np.newaxis] if own.ndim == 2 else own.reshape(*own.shape[:2], -1)
-            learn_together(kernels, [way.use for way in ways], met, rule, weights.sharing, self._step)
+            learn_together(kernels, [way.use for way in ways], met, rule, sharing, self._step)
 
 
 class _Way:

@@ -79,8 +79,19 @@ def rules_of_weights(plasticity: Plasticity | None, network: PlasticGraph) -> li
     return found
 
 
+def _without_keep_sign(rule: Rule, where: str) -> Rule:
+    """Return the rule inside all wrappers, or raise `InputError` if it is to keep signs."""
+    inside, wrappers = unwrapped(rule)
+    if any(isinstance(wrapper, KeepSign) for wrapper in wrappers):
+        raise InputError(
+            f"KeepSign is for chains of dense layers: weights of {where} can stand for several synapses, whose sum "
+            "forgets the sign of 0; take a rule with bounds, such as SoftBounds"
+        )
+    return inside
+
+
 def _check_graph(rule: Rule) -> None:
-    inside = unwrapped(rule)[0]
+    inside = _without_keep_sign(rule, "a graph")
     there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
     if used := [name for name, on in there.items() if on]:
         raise InputError(
@@ -90,7 +101,7 @@ def _check_graph(rule: Rule) -> None:
 
 
 def _check_shared(rule: Rule, layer: SpikingLayer) -> None:
-    inside = unwrapped(rule)[0]
+    inside = _without_keep_sign(rule, f"layer {layer.name!r}, a convolution,")
     has = "traces" if inside.traces else "on_pre" if inside.on_pre is not None else None
     if has is not None:
         raise InputError(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import cuda
 from numba.cuda import dispatcher, types as t
-from neurosleep.sims.cuda_kernels import layout, night
+from neurosleep.sims.cuda_kernels import graph_layout, layout, night
 
 dispatcher.get_current_device = lambda: types.SimpleNamespace(compute_capability=(9, 0))
 
@@ -102,6 +102,35 @@ for rule in (Loud(),):
 """
 
 
+GRAPH = """
+import neurosleep as ns
+from neurosleep.sims.cuda_kernels import graph, own_code
+from neurosleep.sims.rules.compiling import program
+
+@dataclass(frozen=True)
+class Soft(ns.Rule):
+    rate: float
+
+    def on_post(self, w: float, fired: bool) -> float:
+        return w + self.rate * (1 - w) * (1 if fired else -w)
+
+for rule, real in ((Soft(0.1), t.float32), (ns.GatedHebbian(0.1, 0.1), t.float64)):
+    made = program(rule, [True], np.dtype(str(real)))
+    plan, members, state, _, events = arrays(real)
+    number = t.float64 if made.numbers.dtype == np.float64 else real
+    tables = packed(
+        graph_layout.Graph, (i8, 1), (i8, 1), (i8, 2), (i8, 2), (i8, 2), (i8, 1), (i4, 1), (real, 2), i8, i8
+    )
+    passing = packed(
+        graph_layout.Passing, (real, 2), (i4, 2), (f8, 2), (real, 2), (i4, 2), (u4, 1), (i4, 2), (i4, 2), (i4, 2)
+    )
+    kind = made.tag._numba_type_
+    kernel = graph.advance_with(own_code.code_of(rule, kind), kind.kind).py_func
+    signature = t.void(i8, plan, members, state, tables, passing, t.Array(number, 3, "C"), events)
+    print(cuda.compile_ptx(kernel, signature, cc=(9, 0))[0])
+"""
+
+
 def run(program: str, tmp_path: Path) -> str:
     for library in ("nvvm", "nvrtc"):
         try:
@@ -123,6 +152,16 @@ def test_no_product_is_fused_with_a_sum(tmp_path: Path) -> None:
     assert not re.findall(r"\bfma\.", ptx)
     # products that may be fused are those of the leak's power, which go into no sum
     assert len(re.findall(r"\bmul\.f(?:32|64)", ptx)) == 2 * 2
+
+
+def test_graphs_compile(tmp_path: Path) -> None:
+    """Nothing is fused, and arguments fit a launch of any driver."""
+    ptx = run(GRAPH, tmp_path)
+    kernels = ptx.split(".visible .entry")[1:]
+    assert len(kernels) == 2
+    assert max(8 * len(re.findall(r"\.param ", kernel.split("{")[0])) for kernel in kernels) <= 4096
+    assert not re.findall(r"\bfma\.", ptx)
+    assert len(re.findall(r"\bmul\.f(?:32|64)", ptx)) == 2 * 2  # the leak's power, which goes into no sum
 
 
 def test_rules_of_ones_own_compile(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from neurosleep.sims.ensemble import Member, simulate_ensemble
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.network import SpikingLayer, SpikingNetwork
 from neurosleep.sims.neurons import Adaptation, Neurons
+from neurosleep.sims.operators import AveragePool, MaxPool
+from neurosleep.sims.plastic_graph import GraphLayer, Pathway, PlasticGraph, Sliding, Weights
 from neurosleep.sims.projections import Projection
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian, PlasticityRule
 
@@ -193,6 +195,38 @@ def test_no_thread_races_another_with_features(watch: Watch) -> None:
     drive = {"input": UniformNoise(300.0), "hidden1": Kicks(UniformNoise(200.0), 0.8)}
     members = [Member(network, drive, ns.PairSTDP(0.01, 0.01 * seed), seed=seed) for seed in range(2)]
     results = simulate_ensemble(members, 6, backend="cuda")
+    assert not watch.races, watch.races[:3]
+    assert watch.n > 10_000
+    assert all(counts.sum() > 0 for counts in results[0].spike_counts)
+
+
+def test_no_thread_races_another_in_graphs(watch: Watch) -> None:
+    rng = np.random.default_rng(0)
+
+    def weights(name: str, *shape: int) -> Weights:
+        return Weights(name, rng.normal(0.1, 0.2, shape))
+
+    same, pool, average = (
+        Sliding((1, 1), (1, 1), (1, 1)),
+        MaxPool((2, 2), (2, 2), (0, 0)),
+        AveragePool((2, 2), (2, 2), (0, 0)),
+    )
+    to_b = (
+        Pathway("a", "b", same, (pool, average), np.array([1.0, -2.0, 1.0])),
+        Pathway("a", "b", same, (), np.asarray(1.0), (average, average)),
+        Pathway("a", None, None, (pool, pool), np.asarray(0.4)),
+    )
+    network = PlasticGraph(
+        (2, 4, 4),
+        (weights("a", 3, 2, 3, 3), weights("b", 3, 3, 3, 3), weights("c", 3, 7)),
+        (
+            GraphLayer("a", (3, 4, 4), (Pathway("input", "a", same),), 0.3, inhibition=0.1),
+            GraphLayer("b", (3, 1, 1), to_b, 0.2, bias=np.full((3, 1, 1), 0.1)),
+            GraphLayer("c", (7,), (Pathway("b", "c", gain=np.asarray(3.0)),), 0.2),
+        ),
+    )
+    members = [Member(network, UniformNoise(300.0), GatedHebbian(0.01, 0.01), seed=seed) for seed in range(2)]
+    results = simulate_ensemble(members, 8, backend="cuda")
     assert not watch.races, watch.races[:3]
     assert watch.n > 10_000
     assert all(counts.sum() > 0 for counts in results[0].spike_counts)

@@ -18,7 +18,7 @@ from neurosleep.experiments.page.report import write_report
 from neurosleep.experiments.results import Results
 from neurosleep.experiments.running import run
 from neurosleep.sims.errors import InputError, NeurosleepError
-from neurosleep.tuning.study import open_study
+from neurosleep.tuning.kept import open_study
 
 from . import hdf5, texts
 from .commands import command

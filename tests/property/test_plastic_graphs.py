@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from neurosleep.sims.ensemble import Simulation, simulate
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling
 from neurosleep.sims.operators import AveragePool, Convolution, Dense, Floats, Gather, MaxPool, Operator, Scale
 from neurosleep.sims.plastic_graph import GraphLayer, Pathway, PlasticGraph
+from neurosleep.sims.rules.bounds import SoftBounds
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 
 STEPS = 12
@@ -112,9 +114,10 @@ def test_a_gain_can_be_folded_into_weights(graph: PlasticGraph, seed: int, copie
         np.testing.assert_array_equal(v, w)
 
 
-@given(plastic_graphs(), st.sampled_from([Hebbian(2**-10, 2**-13), GatedHebbian(0.01, 0.001)]), seeds)
-@settings(max_examples=20)
-def test_weights_change_by_what_each_synapse_asks_for(graph: PlasticGraph, rule: Any, seed: int) -> None:
+@pytest.mark.parametrize("rule", [GatedHebbian(0.01, 0.001), SoftBounds(0.02, 0.01, -0.1, 0.1)])
+@given(plastic_graphs(), seeds)
+@settings(max_examples=30)
+def test_weights_change_by_what_each_synapse_asks_for(rule: Any, graph: PlasticGraph, seed: int) -> None:
     """One step of one copy and of two, synapse by synapse, by operators of torch and a loop over output positions."""
     one, two = (night(graph, rule, 1, seed=seed, streams=copies)[0] for copies in (1, 2))
     copies = [one.spike_counts, [b - a for a, b in zip(one.spike_counts, two.spike_counts, strict=True)]]
@@ -139,8 +142,7 @@ def _changes(graph: PlasticGraph, rule: Any, counts: list[Any]) -> list[Floats]:
                         synapses[at] += 1
                         if fired:
                             n[at] += 1
-                            felt = sign * weights.values[at]
-                            asked[at] += sign * (rule.inc if active else -rule.dec) * rule.factor(np.array([felt]))[0]
+                            asked[at] += sign * _wish(rule, sign * weights.values[at], active)
         norm = {"mean": n, "sum": np.ones_like(n), "positions": synapses}[weights.sharing]
         changes.append(asked / np.maximum(norm, 1))
     return changes
@@ -154,6 +156,13 @@ def test_a_copy_of_several_streams_is_the_night_alone_as_long_as_nothing_changes
     alone, several = night(graph, None, seed=seed), night(graph, None, seed=seed, streams=3)
     for population, size in enumerate(graph.sizes):
         np.testing.assert_array_equal(alone[1].raster(population, size), several[1].raster(population, size))
+
+
+def _wish(rule: Any, w: float, active: bool) -> float:
+    """Return by how much a rule wants a weight to change."""
+    if isinstance(rule, SoftBounds):
+        return rule.on_post(w, active) - w
+    return (rule.inc if active else -rule.dec) * rule.factor(np.array([w]))[0]
 
 
 def _synapses(

@@ -84,7 +84,7 @@ FEATURES = {
         (dense_chain(), {"plasticity": GATED, "streams": 3}),
         (dense_chain(), {"plasticity": Hebbian(0.002, 0.0007), "streams": 3}),
         (dense_chain(), {"plasticity": Soft(0.01), "streams": 2}),
-        (dense_chain(), {"plasticity": KeepSign(Soft(0.01))}),
+        (dense_chain(), {"plasticity": Soft(0.01)}),
         (dense_chain(**FEATURES["neurons"]), {"plasticity": GATED}),
         (dense_chain(**FEATURES["projections"]), {"plasticity": Soft(0.01), "streams": 2}),
         (dense_chain(), {"plasticity": PerLayer((None, GATED)), "drive": KICKED}),
@@ -241,6 +241,15 @@ def test_places_behind_weights_fired_if_any_neuron_did_that_they_feed() -> None:
     assert done.network.weights[0].ravel().tolist() == [2.0]
 
 
+def test_what_arrives_below_0_is_active_too() -> None:
+    """A factor before the kernels is negative, and the bias lets their neurons fire."""
+    pathway = Pathway("input", "w", Sliding((1,), (0,), (1,)), before=(Scale(np.array(-1.0)),))
+    layer = GraphLayer("out", (1, 4), (pathway,), 0.5, bias=np.full((1, 4), 2.0))
+    graph = PlasticGraph((1, 4), (Weights("w", np.ones((1, 1, 1)), sharing="sum"),), (layer,))
+    done = simulate(graph, RecordedSpikes(np.array([[1, 0, 0, 0]])), Hebbian(1.0, 0.25), 1, backend="reference")
+    assert done.network.weights[0].ravel().tolist() == [1 + 1.0 - 3 * 0.25]
+
+
 def test_weights_change_at_the_end_of_the_step() -> None:
     """The same weights lead to both populations; the second one does not feel what the first one has learned."""
     layers = tuple(
@@ -268,16 +277,22 @@ def test_silenced_neurons_and_logs_with_names_of_modules(tmp_path: Path) -> None
 
 
 def test_homeostasis_of_weights_goes_by_channels() -> None:
-    """Channel 2 has a negative gain: its weights below 0 are excitatory, and those are scaled."""
+    """Channel 2 has a negative gain: its weights below 0 are excitatory, and those are scaled.
+
+    The weights of the block lead to two populations, whose mean rate counts.
+    """
     graph = residual()
     rule = SynapticScaling(10_000.0, share=0.5)  # all neurons fire too rarely
-    done = simulate(graph, DRIVE, None, 11, homeostasis=rule, homeostasis_every=10, backend="reference")
+    done = simulate(graph, DRIVE, None, 10, homeostasis=rule, homeostasis_every=10, backend="reference")
     factor = 1 + 0.5 * (1 - done.spike_counts[1].reshape(4, 36).mean(axis=1) / 0.01 / 10_000)
     felt = graph.weights[0] * np.array([1, 1, -1, 1]).reshape(-1, 1, 1, 1)
     grown = np.abs(done.network.weights[0]) > np.abs(graph.weights[0])
     np.testing.assert_array_equal(grown, felt > 0)
     ratio = np.where(felt > 0, done.network.weights[0] / graph.weights[0], np.nan).reshape(4, -1)
-    np.testing.assert_allclose(np.nanmean(ratio, axis=1), factor, rtol=0.03)
+    np.testing.assert_allclose(np.nanmean(ratio, axis=1), factor, rtol=1e-12)
+    counts = np.concatenate([done.spike_counts[i].reshape(4, 36) for i in (2, 3)], axis=1)
+    ratio = (done.network.weights[1] / graph.weights[1]).reshape(4, -1).max(axis=1)
+    np.testing.assert_allclose(ratio, 1 + 0.5 * (1 - counts.mean(axis=1) / 0.01 / 10_000), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +306,7 @@ def test_homeostasis_of_weights_goes_by_channels() -> None:
             {"plasticity": PerLayer((GATED, None, GATED, GATED))},
             "weights 'block' lead to 'block.relu#below', 'block.relu'",
         ),
+        ({"plasticity": KeepSign(Soft(0.01))}, "KeepSign is for chains of dense layers"),
         ({"plasticity": PerLayer((GATED,))}, "1 rules, but the network has 4 layers"),
         ({"drive": {"hidden1": Kicks(DRIVE, 1.0)}}, "no population 'hidden1' to drive"),
         ({"state": "any"}, "the state has sent of shapes"),
@@ -315,6 +331,11 @@ def test_homeostasis_without_meaning_is_refused() -> None:
             simulate(other, DRIVE, None, 1, homeostasis=SynapticScaling(10.0), backend="reference")
         others = [IntrinsicExcitability(10.0), MagnitudePruning(0.1)]
         simulate(other, DRIVE, None, 1, homeostasis=others, backend="reference")
+
+
+def test_kernels_of_a_chain_cannot_keep_signs_either() -> None:
+    with pytest.raises(InputError, match="KeepSign is for chains of dense layers: weights of layer '', a convolution"):
+        simulate(kernel_chain(), DRIVE, KeepSign(Soft(0.01)), 1, backend="reference")
 
 
 def test_errors_name_what_is_wrong(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ FLOORS = [
     ("figures", "integrations"),
     ("tripartite", "analysis"),
     ("continual", "interchange"),
-    ("trial_night", "suggest"),
+    ("trial_night", "suggestion"),
     ("features", "snn", "night"),
     ("night_files", "night_thresholds"),
     ("spontaneous_replay", "sleep_record", "memory", "networks", "training", "pool"),

@@ -20,11 +20,12 @@ from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.loading import describe, load
 from neurosleep.experiments.settings import with_settings
 from neurosleep.sims.network import population_sizes
+from neurosleep.tuning.kept import finished, open_study
 from neurosleep.tuning.objective import FIRST_SEED, Objective, hold_out, tunable
 from neurosleep.tuning.outcome import short_names, write_outcome
 from neurosleep.tuning.space import Dimension, published_space, searchable, with_searches
 from neurosleep.tuning.storage import alone
-from neurosleep.tuning.study import Search, evaluate, finished, open_study, run_search
+from neurosleep.tuning.study import Search, evaluate, run_search
 
 SETTINGS = (
     *("dataset=mnist-small", "images_per_task=60", "hidden=[20]", "thresholds=[1.0, 1.0]", "epochs=1"),
@@ -433,17 +434,17 @@ def test_nsga2_searches_too_in_a_database(tmp_path: Path) -> None:
 
 
 def test_what_a_search_begins_with_is_tried_again_if_it_was_not_to_the_end() -> None:
-    from neurosleep.tuning.study import _begin, _end_running
+    from neurosleep.tuning.kept import begin_with, end_running
 
     study, values = optuna.create_study(), {"inc": 0.25}
     for stopped in (True, True, False):
-        _begin(study, values)
-        _begin(study, values)  # waits already
+        begin_with(study, values)
+        begin_with(study, values)  # waits already
         trial = study.ask()
         assert trial.suggest_float("inc", 0, 1) == 0.25
         if stopped:
-            _end_running(study)
+            end_running(study)
         else:
             study.tell(trial, 1.0)
-    _begin(study, values)
+    begin_with(study, values)
     assert len(study.trials) == 3
