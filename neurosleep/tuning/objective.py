@@ -37,10 +37,8 @@ def hold_out(stream: Stream) -> Stream:
     these are fewer than a tenth of the task, or images are read on the way, the last tenth of the task's own images is
     taken away from its training.
     """
-    held = isinstance(stream.joint_inputs, torch.Tensor)
-    apart = held and sum(len(task.classes) for task in stream.tasks) == len(
-        {c for task in stream.tasks for c in task.classes}
-    )
+    classes = [c for task in stream.tasks for c in task.classes]
+    apart = isinstance(stream.joint_inputs, torch.Tensor) and len(classes) == len(set(classes))
     tasks = []
     for task in stream.tasks:
         n = len(task.labels)
