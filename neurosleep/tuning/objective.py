@@ -12,6 +12,7 @@ from torch import nn
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
 from neurosleep.continual.methods import Method
 from neurosleep.continual.methods.names import MethodName
+from neurosleep.examples import picked
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.loading import build
@@ -33,9 +34,11 @@ def hold_out(stream: Stream) -> Stream:
     """Return the stream with training images held out as its test images; those it had are gone.
 
     They are images of a task's classes beyond those that the task trains on, if it trains on the first of them. Where
-    these are fewer than a tenth of the task, the last tenth of the task's own images is taken away from its training.
+    these are fewer than a tenth of the task, or images are read on the way, the last tenth of the task's own images is
+    taken away from its training.
     """
-    apart = sum(len(task.classes) for task in stream.tasks) == len({c for task in stream.tasks for c in task.classes})
+    classes = [c for task in stream.tasks for c in task.classes]
+    apart = isinstance(stream.joint_inputs, torch.Tensor) and len(classes) == len(set(classes))
     tasks = []
     for task in stream.tasks:
         n = len(task.labels)
@@ -50,13 +53,13 @@ def hold_out(stream: Stream) -> Stream:
             x, y, kept = stream.joint_inputs[spare], stream.joint_labels[spare], n
         else:
             kept = n - max(1, n // 10)
-            x, y = task.inputs[kept:], task.labels[kept:]
+            x, y = picked(task.inputs, slice(kept, None)), task.labels[kept:]
         tasks.append(
             replace(
                 task,
-                inputs=task.inputs[:kept],
+                inputs=picked(task.inputs, slice(kept)),
                 labels=task.labels[:kept],
-                test_inputs=x[:HELD_OUT],
+                test_inputs=picked(x, slice(HELD_OUT)),
                 test_labels=y[:HELD_OUT],
             )
         )
