@@ -248,12 +248,12 @@ def _specific(
     model: nn.Module, memory: Memory, stream: Stream, task: int, tonight: Sequence[Any], seed: int
 ) -> dict[str, Any]:
     """Return the neurons specific to each class learned, as they are before a night (Tadros et al. 2022, Fig. 5)."""
-    stage = next(stage for stage in tonight if isinstance(stage, SpontaneousReplay))
+    index, stage = next((i, stage) for i, stage in enumerate(tonight) if isinstance(stage, SpontaneousReplay))
     classes = sorted({c for learned in stream.tasks[:task] for c in learned.classes})
     found = [(c, part.test_inputs[part.test_labels == c][:SHOWN]) for part in stream.tasks[:task] for c in part.classes]
     inputs = torch.cat([x for _, x in found])
     labels = np.repeat([c for c, _ in found], [len(x) for _, x in found])
-    network = fall_asleep(model, memory, stage).network
+    network = fall_asleep(model, memory, stage, seed=night_seed(seed, task, index)).network
     own = night_seed(seed, task, 1_000_000)
     responses = class_responses(network, inputs.flatten(1).numpy(), labels, steps=SHOWN_STEPS, seed=own)
     neurons = specific_neurons(responses, top=TOP)

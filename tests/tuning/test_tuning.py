@@ -236,6 +236,30 @@ def test_stages_before_and_after(condition: str, base: str, after: str, tmp_path
         assert (begin[f"{after}.drive.rate"], begin[f"{after}.steps"]) == (50, 300)
 
 
+@pytest.mark.parametrize(
+    ("settings", "searched"),
+    [
+        (["thresholds=auto"], {"target_rates": (0.0025, 0.16)}),
+        (["thresholds=auto", "target_rates={ output = 0.25 }"], {"target_rates.output": (0.03125, 1)}),
+        (
+            ["thresholds={ hidden1 = 1.0, output = 2.0 }", "gain_scale=4.0"],
+            {"thresholds.hidden1": (0.125, 8), "thresholds.output": (0.25, 16), "gain_scale": (0.5, 32)},
+        ),
+    ],
+)
+def test_levels_of_firing_are_searched_by_what_says_them(settings: list[str], searched: dict[str, Any]) -> None:
+    values = described(*settings)
+    search = Search("mine", values, "src", published_space(values, "src"), (FIRST_SEED,))
+    search.check()
+    assert set(search.begin()) == set(search.space)
+    before = "base.night.0."
+    named = {path.removeprefix(before): of for path, of in search.space.items()}
+    others = {"drive.max_rate", "plasticity.inc", "plasticity.dec", "steps"}
+    assert {path: (of.low, of.high) for path, of in named.items() if path not in others} == searched
+    path = before + next(iter(searched))
+    assert search.experiment({path: 0.15}) == search.experiment({**search.begin(), path: 0.15})
+
+
 def test_short_names() -> None:
     short = short_names(["base.night.0.steps", "base.night.1.steps", "base.night.0.thresholds.0", "training.loss"])
     assert list(short.values()) == ["night.0.steps", "night.1.steps", "thresholds.0", "loss"]
