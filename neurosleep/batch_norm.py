@@ -6,15 +6,15 @@ Sleep changes weights, and so what arrives at a batch normalisation behind them.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from neurosleep.memory import Memory
 from neurosleep.sims.errors import InputError
+from neurosleep.spontaneous_replay import BatchNormOption
 
-BatchNormOption = Literal["kept", "reestimated", "shifted"]
 Normalising = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 DRAWN, AT_ONCE = 512, 128
 """Inputs that are drawn from the memory, and of these in a batch."""

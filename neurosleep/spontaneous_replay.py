@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from neurosleep.batch_norm import BatchNormOption
 from neurosleep.converters import Normalization
 from neurosleep.converters.normalization import NormalizationName
 from neurosleep.converters.reading import MaxPoolAsleep
@@ -23,6 +22,8 @@ from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing
+
+BatchNormOption = Literal["kept", "reestimated", "shifted"]
 
 USUAL_RATE = 0.02
 """Share of a population that fires in a step, where none is asked for.
