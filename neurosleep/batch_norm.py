@@ -102,7 +102,7 @@ def measured(model: nn.Module, inputs: torch.Tensor) -> dict[str, Statistics]:
         module.momentum = None  # the mean over all batches
         module.train()
     with torch.random.fork_rng():
-        for batch in inputs.to(first.device, first.dtype).split(AT_ONCE):
+        for batch in torch.split(inputs.to(first.device, first.dtype), AT_ONCE):
             copy(batch)
     found = {}
     for name, module in layers.items():
