@@ -149,7 +149,7 @@ def test_nights_are_told_and_can_end_it() -> None:
         ("src-mnist", "rehearsal+src", "rehearsal+src"),
         ("patches", None, "patches is a study"),
         ("tripartite-mnist", None, "none of its conditions"),
-        ("conv-sleep", "frozen", "none of its conditions"),
+        ("conv-sleep", "frozen", "frozen"),
         ("sleep-length", None, "name one with --condition: 100 steps, 500 steps"),
         ("sleep-length", "no sleep", "no spontaneous replay.*these have: 100 steps"),
         ("src-mnist", "sr", r"--condition: no condition 'sr'; did you mean 'src'\? \(known: src, rehearsal\+src\)"),
