@@ -171,6 +171,16 @@ def test_your_network(tmp_path, monkeypatch) -> None:
     assert "DataLoader gives no batch" in printed
 
 
+def test_own_neurons(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    run("own-neurons.md", names)
+    rates = {name: names[name].rates["hidden1"] for name in ("plain", "tired", "noisy", "echo")}
+    assert rates["tired"] < 0.6 * rates["plain"] < 0.6 * min(rates["noisy"], rates["echo"]), rates
+    assert [change.layer for change in names["echo"].projections] == ["hidden1 to hidden1"]
+    assert names["echo"].projections[0].mean_absolute_change > 0
+
+
 def test_hypnogram(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     printed = run("hypnogram.md", {})
