@@ -6,6 +6,7 @@ from .graph.report import VerificationError as VerificationError
 from .graph.report import conversion_report as conversion_report
 from .graph.report import verify as verify
 from .graph.to_graph import to_spiking_graph as to_spiking_graph
+from .input_coding import InputCoding as InputCoding
 from .nir.export import export_report as export_report
 from .nir.export import from_nir as from_nir
 from .nir.export import to_nir as to_nir
