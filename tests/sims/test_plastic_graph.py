@@ -184,6 +184,11 @@ def test_a_night_can_be_saved_stopped_and_gone_on_with(tmp_path: Path) -> None:
     for name, arrays in whole.state.kept.items():
         for a, b in zip(arrays, done.state.kept[name], strict=True):
             np.testing.assert_array_equal(a, b, err_msg=name)
+    content = dict(np.load(path))
+    for name, damaged in (("sent0", content["sent0"][:, :-1]), ("membrane_steps", np.zeros(3, dtype=np.int64))):
+        np.savez(tmp_path / "damaged.npz", **(content | {name: damaged}))
+        with pytest.raises(InputError, match=f"is not a checkpoint of a night of this network.*{name} must be"):
+            load(tmp_path / "damaged.npz", graph)
     slower = replace(graph, layers=(replace(graph.layers[0], threshold=2.0), *graph.layers[1:]))
     others = residual("sum"), residual(rule="any"), slower
     for other in others:
