@@ -6,6 +6,7 @@ from .graph.report import VerificationError as VerificationError
 from .graph.report import conversion_report as conversion_report
 from .graph.report import verify as verify
 from .graph.to_graph import to_spiking_graph as to_spiking_graph
+from .input_coding import InputCoding as InputCoding
 from .nir.export import export_report as export_report
 from .nir.export import from_nir as from_nir
 from .nir.export import to_nir as to_nir
@@ -15,6 +16,8 @@ from .normalization import MaxNormalization as MaxNormalization
 from .normalization import Normalization as Normalization
 from .normalization import PercentileNormalization as PercentileNormalization
 from .normalization import WeightAndActivationNormalization as WeightAndActivationNormalization
+from .reading import Reading as Reading
+from .reading import read as read
 from .snntorch.reading import from_snntorch as from_snntorch
 from .snntorch.reading import sleeping_chain as sleeping_chain
 from .snntorch.reading import write_back_snntorch as write_back_snntorch

@@ -1,7 +1,6 @@
 """Inputs however they are handed over, one batch after the other: never more than one is held."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from itertools import chain
 from typing import Any
 
 import torch
@@ -114,7 +113,7 @@ class _Stream:
         if first is None:
             raise InputError(f"{what}: {type(source).__name__} gives no batch; give at least one input")
         self.first = first[0][:_FEW].clone(), first[1]
-        self._begun: Iterator[tuple[torch.Tensor, Any]] | None = chain([first], opened)
+        self._begun: Iterator[tuple[torch.Tensor, Any]] | None = _resumed([first], opened)
 
     def open(self) -> Iterator[tuple[torch.Tensor, Any]]:
         """Yield inputs and labels from the beginning on."""
@@ -160,6 +159,12 @@ def is_streamed(inputs: Any) -> bool:
 
 def _same(x: torch.Tensor) -> torch.Tensor:
     return x
+
+
+def _resumed(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    """Yield what was taken already, and let go of it, then the rest."""
+    yield first.pop()
+    yield from rest
 
 
 def _known_count(inputs: Any) -> int | None:

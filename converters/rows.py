@@ -146,7 +146,8 @@ class Rows:
     @classmethod
     def joined(cls, several: "Sequence[Rows]") -> "Rows":
         """Return all inputs of several, and their labels if all have them."""
-        first, data = several[0], ConcatDataset([_Single(rows) for rows in several])
+        first = several[0]
+        data: ConcatDataset[Any] = ConcatDataset([_Single(rows) for rows in several])
         return cls(data, workers=first.workers, device=first.device, what=first.what)
 
     def labels(self) -> list[Any]:

@@ -1,4 +1,5 @@
 from .converters import ConversionError as ConversionError
+from .converters import InputCoding as InputCoding
 from .converters import to_spiking as to_spiking
 from .converters import to_spiking_graph as to_spiking_graph
 from .converters import write_back as write_back

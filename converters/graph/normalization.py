@@ -81,13 +81,13 @@ def model_scales(
     """
     whole: dict[str, Floats] = {}
     by_channels: dict[str, Floats] = {}
-    lowest, highest = 0.0, 1.0
+    least, most = 0.0, 1.0
     for x in inputs:
-        lowest, highest = min(lowest, float(x.min())), max(highest, float(x.max()))
+        least, most = min(least, float(x.min())), max(most, float(x.max()))
     limits = {
         INPUT: (
-            torch.full((1, *graph.input_shape), lowest, dtype=torch.float64),
-            torch.full((1, *graph.input_shape), highest, dtype=torch.float64),
+            torch.full((1, *graph.input_shape), least, dtype=torch.float64),
+            torch.full((1, *graph.input_shape), most, dtype=torch.float64),
         )
     }
     for unit in graph.units:

@@ -11,6 +11,7 @@ from neurosleep.continual.methods import METHODS
 from neurosleep.continual.methods.rehearsal import Rehearsal
 from neurosleep.networks import relu_network
 from neurosleep.training import Trainer, predict
+from neurosleep.tuning.objective import hold_out
 
 GENERATOR = torch.Generator().manual_seed(0)
 Y = torch.arange(240) % 4
@@ -148,3 +149,10 @@ def test_tasks_that_cannot_be_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=said):
             make()
+
+
+def test_a_tenth_of_what_is_read_on_the_way_is_held_out() -> None:
+    for task, whole in zip(hold_out(STREAMED).tasks, STREAMED.tasks, strict=True):
+        assert (len(task.inputs), len(task.test_inputs)) == (90, 10)
+        assert torch.equal(torch.cat([task.inputs[:], task.test_inputs[:]]), whole.inputs[:])
+        assert task.test_labels.tolist() == whole.labels[90:].tolist()

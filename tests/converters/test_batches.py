@@ -1,5 +1,6 @@
 """Inputs from data sets and loaders: what is told of arrays holds for them, and never more than a batch is held."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -138,20 +139,18 @@ def test_each_item_is_read_once_a_pass() -> None:
 
 
 class Held:
-    """Batches of which a weak reference is kept."""
+    """Batches of which a weak reference is kept, to the array whose numbers they are."""
 
     def __init__(self) -> None:
         self.alive: list[int] = []
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        import weakref
-
-        given: list[weakref.ref[torch.Tensor]] = []
+        given: list[weakref.ref[np.ndarray]] = []
         for k in range(10):
-            x = torch.rand(9, 2, 4, 4) + k
-            given.append(weakref.ref(x))
-            yield x
-            del x
+            numbers = np.random.default_rng(k).random((9, 2, 4, 4), dtype=np.float32) + k
+            given.append(weakref.ref(numbers))
+            yield torch.from_numpy(numbers)
+            del numbers
             self.alive.append(sum(one() is not None for one in given))
 
 
