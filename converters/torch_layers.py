@@ -142,6 +142,7 @@ def batch_norm(module: BatchNorm, where: str) -> tuple[Floats, Floats]:
 
 def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) -> AveragePool:
     """Return average pooling's operator for values of a shape."""
+    _check_space(module, shape, where)
     if isinstance(module, AdaptiveAverage):
         sizes, strides = zip(*(_adaptive(*axis, where) for axis in _targets(module, shape)), strict=True)
         return AveragePool(sizes, strides, (0,) * len(sizes))
@@ -161,6 +162,7 @@ def average_pool(module: Average | AdaptiveAverage, shape: Shape, where: str) ->
 
 def adaptive_pool(module: AdaptiveAverage, shape: Shape, where: str) -> tuple[Operator, ...]:
     """Return adaptive pooling's operators; an axis of one value that becomes longer is repeated by a convolution."""
+    _check_space(module, shape, where)
     axes = _targets(module, shape)
     repeats = tuple(parts if n == 1 else 1 for n, parts in axes)
     if set(repeats) == {1}:
@@ -174,6 +176,7 @@ def adaptive_pool(module: AdaptiveAverage, shape: Shape, where: str) -> tuple[Op
 def max_pool(module: Maximum | AdaptiveMaximum, shape: Shape, rule: MaxPoolRule, where: str) -> tuple[MaxPool, Shape]:
     """Return maximum pooling's operator for values of a shape, and how many zeros to pad behind, by axis of space."""
     space = len(shape) - 1
+    _check_space(module, shape, where)
     if module.return_indices or any(d != 1 for d in each(getattr(module, "dilation", 1), space)):
         raise ConversionError(f"{where} has return_indices or dilation; supported is maximum pooling without them")
     if isinstance(module, AdaptiveMaximum):
@@ -233,6 +236,16 @@ def check_cast(dtype: torch.dtype, where: str) -> None:
 def is_plain(module: nn.Module) -> bool:
     """Whether a module computes what a class of torch does: parametrised layers do, own forwards do not."""
     return type(module).forward.__module__.startswith("torch.nn.modules.")
+
+
+def _check_space(module: nn.Module, shape: Shape, where: str) -> None:
+    """Raise `ConversionError` if a pooling would take the inputs of a batch for channels."""
+    one = isinstance(module, nn.AvgPool1d | nn.AdaptiveAvgPool1d | nn.MaxPool1d | nn.AdaptiveMaxPool1d)
+    if len(shape) != (2 if one else 3):
+        raise ConversionError(
+            f"{where} pools over {'one axis' if one else 'two axes'} of space, but gets values of shape {shape}; give "
+            "them channels and space"
+        )
 
 
 def _weight(module: nn.Linear | Convolutional, where: str) -> Floats:

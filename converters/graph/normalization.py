@@ -91,12 +91,12 @@ def model_scales(
         )
     }
     for unit in graph.units:
-        highest = _highest(unit, limits)
+        reached = _highest(unit, limits)
         if unit.name in names:
-            most = max(0.0, highest.max()) or float(whole.get(twin(unit.name), 0.0))
+            most = max(0.0, reached.max()) or float(whole.get(twin(unit.name), 0.0))
             whole[unit.name] = _audible(unit.name, most, "its weights cannot excite it; train the network")
             if _has_channels(graph, unit.name, per):
-                by_channels[unit.name] = highest.reshape(len(highest), -1).max(axis=1)
+                by_channels[unit.name] = reached.reshape(len(reached), -1).max(axis=1)
             scales, _ = _with_channels(whole, by_channels)
             top = np.broadcast_to(by_channel(scales[unit.name], len(unit.shape)), unit.shape)
             limits[unit.name] = (torch.zeros(1, *unit.shape, dtype=torch.float64), torch.tensor(top.copy())[None])

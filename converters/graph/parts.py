@@ -124,7 +124,7 @@ def unpadded(before: Operators, own: Kept, shape: Shape) -> tuple[Operators, Kep
     """Let a convolution pad by itself where values are padded with zeros right before it; its padding has no synapses.
 
     Where they are padded more on one side, kernels that move by one place pad as much on both, and what is too much is
-    left out behind.
+    left out behind; before other kernels, that padding counts as neurons that never fire.
     """
     last = before[-1] if before else None
     if not isinstance(own, KeptConvolution) or not isinstance(last, Gather):

@@ -76,7 +76,28 @@ def looked_at_in_space(m, x):
     return m.few(m.conv2(h).relu().mean([2, 3]))
 
 
+def joined(m, x):
+    h = m.conv(x).relu()
+    first, second = h.chunk(2, 1)
+    third, fourth = functional.pad(m.conv2(h), (1, 1, 0, 0))[:, :, :, 1:-1].split([1, 3], 1)
+    return m.few(torch.cat([second, first, fourth.relu(), third.relu()], dim=1).narrow(1, 2, 4).mean([2, 3]))
+
+
+def rectified_otherwise(m, x):
+    h = torch.cat([functional.relu6(9 * m.a(x)), functional.leaky_relu(m.a(x)), m.a(x).clamp(0, 0.5)], 1)
+    h = torch.prelu(functional.hardtanh(h, 0.0, 2.0) - functional.rrelu(h), m.zero + 0.3)
+    return m.b(h[:, 4:12])
+
+
+def moved(m, x):
+    h = functional.pixel_shuffle(m.conv(x).relu(), 2).permute(0, 1, 3, 2).transpose(2, 3).unsqueeze(1).squeeze(1)
+    return m.few(functional.max_pool2d(h, 2)[:, 0, 1:3, :2].flatten(1))
+
+
 SAME = {
+    "joined": (joined, IMAGES),
+    "rectified otherwise": (rectified_otherwise, FLAT),
+    "moved": (moved, IMAGES),
     "view": (rectified_behind_a_view, IMAGES),
     "shortcut": (rectified_shortcut, IMAGES),
     "detach": (alias(lambda m, h: h.detach()), FLAT),

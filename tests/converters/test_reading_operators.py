@@ -135,6 +135,10 @@ def test_what_can_be_said_of_none_of_it() -> None:
 REFUSED: dict[str, tuple[Callable[[nn.Module, torch.Tensor], torch.Tensor], str]] = {
     "inputs moved": (lambda m, x: h(m, x).roll(1, 0), "'roll'"),
     "written to a part": (lambda m, x: part_written(m, x), "uses a view of values that .* changed in place"),
+    "no channels": (
+        lambda m, x: functional.max_pool2d(h(m, x).flatten(2), 1),
+        "pools over two axes of space, but gets",
+    ),
     "slopes at random": (lambda m, x: functional.rrelu(h(m, x), training=True), "draws slopes at random"),
     "max behind slopes": (
         lambda m, x: m.other(functional.max_pool2d(functional.leaky_relu(m.conv(x)), 3, 1, 1)),

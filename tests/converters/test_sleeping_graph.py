@@ -12,6 +12,7 @@ from neurosleep.converters.batches import Batches
 from neurosleep.converters.graph.fan_out import fan_outs
 from neurosleep.converters.input_coding import InputCoding
 from neurosleep.converters.reading import Reading, read
+from neurosleep.converters.reading_graph import Graph
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.operators import Floats, Gather, MaxPool, Scale
@@ -249,6 +250,26 @@ def test_a_chain_stays_a_chain_unless_its_inputs_need_a_graph() -> None:
     memory.observe(model, torch.rand(5, 4))
     asleep = ns.Member.of(model, memory, ns.SpontaneousReplay(1, ns.MeanRate(10.0), None, thresholds=1.0))
     assert isinstance(asleep.network, SpikingNetwork)
+
+
+def test_a_chain_read_as_a_graph_sleeps_as_the_chain() -> None:
+    torch.manual_seed(2)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 3, 2), nn.ReLU(), nn.Flatten()
+    model = nn.Sequential(*layers, nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        model[-1].bias.add_(1)
+    settings = {"normalization": "max", "decay": 0.99, "gain_scale": 1.7, "thresholds": [0.4, 0.3, 0.3, 0.3]}
+    simulations = []
+    for reading in (read(model, SHAPE), Graph(model, SHAPE)):
+        calibration = reading.scales(Batches(IMAGES).through(reading.inputs))
+        network = reading.network(calibration, **settings)
+        member = ns.Member(network, ns.MeanRate(400.0), RULE, mean_input=IMAGES.mean(0).flatten().numpy(), seed=5)
+        simulations.append(ns.simulate_ensemble([member], 80, backend="reference")[0])
+    for mine, theirs in zip(*(simulation.spike_counts for simulation in simulations), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.any()
+    for mine, theirs in zip(*(simulation.network.weights for simulation in simulations), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-15)
 
 
 def conv() -> nn.Module:
