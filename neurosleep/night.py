@@ -217,7 +217,7 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
-    coding = memory.network_coding
+    coding = stage.coded(memory.network_coding)
     neurons = 0 if memory.mean_input is None else memory.mean_input.size
     shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)
     reading = read(model, shape, coding)
