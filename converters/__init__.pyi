@@ -16,6 +16,8 @@ from .normalization import MaxNormalization as MaxNormalization
 from .normalization import Normalization as Normalization
 from .normalization import PercentileNormalization as PercentileNormalization
 from .normalization import WeightAndActivationNormalization as WeightAndActivationNormalization
+from .reading import Reading as Reading
+from .reading import read as read
 from .snntorch.reading import from_snntorch as from_snntorch
 from .snntorch.reading import sleeping_chain as sleeping_chain
 from .snntorch.reading import write_back_snntorch as write_back_snntorch

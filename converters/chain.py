@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from .errors import ConversionError, submodule
 from .front import as_network
+from .refusals import DROPS_OUT
 from .torch_layers import (
     CALLS,
-    DROPS_OUT,
     AdaptiveAverage,
     Average,
     Weighted,

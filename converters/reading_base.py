@@ -16,7 +16,7 @@ from .input_coding import InputCoding
 from .layers import pre_major
 from .normalization import Calibration, Normalization, NormalizationName, OutputActivation
 from .to_spiking import Thresholds
-from .write_back import write_parameters
+from .writing import write_parameters
 
 MaxPoolAsleep = Literal["any", "winner", "refuse"]
 RATES = InputCoding()

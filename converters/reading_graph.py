@@ -111,6 +111,8 @@ class Graph(Reading):
         """See `Reading.write`; weights by the names that they have in a network, parts into their places."""
         parts, whole = parts_of(self.graph), dict[str, Floats]()
         for name, array in weights.items():
+            if name not in parts:
+                raise ConversionError(f"the model has no weights {name!r}; it has {', '.join(map(repr, parts))}")
             path = parts[name].path
             values = whole.setdefault(path, pre_major(self._parameters[path]).astype(array.dtype))
             if parts[name].of(values).shape != array.shape:

@@ -50,7 +50,8 @@ def to_spiking(
     ----------
     model
         A module whose forward is a chain of Linear, Conv1d, Conv2d, ReLU, average pooling, Dropout and Flatten; nested
-        modules and functional ReLU included. Or its stages, as `weight_stages` has read them.
+        modules and functional ReLU included. Or its stages, as `weight_stages` has read them. Networks of other shapes
+        are read by `neurosleep.converters.read`.
     calibration
         Data (n, ...), for convolutions (n, channels, *space), over which activations are measured, a Dataset or
         DataLoader of such, or a `Calibration` measured before.

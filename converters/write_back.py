@@ -1,17 +1,17 @@
 """The weights of a spiking network go back into the torch module it came from."""
 
-from collections.abc import Sequence
-
-import torch
 from torch import nn
 
-from ..sims.network import SpikingNetwork
-from ..sims.operators import Floats
-from .chain import Stage, weight_stages
+from ..sims.errors import InputError
+from ..sims.plastic_graph import PlasticGraph
+from ..sims.sleeping import SleepingNetwork
+from .chain import weight_stages
 from .errors import ConversionError
+from .reading_graph import Graph
+from .writing import write_parameters
 
 
-def write_back(network: SpikingNetwork, model: nn.Module) -> None:
+def write_back(network: SleepingNetwork, model: nn.Module) -> None:
     """Put the weights of a spiking network into a torch module, in place and all or nothing (Algorithm 1, line 5).
 
     Everything is checked before the first weight is written; should writing itself fail, the old weights are put back.
@@ -20,7 +20,8 @@ def write_back(network: SpikingNetwork, model: nn.Module) -> None:
     Parameters
     ----------
     network
-        As `to_spiking` made it from `model` or from a module of the same shape.
+        A chain as `to_spiking` made it from `model` or from a module of the same shape; or the graph that the model
+        fell asleep as, as in `neurosleep.Member.of`.
     model
         The module to change.
 
@@ -30,46 +31,27 @@ def write_back(network: SpikingNetwork, model: nn.Module) -> None:
         If number or shapes of the layers differ, or a weight is not finite in the module's precision. Nothing is
         changed then.
     """
-    weights, names = [layer.weights for layer in network.layers], [layer.name for layer in network.layers]
-    write_weights(weights, weight_stages(model), names)
-
-
-def write_weights(weights: Sequence[Floats], stages: Sequence[Stage], names: Sequence[str]) -> None:
-    """Do what `write_back` does, with weights as a `SpikingNetwork` has them; `names` are for errors."""
-    if len(stages) != len(weights):
+    if isinstance(network, PlasticGraph):
+        _read_alike(network, model).write(dict(zip(network.weight_names, network.weights, strict=True)))
+        return
+    stages, names = weight_stages(model), network.weight_names
+    if len(stages) != len(names):
         raise ConversionError(
-            f"the network has {len(weights)} layers of weights, but the model has {len(stages)} linear layers"
+            f"the network has {len(names)} layers of weights, but the model has {len(stages)} linear layers"
         )
-    given = zip(stages, weights, names, strict=True)
-    write_parameters([(stage.name, stage.module.weight, array, name) for stage, array, name in given])
+    given = zip(stages, network.weights, names, strict=True)
+    write_parameters([(stage.name, stage.module.weight, values, name) for stage, values, name in given])
 
 
-def write_parameters(given: Sequence[tuple[str, torch.Tensor, Floats, str]]) -> None:
-    """Put arrays into tensors, all or nothing: of each, path and tensor, and the array and its name in the network.
-
-    Matrices are pre-major in a network, and a linear layer behind a pooling has kernels.
-    """
-    new = []
-    for path, weight, array, name in given:
-        matrix = array.T if array.ndim == 2 else array.reshape(len(array), -1) if weight.ndim == 2 else array
-        if matrix.shape != tuple(weight.shape):
-            raise ConversionError(
-                f"submodule {path!r} has weights of shape {tuple(weight.shape)}, "
-                f"but the network's layer {name!r} gives {matrix.shape}"
-            )
-        tensor = torch.from_numpy(matrix).to(weight.device, weight.dtype)
-        if not torch.isfinite(tensor).all():
-            raise ConversionError(
-                f"submodule {path!r}: the slept weights are not all finite in {weight.dtype}; nothing was written"
-            )
-        new.append((weight, tensor))
-
-    with torch.no_grad():
-        old = [weight.clone() for weight, _ in new]
+def _read_alike(network: PlasticGraph, model: nn.Module) -> Graph:
+    """Return what is read of a model of inputs as a network has them; coded "on-off", it has two neurons for each."""
+    channels, *space = network.input_shape
+    wrong: Exception | None = None
+    for n in (channels, channels // 2):
         try:
-            for weight, tensor in new:
-                weight.copy_(tensor)
-        except BaseException:
-            for (weight, _), before in zip(new, old, strict=True):
-                weight.copy_(before)
-            raise
+            reading = Graph(model, (n, *space))
+        except (ConversionError, InputError) as error:
+            wrong = wrong or error
+            continue
+        return reading
+    raise ConversionError(f"the network does not fit the model: {wrong}") from wrong

@@ -132,6 +132,11 @@ class ColourImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def vectors(self) -> NDArray[np.float32]:
+        """Return pixels from 0 to 1, (n, 3072): the red plane row by row, then the green, then the blue."""
+        planes = self.pixels.transpose(0, 3, 1, 2).reshape(len(self), -1)
+        return np.divide(planes, np.float32(255), dtype=np.float32)
+
 
 def load_cifar(
     name: str,

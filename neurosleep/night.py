@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from torch import nn
 
+from neurosleep.batch_norm import check_batch_norm, waking
 from neurosleep.converters.layers import pre_major
 from neurosleep.converters.reading import Reading, own_weights, read
 from neurosleep.converters.to_spiking import plastic_of
-from neurosleep.converters.write_back import write_parameters
+from neurosleep.converters.writing import write_parameters
 from neurosleep.memory import Memory
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.night_thresholds import night_thresholds
@@ -192,7 +193,8 @@ def sleep(
             member = replace(asleep.member, log=sink)
             asleep = replace(asleep, member=member, backend=backend, checkpoint=saved, on_progress=on_progress)
             simulation = simulate(asleep)
-        record = wake_up(stage, asleep, simulation)
+        with waking(model, memory, stage.batch_norm, seed):
+            record = wake_up(stage, asleep, simulation)
     return replace(record, seconds=time.perf_counter() - begin)
 
 
@@ -217,6 +219,7 @@ def fall_asleep(
         raise InputError(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
+    check_batch_norm(model, memory, stage.batch_norm)
     coding = stage.coded(memory.network_coding)
     neurons = 0 if memory.mean_input is None else memory.mean_input.size
     shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from neurosleep.converters import InputCoding, Normalization
 from neurosleep.converters.normalization import NormalizationName
@@ -13,7 +13,7 @@ from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
 from neurosleep.sims.drives.signed import SignedRate
 from neurosleep.sims.ensemble import check_streams
-from neurosleep.sims.errors import InputError
+from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import check_ranges, settle
 from neurosleep.sims.homeostasis.downscaling import DownscalingRule
 from neurosleep.sims.homeostasis.rule import EVERY, Homeostasis, several
@@ -24,6 +24,8 @@ from neurosleep.sims.rules.modulator import Modulator, check_modulator
 from neurosleep.sims.rules.per_layer import Plasticity
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing
+
+BatchNormOption = Literal["kept", "reestimated", "shifted"]
 
 USUAL_RATE = 0.02
 """Share of a population that fires in a step, where none is asked for.
@@ -107,6 +109,10 @@ class SpontaneousReplay:
     target_rates
         With thresholds="auto", which share of a population's neurons fires in a step (for a rate in Hz, times `dt`):
         one number, or some by population, the others as usual.
+    batch_norm
+        Running statistics of batch normalisation after the night: "kept" as they were; "reestimated" from inputs drawn
+        from the memory's moments; or "shifted" by as much as those of drawn inputs moved in the night. The latter two
+        need ``Memory(moments=True)``.
     """
 
     steps: int
@@ -133,6 +139,7 @@ class SpontaneousReplay:
     homeostasis_every: int = EVERY
     hypnogram: Hypnogram | Preset | None = None
     target_rates: float | Mapping[str, float] = USUAL_RATE
+    batch_norm: BatchNormOption = "kept"
 
     def __post_init__(self) -> None:
         settle(self)
@@ -156,6 +163,8 @@ class SpontaneousReplay:
                 f"target_rates are what thresholds='auto' aims at: leave one of the two out, got {self.target_rates!r} "
                 f"and thresholds {self.thresholds!r}"
             )
+        if self.batch_norm not in get_args(BatchNormOption):
+            raise InputError(unknown("batch_norm", self.batch_norm, get_args(BatchNormOption)))
         check_streams(self.streams)
         check_sharing(self.sharing)
         check_modulator(self.modulator, rules_of(self._timed(0), self.plasticity))  # of short segments, too

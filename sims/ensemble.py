@@ -31,7 +31,7 @@ from .member import Member as Member
 from .member import Simulation as Simulation
 from .network import SpikingNetwork
 from .pieces import Night, sleep_through
-from .plastic_graph import PlasticGraph
+from .plastic_graph import PlasticGraph, as_graph
 from .random import check_seed
 from .rules.front import check_plasticity, n_traces, with_traces
 from .rules.modulator import Modulator, check_modulator, takes_modulator
@@ -232,10 +232,6 @@ def check_streams(streams: int) -> int:
 def _check_shared(member: Member) -> None:
     network = member.network
     chain = network.layers if isinstance(network, SpikingNetwork) else ()
-    if needs_sharing(chain) and member.streams > 1:
-        raise InputError(
-            f"networks with convolutions or frozen layers sleep with one stream, got streams={member.streams}"
-        )
     shares = isinstance(network, PlasticGraph) or any(layer.kernels is not None for layer in chain)
     if shares and member.log is not None and member.log.weights_every:
         what = "is no chain" if isinstance(network, PlasticGraph) else "has convolutions"
@@ -286,9 +282,11 @@ def _course(member: Member, sleeper: Sleeper, end: int) -> Course:
 
 def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
     graphs = any(isinstance(sleeper.network, PlasticGraph) for sleeper in sleepers)
-    if backend == "reference":
-        return ReferenceGraphEngine(*sleepers) if graphs else ReferenceEngine(*sleepers)
     several = next((sleeper.streams for sleeper in sleepers if sleeper.streams > 1), None)
+    shared = not graphs and any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
+    as_graphs = [s._replace(network=as_graph(s.network)) for s in sleepers] if shared and several else sleepers
+    if backend == "reference":
+        return ReferenceGraphEngine(*as_graphs) if graphs or as_graphs is not sleepers else ReferenceEngine(*sleepers)
     if backend == "cuda":
         if several is not None:
             raise BackendError(
@@ -299,15 +297,14 @@ def _engine(backend: Backend, sleepers: list[Sleeper]) -> Engine:
 
         return cuda_engine(sleepers)
     opened = needs_open(sleepers, backend)
-    if graphs:
-        from .engines.cpu_graph import GraphEngine  # only now, since it is compiled
-
-        return GraphEngine(*sleepers)
-    shared = any(needs_sharing(sleeper.network.layers) for sleeper in sleepers)
     if opened:
         from .engines.open import OpenEngine  # only now, since these are compiled
 
         return OpenEngine(*sleepers)
+    if graphs or as_graphs is not sleepers:
+        from .engines.cpu_graph import GraphEngine
+
+        return GraphEngine(*as_graphs)
     from .engines.cpu import CpuEngine
     from .engines.cpu_convolution import ConvolutionEngine
     from .engines.cpu_streams import MinibatchEngine

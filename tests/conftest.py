@@ -70,6 +70,7 @@ THOROUGH = (
     "cuda/test_cuda_graph.py::test_all_kinds",
     "cuda/test_cuda_own_rules.py",
     "docs/test_docs.py::test_code_of[questions/",
+    "experiments/test_any_network.py::test_conditions_differ",
     "property/test_convolution_engines.py",
     "property/test_graph_engines.py",
     "property/test_minibatch.py",

@@ -10,7 +10,7 @@ import torch
 from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Scale, Shape
 from ..errors import ConversionError
-from .operator_algebra import Operators, by_channel, followed, one_a_channel, respond, scaled
+from .operator_algebra import Operators, by_channel, followed, one_a_channel, respond, respond_all, scaled
 
 MAX_PROJECTIONS = 256
 
@@ -56,6 +56,18 @@ class Affine:
             )
             for projection in self.projections
         )
+
+    def is_joined(self, shapes: dict[str, Shape]) -> bool:
+        """Whether each channel is what one unit sends, moved but unchanged; `shapes` are those of the units."""
+        if self.constant is not None or len(self.shape) < 2:
+            return False
+        fed = np.zeros(self.shape[0], dtype=int)
+        for projection in self.projections:
+            if projection.source == INPUT or not all(isinstance(o, Gather) for o in projection.operators):
+                return False
+            there = respond_all(projection.operators, torch.ones(1, *shapes[projection.source]))[0]
+            fed += (there.numpy() != 0).reshape(len(fed), -1).any(axis=1)
+        return bool((fed <= 1).all())
 
     def through(
         self, operator: Operator, shapes: dict[str, Shape], bias: Floats | None = None, name: str | None = None

@@ -7,7 +7,7 @@ import torch
 from torch import fx
 
 from ..errors import ConversionError
-from ..torch_layers import refuse
+from ..refusals import refuse
 from .movement import ROWS
 from .views import Value
 

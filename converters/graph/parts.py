@@ -4,7 +4,7 @@ A convolution of joined values is the sum of those of the parts, each with its o
 the weights is an array of its own asleep, and is written back into its place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...sims.operators import AveragePool, Floats, Gather, MaxPool, Scale, Shape
+from ...sims.operators import AveragePool, Floats, Gather, MaxPool, Operator, Scale, Shape
 from .operator_algebra import Kept, KeptConvolution, Operators, followed, in_magnitude, respond_all
 from .relu_graph import ReluGraph
 
@@ -63,6 +63,15 @@ def parts_of(graph: ReluGraph) -> dict[str, Part]:
     return parts
 
 
+def part_fed(parts: Mapping[str, Part], before: Operators, own: Kept, shape: Shape) -> tuple[str, Part]:
+    """Return the name of the part of its weights that a pathway feeds, and the part."""
+    if own.path in parts:
+        return own.path, parts[own.path]
+    rows = rows_fed(before, own, shape)
+    mine = {name: part for name, part in parts.items() if part.path == own.path and part.rows is not None}
+    return next((name, part) for name, part in mine.items() if np.array_equal(part.rows, rows))  # type: ignore[arg-type]
+
+
 def rows_fed(before: Operators, own: Kept, shape: Shape) -> Rows | None:
     """Return which presynaptic channels (or neurons) of weights get anything from a source; None for all of them."""
     if not any(isinstance(operator, Gather) for operator in before):
@@ -77,18 +86,38 @@ def rows_fed(before: Operators, own: Kept, shape: Shape) -> Rows | None:
 
 
 def narrowed(before: Operators, own: Kept, rows: Rows, shape: Shape) -> Operators:
-    """Return what values pass through to the part of the weights that they feed."""
+    """Return what values pass through to the part of the weights that they feed.
+
+    Channels of kernels are chosen as early as they can be, which most often undoes the join.
+    """
+    shapes, behind = [shape], list[Operator]()
+    for operator in before:
+        shapes.append(operator.output_shape(shapes[-1]))
     at = len(before)
-    by_channel = isinstance(own, KeptConvolution)
-    while by_channel and at and _keeps_channels(before[at - 1]):
+    while isinstance(own, KeptConvolution) and at:
+        operator, there = before[at - 1], shapes[at - 1]
+        if isinstance(operator, Gather):
+            moved = _channels(operator, rows, there)
+            if moved is None:
+                break
+            rows = moved
+        elif _keeps_channels(operator):
+            behind.insert(0, operator)
+        else:
+            break
         at -= 1
-    there = shape
-    for operator in before[:at]:
-        there = operator.output_shape(there)
-    places = np.arange(int(np.prod(there)), dtype=np.intp)
-    index = places.reshape(there)[rows] if by_channel else places[rows]
-    result = followed(before[:at], Gather(index), shape)
-    return (*result, *before[at:])
+    places = np.arange(int(np.prod(shapes[at])), dtype=np.intp)
+    index = places.reshape(shapes[at])[rows] if isinstance(own, KeptConvolution) else places[rows]
+    return (*followed(before[:at], Gather(index), shape), *behind)
+
+
+def _channels(gather: Gather, rows: Rows, shape: Shape) -> Rows | None:
+    """Return which channels of values of a shape whole channels of a gathering are, or None if they are none."""
+    if gather.index.ndim != len(shape):
+        return None
+    places = np.arange(int(np.prod(shape)), dtype=np.intp).reshape(shape)
+    channels = gather.index[rows].reshape(len(rows), -1)[:, 0] // int(np.prod(shape[1:]))
+    return channels if (channels >= 0).all() and np.array_equal(places[channels], gather.index[rows]) else None
 
 
 def unpadded(before: Operators, own: Kept, shape: Shape) -> tuple[Operators, Kept, Operators]:

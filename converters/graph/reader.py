@@ -12,6 +12,7 @@ from ...sims.awake.graph import INPUT, Projection
 from ...sims.operators import AveragePool, Flatten, Floats, Gather, MaxPool, Operator, Shape
 from ..errors import ConversionError
 from ..functional_layers import WEIGHTED, weighted
+from ..refusals import refuse
 from ..torch_layers import (
     CALLS,
     AdaptiveAverage,
@@ -32,7 +33,6 @@ from ..torch_layers import (
     is_rectifier,
     max_pool,
     rectifier,
-    refuse,
 )
 from ..tracing import called, describe, traced
 from . import movement
@@ -146,7 +146,8 @@ class Reader:
         if isinstance(module, nn.Identity | Dropout):
             return value
         if isinstance(module, nn.Flatten | movement.Modules):
-            return self._moved(value, module, where)
+            result: Value = self._moved(value, module, where)
+            return result
         if isinstance(module, Maximum | AdaptiveMaximum):
             return self._largest(module, value, where, path)
         if isinstance(module, BatchNorm):
@@ -242,6 +243,8 @@ class Reader:
         if how.slope is None:
             return self._rectified(value, path, how.ceiling)
         whole = self._settled(value, where)
+        if whole.is_rectified:
+            return replace(whole)
         name = whole.name or path
         above = self._rectified(whole, name)
         below = replace(whole.times(np.asarray(-1.0)), name=f"{above.source or name}#below")
@@ -278,9 +281,9 @@ class Reader:
     def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], where: str) -> Any:
         """Return what a function makes of a value that only moves it, and pads it with constants."""
         moves = movement.moved(function, value.shape, where)
-        return (
-            [self._put(value, *x, where) for x in moves] if isinstance(moves, list) else self._put(value, *moves, where)
-        )
+        if isinstance(moves, list):
+            return [self._put(value, x.gather, x.constant, where) for x in moves]
+        return self._put(value, moves.gather, moves.constant, where)
 
     def _put(self, value: Value, gather: Gather, constant: Floats | None, where: str) -> Value:
         if isinstance(value, Pooled) and constant is None:
@@ -304,7 +307,7 @@ class Reader:
             return Pooled(value.value, (*value.operators, *padded, operator_), value.where)
         if value.source is None and not value.is_rectified:
             return Pooled(value, (*padded, operator_), where)
-        if value.source is None and self.max_pool != "average":
+        if value.source is None and self.max_pool != "average" and not value.is_joined(self.shapes):
             value = self._unit(value, path)  # neurons of its own, whose spikes can compete
         for each in (*padded, operator_):
             value = value.through(each, self.shapes)

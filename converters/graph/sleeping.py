@@ -39,7 +39,7 @@ from .operator_algebra import (
     one_a_channel,
     respond_all,
 )
-from .parts import Part, narrowed, parts_of, rows_fed, unpadded
+from .parts import Part, narrowed, part_fed, parts_of, unpadded
 from .relu_graph import ReluGraph, ReluUnit
 
 
@@ -165,12 +165,10 @@ def _pathway(
             scale, before = before[-1].factors, before[:-1]
         pathway = Pathway(projection.source, None, None, _plain(before, max_pool, dtype), factor * gain * scale)
         return None, pathway
-    before, rows = operators[:at], rows_fed(operators[:at], own, shape)
-    name = own.path
-    if own.path not in parts:
-        name = next(x for x, part in parts.items() if part.path == own.path and np.array_equal(part.rows, rows))
-        before = narrowed(before, own, parts[name].rows, shape)
-        own = _narrow(own, parts[name])
+    before, whole = operators[:at], own
+    name, part = part_fed(parts, before, own, shape)
+    if part.rows is not None:
+        before, own = narrowed(before, own, part.rows, shape), _narrow(own, part)
     before, own, crop = unpadded(before, own, shape)
     before, gain = _without_factor(before)
     for operator in (*before, own):
@@ -182,8 +180,7 @@ def _pathway(
     elif before and isinstance(before[-1], Flatten):
         before = before[:-1]  # dense weights flatten what comes in
     halves = _plain(before, max_pool, dtype), factor * gain * scale, _plain(after, max_pool, dtype)
-    whole = operators[at]
-    return (whole if isinstance(whole, Kept) else None), Pathway(projection.source, name, sliding, *halves)
+    return whole, Pathway(projection.source, name, sliding, *halves)
 
 
 def _narrow(own: Kept, part: Part) -> Kept:

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from ..errors import ConversionError
-from ..torch_layers import check_cast, refuse
+from ..refusals import refuse
+from ..torch_layers import check_cast
 from .operations import Ref
 from .program_layers import Operator, Reading, batch_norm, convolution, layer, linear, pool, product
 from .program_movement import MOVEMENT, Parts

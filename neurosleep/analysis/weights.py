@@ -11,7 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from neurosleep.converters.chain import linear_stages, weight_stages
+from neurosleep.converters.chain import linear_stages
+from neurosleep.converters.reading import own_weights
 from neurosleep.sims.errors import InputError
 
 
@@ -103,11 +104,9 @@ def histogram(values: ArrayLike, low: float, high: float, bins: int = 40) -> dic
 def weight_histograms(model: nn.Module, bins: int = 100) -> list[dict[str, Any]]:
     """Return a histogram of each layer's weights as plain numbers: layer, counts (bins), from, to."""
     histograms = []
-    for stage in weight_stages(model):
-        counts, edges = np.histogram(stage.module.weight.detach().cpu().numpy(), bins=bins)
-        histograms.append(
-            {"layer": stage.name, "counts": counts.tolist(), "from": float(edges[0]), "to": float(edges[-1])}
-        )
+    for name, weight in own_weights(model).items():
+        counts, edges = np.histogram(weight.detach().cpu().numpy(), bins=bins)
+        histograms.append({"layer": name, "counts": counts.tolist(), "from": float(edges[0]), "to": float(edges[-1])})
     return histograms
 
 

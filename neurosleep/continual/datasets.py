@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from neurosleep.continual.stream import Stream, Task, task_order
 from neurosleep.data.files import VARIABLE
 from neurosleep.features.architectures import Layers
 from neurosleep.sims.errors import InputError
+
+Images = Literal[Layers, "pixels"]
+"""What becomes of images of CIFAR: features of frozen layers, or nothing."""
 
 
 class Size(NamedTuple):
@@ -48,7 +51,7 @@ class Arrays(NamedTuple):
     test_labels: NDArray[np.int64]
 
 
-def labelled_arrays(dataset: str, data_dir: str | None, layers: Layers = "vgg-cifar100") -> Arrays:
+def labelled_arrays(dataset: str, data_dir: str | None, layers: Images = "vgg-cifar100") -> Arrays:
     """Return a data set: pixels, features of frozen convolutional layers, or a user's file.
 
     Parameters
@@ -58,25 +61,31 @@ def labelled_arrays(dataset: str, data_dir: str | None, layers: Layers = "vgg-ci
     data_dir
         Folder of data sets; `NEUROSLEEP_DATA` or the user's cache if None.
     layers
-        Which layers make features of CIFAR images, see `neurosleep.features`.
+        Which layers make features of CIFAR images, see `neurosleep.features`; "pixels" for the images themselves.
 
     Raises
     ------
     InputError
         If it cannot be found or read.
     """
-    if dataset in ("cifar10", "cifar100"):
+    if dataset in ("cifar10", "cifar100") and layers != "pixels":
         from neurosleep.features.cache import features
 
         seen = features(dataset, "train", data_dir=data_dir, layers=layers)
         tested = features(dataset, "test", data_dir=data_dir, layers=layers)
         return Arrays(seen.inputs, seen.labels, tested.inputs, tested.labels)
+    if dataset in ("cifar10", "cifar100"):
+        return _pixels(data.load_cifar(dataset, "train", data_dir), data.load_cifar(dataset, "test", data_dir))
     if dataset in ("mnist-small", "mnist", "fashion-mnist"):
         train, test = data.load(dataset, "train", data_dir=data_dir), data.load(dataset, "test", data_dir=data_dir)
-        return Arrays(train.vectors(), train.labels, test.vectors(), test.labels)
+        return _pixels(train, test)
     stand_in = dataset == "permuted-digits"
     own = data.permuted_digits() if stand_in else data.load_embeddings(own_path(dataset, data_dir))
     return Arrays(own.train_x, own.train_y, own.test_x, own.test_y)
+
+
+def _pixels(train: data.Images | data.ColourImages, test: data.Images | data.ColourImages) -> Arrays:
+    return Arrays(train.vectors(), train.labels, test.vectors(), test.labels)
 
 
 def shuffled(arrays: Arrays) -> Arrays:

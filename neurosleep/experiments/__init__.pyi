@@ -4,6 +4,8 @@ from .comparison import seeds_needed as seeds_needed
 from .conditions import Condition as Condition
 from .data_stream import DataStream as DataStream
 from .experiment import Experiment as Experiment
+from .image_networks import ResidualNetwork as ResidualNetwork
+from .image_networks import VggNetwork as VggNetwork
 from .lesions import BlockedDepression as BlockedDepression
 from .lesions import BlockedPotentiation as BlockedPotentiation
 from .lesions import SilencedNeurons as SilencedNeurons

@@ -162,7 +162,9 @@ class Condition:
             return FeatureMemory(each_task=self.cued_tasks != set())
         if self.calibration in ("all", "last"):
             scales: Literal["all", "last"] = "all" if self.calibration == "all" else "last"
-            return Memory(scales=scales, each_task=self.cued_tasks != set())
+            replays = [stage for stage in self.night if isinstance(stage, SpontaneousReplay)]
+            moments = any(stage.batch_norm != "kept" for stage in replays)
+            return Memory(scales=scales, each_task=self.cued_tasks != set(), moments=moments)
         return ImageKeepingMemory(first_only=self.calibration == "first task")
 
     def stages(self, task: int, populations: Mapping[str, int], seed: int) -> list[Stage]:

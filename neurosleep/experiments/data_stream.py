@@ -9,9 +9,17 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from neurosleep.continual.datasets import SIZES, Arrays, cross_modal, labelled_arrays, own_path, renumbered, shuffled
+from neurosleep.continual.datasets import (
+    SIZES,
+    Arrays,
+    Images,
+    cross_modal,
+    labelled_arrays,
+    own_path,
+    renumbered,
+    shuffled,
+)
 from neurosleep.continual.stream import Stream, class_incremental, task_order
-from neurosleep.features.architectures import Layers
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import settle
 
@@ -42,7 +50,8 @@ class DataStream:
     evaluate_on
         "test" inputs, or those that each task is learned from ("train").
     layers
-        Which layers make features of CIFAR images: "vgg-cifar100" or "conv-cifar10", see `neurosleep.features`.
+        Which layers make features of CIFAR images: "vgg-cifar100" or "conv-cifar10", see `neurosleep.features`; or
+        "pixels": the images themselves, 3072 values from 0 to 1, colour by colour.
     shuffled
         Whether training inputs are put into an order of their own first: for files that are sorted by class.
     """
@@ -53,7 +62,7 @@ class DataStream:
     order: str = "random"
     joint: Part = "tasks"
     evaluate_on: Split = "test"
-    layers: Layers = "vgg-cifar100"
+    layers: Images = "vgg-cifar100"
     shuffled: bool = False
 
     def __post_init__(self) -> None:
@@ -64,7 +73,7 @@ class DataStream:
             raise InputError(f"classes_per_task must be at least 1, got {self.classes_per_task}")
         if self.dataset not in SIZES and not Path(self.dataset).suffix and not Path(self.dataset).exists():
             raise InputError(f"there is no data set {self.dataset!r}; there are {', '.join(SIZES)}, and files of yours")
-        for what, allowed in (("joint", Part), ("evaluate_on", Split), ("layers", Layers)):
+        for what, allowed in (("joint", Part), ("evaluate_on", Split), ("layers", Images)):
             if getattr(self, what) not in get_args(allowed):
                 raise InputError(unknown(what, getattr(self, what), get_args(allowed)))
         if self.order not in ("random", "released", "dealt"):
@@ -157,13 +166,13 @@ class DataStream:
 
 
 @lru_cache(maxsize=2)
-def _arrays(dataset: str, data_dir: str | None, layers: Layers, content: str) -> Arrays:
+def _arrays(dataset: str, data_dir: str | None, layers: Images, content: str) -> Arrays:
     """Return a data set; `content` is there to tell files apart that were rewritten."""
     return labelled_arrays(dataset, data_dir, layers)
 
 
 @lru_cache(maxsize=8)
-def _digest(dataset: str, data_dir: str | None, layers: Layers, content: str) -> str:
+def _digest(dataset: str, data_dir: str | None, layers: Images, content: str) -> str:
     digest = blake2b(digest_size=16)
     for array in _arrays(dataset, data_dir, layers, content):
         digest.update(f"{array.dtype.str} {array.shape}".encode())

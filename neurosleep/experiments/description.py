@@ -11,6 +11,7 @@ import msgspec
 
 from neurosleep.experiments.conditions import Condition
 from neurosleep.experiments.data_stream import DataStream
+from neurosleep.experiments.image_networks import ResidualNetwork, VggNetwork
 from neurosleep.experiments.lesions import BlockedDepression, BlockedPotentiation, SilencedNeurons
 from neurosleep.experiments.networks import ConvolutionalNetwork, GenerativeNetwork, ReluNetwork, SnnNetwork
 from neurosleep.experiments.own_classes import class_of, is_own, kind_of
@@ -76,7 +77,7 @@ RULES = (
 )
 DOWNSCALING = (MagnitudePruning, GradedDownscaling)
 HOMEOSTASIS = (SynapticScaling, IncomingNormalisation, IntrinsicExcitability, *DOWNSCALING)
-NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, GenerativeNetwork)
+NETWORKS = (ReluNetwork, SnnNetwork, ConvolutionalNetwork, ResidualNetwork, VggNetwork, GenerativeNetwork)
 STUDIES = (Patches, SecondNight, Undertrained)
 TABLES: dict[str, tuple[type, ...]] = {
     "stream": (DataStream,),

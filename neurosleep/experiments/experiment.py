@@ -48,6 +48,10 @@ class Experiment(Question):
         "bfloat16" to train faster where the processor has matrix units for it, with other results.
     looks
         When generative networks are looked at within a task; at its end alone, if None.
+    share_first_task
+        Whether the first task is trained once a seed for all conditions in which that is the same: network, training,
+        and a method that does nothing to a first task ("sequential" or rehearsal). What came of it is kept in the
+        folder until all runs are done. Records do not depend on it.
     keep_networks
         Whether generative networks are kept, too, as files beside the records.
     notes, source, cost
@@ -71,6 +75,7 @@ class Experiment(Question):
     precision: Precision = "float32"
     products: Products = "float32"
     looks: Looks | None = None
+    share_first_task: bool = False
     keep_networks: bool = False
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 ``experiment.toml``, ``runs/CONDITION/condition.toml``, ``seed-N.json`` (a finished run), ``seed-N.h5`` (its spikes),
 ``seed-N.error.txt`` (the story of a failed one), ``seed-N.unfinished/`` (what one that is under way goes on from),
-``seed-N.pt`` (its network, if it is kept), and what is made from these: ``results.nc``, ``results.csv``,
+``seed-N.pt`` (its network, if it is kept), ``first-tasks/`` (what runs to come have in common), and what is made from
+these: ``results.nc``, ``results.csv``,
 ``report.html``, ``figures/``.
 """
 
@@ -81,7 +82,7 @@ class ExperimentFolder:
         Folders may be links.
         """
         found = [self.path / name for name in FILES]
-        for folder in ("runs", "figures"):
+        for folder in ("runs", "figures", "first-tasks"):
             found += (self.path / folder).rglob("*")
         for path in found:
             if not path.is_dir():
@@ -132,6 +133,11 @@ class ExperimentFolder:
     def unfinished(self, run: RunId) -> Path:
         """Folder for what a run goes on from after it was stopped."""
         return self.run_file(run).with_suffix(".unfinished")
+
+    @property
+    def first_tasks(self) -> Path:
+        """Folder for what was trained of first tasks that runs share."""
+        return self.path / "first-tasks"
 
     def _error_file(self, run: RunId) -> Path:
         return self.run_file(run).with_suffix(".error.txt")

@@ -50,13 +50,15 @@ class Job:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
+            folder = None if self.out is None else ExperimentFolder(self.out)
             done = perform(
                 self.experiment,
                 self.runs,
                 device=self.device,
                 data_dir=self.data_dir,
                 logs=self.scratch,
-                unfinished=None if self.out is None else ExperimentFolder(self.out).unfinished,
+                unfinished=None if folder is None else folder.unfinished,
+                first_tasks=None if folder is None else folder.first_tasks,
                 on_progress=on_progress,
             )
             return [(run, _told(outcome)) for run, outcome in done]

@@ -14,10 +14,14 @@ from torch import nn
 from neurosleep.analysis import class_responses, specific_neurons
 from neurosleep.analysis.weights import weight_histograms
 from neurosleep.continual import Checkpoint, History, Nights, Stream, learn, learn_jointly
+from neurosleep.continual.first_task import OnceTrainer
 from neurosleep.continual.learning import night_seed
+from neurosleep.continual.methods import Method
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.experiments.conditions import Condition
+from neurosleep.experiments.description import to_plain
 from neurosleep.experiments.experiment import Experiment
+from neurosleep.experiments.first_tasks import PLAIN, FirstTask
 from neurosleep.experiments.networks import GenerativeNetwork, Network, ReluNetwork, SnnNetwork
 from neurosleep.experiments.record import RunId
 from neurosleep.experiments.unfinished import Unfinished, identity_of
@@ -25,6 +29,7 @@ from neurosleep.memory import Memory
 from neurosleep.night import Simulate, SleepRecord, SpontaneousReplay, fall_asleep
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.spikes.log import SpikeLog
+from neurosleep.training import Trainer
 from neurosleep.tripartite.learner import Learner
 from neurosleep.tripartite.looking import learn_and_look
 from neurosleep.tripartite.network import ReplayNetwork
@@ -58,6 +63,8 @@ class Given:
         File for the spikes, or None.
     unfinished
         Folder for what a run goes on from that was stopped, or None.
+    first_tasks
+        Folder for first tasks that runs share, or None.
     on_progress
         Called with the work just done.
     simulate
@@ -71,6 +78,7 @@ class Given:
     populations: Mapping[str, int]
     log: Path | None
     unfinished: Path | None
+    first_tasks: Path | None
     on_progress: Callable[[float], None]
     simulate: Simulate
 
@@ -78,6 +86,17 @@ class Given:
     def condition(self) -> Condition:
         """The condition of the run."""
         return self.experiment.conditions[self.run.condition]
+
+    def trainer(self, method: Method, number: int) -> Trainer:
+        """Return who trains the task of a number, 1 for the first, beside a method."""
+        experiment, name = self.experiment, self.run.condition
+        trainer = experiment.training_of(name).of_task(number)
+        if number > 1 or self.first_tasks is None or type(method) not in PLAIN:
+            return trainer
+        parts = [to_plain(part) for part in (experiment.network_of(name), trainer, experiment.stream)]
+        device = str(self.stream.joint_inputs.device)
+        kept = FirstTask.of(self.first_tasks, parts, experiment.products, self.run.seed, self.data, device)
+        return OnceTrainer(**vars(trainer), kept=kept)
 
     @property
     def dt(self) -> float:
@@ -138,6 +157,7 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
         if given.log is not None:
             weights[point.name] = weight_histograms(model)
 
+    beside = method.make(seed, condition.method_options)
     with given.new_log() as log:
         nights = Nights(
             stages,
@@ -152,8 +172,8 @@ def learn_awake(given: Given, model: nn.Module) -> dict[str, Any]:
         history = learn(
             network,
             stream,
-            trainer.of_task,
-            method=method.make(seed, condition.method_options),
+            partial(given.trainer, beside),
+            method=beside,
             nights=nights if condition.night else None,
             seed=seed,
             on_epoch=done,
@@ -248,12 +268,12 @@ def _specific(
     model: nn.Module, memory: Memory, stream: Stream, task: int, tonight: Sequence[Any], seed: int
 ) -> dict[str, Any]:
     """Return the neurons specific to each class learned, as they are before a night (Tadros et al. 2022, Fig. 5)."""
-    stage = next(stage for stage in tonight if isinstance(stage, SpontaneousReplay))
+    index, stage = next((i, stage) for i, stage in enumerate(tonight) if isinstance(stage, SpontaneousReplay))
     classes = sorted({c for learned in stream.tasks[:task] for c in learned.classes})
     found = [(c, part.test_inputs[part.test_labels == c][:SHOWN]) for part in stream.tasks[:task] for c in part.classes]
     inputs = torch.cat([x for _, x in found])
     labels = np.repeat([c for c, _ in found], [len(x) for _, x in found])
-    network = fall_asleep(model, memory, stage).network
+    network = fall_asleep(model, memory, stage, seed=night_seed(seed, task, index)).network
     own = night_seed(seed, task, 1_000_000)
     responses = class_responses(network, inputs.flatten(1).numpy(), labels, steps=SHOWN_STEPS, seed=own)
     neurons = specific_neurons(responses, top=TOP)

@@ -1,15 +1,18 @@
 """The networks that learn in an experiment, as values from which fresh ones are made."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import nn
 
+from neurosleep.continual.stream import Stream
+from neurosleep.experiments.image_networks import ImageNetwork, ResidualNetwork, VggNetwork
 from neurosleep.networks import ClassicDropout, relu_network
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.fields import check_ranges, settle
+from neurosleep.sims.network import population_sizes
 from neurosleep.tripartite.network import Architecture, ReplayNetwork
 from neurosleep.tripartite.stages import Settings
 
@@ -223,4 +226,23 @@ class GenerativeNetwork:
         )
 
 
-Network = ReluNetwork | SnnNetwork | ConvolutionalNetwork | GenerativeNetwork
+Network = ReluNetwork | SnnNetwork | ConvolutionalNetwork | ResidualNetwork | VggNetwork | GenerativeNetwork
+
+
+def populations_of(network: Network, features: int, classes: int) -> dict[str, int]:
+    """Return the neurons of each population of what sleeps of a network, by name, input first."""
+    if isinstance(network, ImageNetwork):
+        return network.populations(features, classes)
+    return population_sizes(network.sizes(features, classes))
+
+
+def shaped(stream: Stream, network: Network) -> Stream:
+    """Return the stream with inputs of the shape that a network takes."""
+    if not isinstance(network, ConvolutionalNetwork | ImageNetwork):
+        return stream
+    shape = network.shape(stream.joint_inputs[0].numel())
+    tasks = tuple(
+        replace(task, inputs=task.inputs.reshape(-1, *shape), test_inputs=task.test_inputs.reshape(-1, *shape))
+        for task in stream.tasks
+    )
+    return replace(stream, tasks=tasks, joint_inputs=stream.joint_inputs.reshape(-1, *shape))

@@ -4,7 +4,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from importlib import metadata
@@ -25,7 +24,7 @@ from neurosleep.experiments.learning import (
     sleeping_chain,
 )
 from neurosleep.experiments.loading import AnyExperiment
-from neurosleep.experiments.networks import ConvolutionalNetwork, Network
+from neurosleep.experiments.networks import populations_of, shaped
 from neurosleep.experiments.notices import notices
 from neurosleep.experiments.own_classes import code_of
 from neurosleep.experiments.record import FORMAT, Record, RunId
@@ -33,7 +32,6 @@ from neurosleep.experiments.study import StudyExperiment
 from neurosleep.files import processor
 from neurosleep.night import Simulate, SpontaneousReplay
 from neurosleep.sims.errors import InputError, wanted_memory
-from neurosleep.sims.network import population_sizes
 from neurosleep.training import products
 from neurosleep.trial_night import try_night
 from neurosleep.tripartite.stages import Training
@@ -58,15 +56,16 @@ def prepare(experiment: AnyExperiment, data_dir: str | None = None) -> None:
     for name, condition in experiment.conditions.items():
         try:
             network = experiment.network_of(name)
-            sizes = network.sizes(*_sizes(plain))
-            stream = _shaped(plain, network)
-            chain = sleeping_chain(network.make(*_sizes(plain), seed))
+            sizes = _sizes(plain)
+            populations = populations_of(network, *sizes)
+            stream = shaped(plain, network)
+            chain = sleeping_chain(network.make(*sizes, seed))
             method = MethodName.parse(condition.method)
-            method.check(sizes[-1])
+            method.check(sizes[1])
             method.make(seed, condition.method_options).begin_task(chain, stream.tasks[0], 1)
             condition.check_tasks(len(stream.tasks))
             last = len(stream.tasks) if condition.sleep_after is None else max(condition.sleep_after)
-            stages = condition.stages(last, population_sizes(sizes), seed)
+            stages = condition.stages(last, populations, seed)
             replays = [stage for stage in stages if isinstance(stage, SpontaneousReplay)]
             try_night(chain, condition.memory(network), stream.tasks[0].inputs, replays, backend=experiment.backend)
         except InputError as error:
@@ -127,6 +126,7 @@ class Where(NamedTuple):
     data_dir: str | None
     logs: Path | None
     unfinished: Callable[[RunId], Path] | None
+    first_tasks: Path | None
     on_progress: OnProgress
 
     def log(self, experiment: AnyExperiment, run: RunId) -> Path | None:
@@ -142,6 +142,7 @@ def perform(
     data_dir: str | None = None,
     logs: Path | None = None,
     unfinished: Callable[[RunId], Path] | None = None,
+    first_tasks: Path | None = None,
     on_progress: OnProgress = lambda amount: None,
 ) -> Iterator[tuple[RunId, Record | Exception]]:
     """Do some runs of an experiment, their nights together; yield each run's record, or why it failed.
@@ -158,10 +159,12 @@ def perform(
         Folder for the spikes of those runs whose spikes are kept, see `log_path`; None to keep none.
     unfinished
         Gives the folder from which a run goes on that was stopped; None to begin anew.
+    first_tasks
+        Folder for first tasks that runs share, if the experiment says so; None to train each.
     on_progress
         Called with the amount of work just done, in the units of `amount`.
     """
-    where = Where(device, data_dir, logs, unfinished, on_progress)
+    where = Where(device, data_dir, logs, unfinished, first_tasks, on_progress)
     if isinstance(experiment, StudyExperiment):
         for run in runs:
             yield run, _studied(experiment, run, where)
@@ -176,8 +179,8 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
     begin = time.perf_counter()
     plain = _stream(experiment.stream, run.seed, where.data_dir)
     network, condition = experiment.network_of(run.condition), experiment.conditions[run.condition]
-    stream = _shaped(plain, network).to(where.device)
-    populations = population_sizes(network.sizes(*_sizes(plain)))
+    stream = shaped(plain, network).to(where.device)
+    populations = populations_of(network, *_sizes(plain))
     model = network.make(*_sizes(plain), run.seed).to(where.device)
     replays = any(isinstance(stage, SpontaneousReplay) for stage in condition.night)
     log = where.log(experiment, run) if replays else None
@@ -190,6 +193,7 @@ def _run(experiment: Experiment, run: RunId, where: Where, simulate: Simulate) -
         populations,
         log=log,
         unfinished=None if where.unfinished is None else where.unfinished(run),
+        first_tasks=where.first_tasks if experiment.share_first_task else None,
         on_progress=where.on_progress,
         simulate=simulate,
     )
@@ -255,18 +259,6 @@ def _stream(described: DataStream, seed: int, data_dir: str | None) -> Stream:
 def _made(described: DataStream, seed: int, data_dir: str | None, content: str) -> Stream:
     """Return a stream; `content` is there to tell files apart that were rewritten."""
     return described.make(seed, data_dir)
-
-
-def _shaped(stream: Stream, network: Network) -> Stream:
-    """Return the stream with inputs of the shape that a network takes."""
-    if not isinstance(network, ConvolutionalNetwork):
-        return stream
-    shape = network.shape(stream.joint_inputs[0].numel())
-    tasks = tuple(
-        replace(task, inputs=task.inputs.reshape(-1, *shape), test_inputs=task.test_inputs.reshape(-1, *shape))
-        for task in stream.tasks
-    )
-    return replace(stream, tasks=tasks, joint_inputs=stream.joint_inputs.reshape(-1, *shape))
 
 
 def _sizes(stream: Stream) -> tuple[int, int]:

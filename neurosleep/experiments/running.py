@@ -214,6 +214,8 @@ def _run_missing(experiment: AnyExperiment, folder: ExperimentFolder, how: _How)
                             folder.write_run(run, result, log_path(Path(scratch), run) if result["log"] else None)
                             done += 1
                     bar.set_postfix_str(f"{done} of {len(experiment.runs)} runs done")
+        if done == len(experiment.runs):
+            shutil.rmtree(folder.first_tasks, ignore_errors=True)
     return failed
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from neurosleep.continual.learning import night_seed
 from neurosleep.converters.chain import weight_stages
 from neurosleep.converters.errors import ConversionError
+from neurosleep.converters.reading import own_weights
 from neurosleep.memory import Memory
 from neurosleep.night import SleepRecord, Stage, sleep
 from neurosleep.ownership import Ownership
@@ -115,7 +116,7 @@ class SleepPlugin:
                         f"submodule {name!r} ({type(module).__name__}) changes with each experience, and cannot sleep; "
                         "use one torch.nn.Linear with an output for each class of the whole stream"
                     ) from error
-            raise
+            own_weights(strategy.model)  # that it can be read as a graph is known when it is shown inputs
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         """Choose the stages of the night to come, and check that they fit the model and the inputs.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,18 +10,18 @@ import torch
 from torch import nn
 
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
+from neurosleep.continual.first_task import OnceTrainer, Trained
 from neurosleep.continual.methods import Method
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.examples import picked
 from neurosleep.experiments.data_stream import DataStream
 from neurosleep.experiments.experiment import Experiment
 from neurosleep.experiments.loading import build
-from neurosleep.experiments.networks import ReluNetwork, SnnNetwork
+from neurosleep.experiments.networks import GenerativeNetwork, populations_of, shaped
 from neurosleep.night import SpontaneousReplay
 from neurosleep.sims.errors import InputError, NeurosleepError, unknown
-from neurosleep.sims.network import population_sizes
 from neurosleep.sims.thresholds import UnreachableRateError
-from neurosleep.training import DivergenceError, Steps, Trainer, products
+from neurosleep.training import DivergenceError, Trainer, products
 
 FIRST_SEED = 1000
 """Searches use seeds from here on, `neurosleep run` those from 0: no order that a search sees is one that it is
@@ -80,49 +80,20 @@ class SilentError(NeurosleepError):
     """A layer no longer answers to any image, so that there is no scale for its next night."""
 
 
-Snapshot = tuple[dict[str, Any], dict[str, Any], torch.Tensor, torch.Tensor | None]
-
-
 @dataclass(frozen=True)
-class OnceTrainer(Trainer):
-    """Trains the first task of an order once, and afterwards puts everything into the state that it left."""
+class InMemory:
+    """Keeps the state of a first task among those of others."""
 
-    kept: dict[Any, Snapshot] = field(default_factory=dict)
-    key: Any = None
-    most: int = 1
+    kept: dict[Any, Trained]
+    key: Any
+    most: int
 
-    def train(
-        self,
-        model: nn.Module,
-        inputs: torch.Tensor,
-        labels: torch.Tensor,
-        *,
-        optimizer: torch.optim.Optimizer | None = None,
-        generator: torch.Generator | None = None,
-        steps: Steps | None = None,
-        on_epoch: Callable[[], None] | None = None,
-    ) -> None:
-        """Train, or restore weights, momentum and random numbers as they were after the same training."""
-        optimizer = optimizer or self.optimizer(model)
-        if self.key not in self.kept:
-            super().train(
-                model, inputs, labels, optimizer=optimizer, generator=generator, steps=steps, on_epoch=on_epoch
-            )
-            weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            states = optimizer.state_dict()["state"].items()
-            momentum = {i: s["momentum_buffer"].clone() for i, s in states if s.get("momentum_buffer") is not None}
-            own = None if generator is None else generator.get_state()
-            _keep(self.kept, self.key, (weights, momentum, torch.get_rng_state(), own), self.most)
-            return
-        weights, momentum, common, own = self.kept[self.key]
-        model.load_state_dict(weights)
-        state = optimizer.state_dict()
-        state["state"] = {i: {"momentum_buffer": buffer.clone()} for i, buffer in momentum.items()}
-        optimizer.load_state_dict(state)
-        torch.set_rng_state(common)
-        if generator is not None and own is not None:
-            generator.set_state(own)
-        model.eval()
+    def get(self, train: Callable[[], Trained]) -> Trained | None:
+        """Return the state that is kept; else let the task be trained, keep its state, and return None."""
+        if self.key in self.kept:
+            return self.kept[self.key]
+        _keep(self.kept, self.key, train(), self.most)
+        return None
 
 
 class Objective:
@@ -143,7 +114,7 @@ class Objective:
         self.data_dir = data_dir
         self.seeds = tuple(seeds)
         self._streams: dict[Any, Stream] = {}
-        self._first_tasks: dict[Any, Snapshot] = {}
+        self._first_tasks: dict[Any, Trained] = {}
 
     def accuracies(self, experiment: Experiment, on_night: Callable[[int, float], None] | None = None) -> list[float]:
         """Return the accuracy from 0 to 1 of each order; 0 where training diverged or a layer fell silent for good.
@@ -188,11 +159,11 @@ class Objective:
             if number > 1 or steps_matter:
                 return plain
             awake = (plain, seed, experiment.stream, experiment.products, network)
-            return OnceTrainer(**vars(plain), kept=self._first_tasks, key=awake, most=4 * len(self.seeds))
+            return OnceTrainer(**vars(plain), kept=InMemory(self._first_tasks, awake, 4 * len(self.seeds)))
 
         memory = condition.memory(network)
-        sizes = int(stream.tasks[0].inputs.shape[1]), stream.classes
-        populations = population_sizes(network.sizes(*sizes))
+        sizes = stream.tasks[0].inputs[0].numel(), stream.classes
+        populations = populations_of(network, *sizes)
 
         def stages(number: int) -> list[Any]:
             tonight = condition.stages(number, populations, seed)
@@ -206,6 +177,7 @@ class Objective:
 
         nights = Nights(stages=stages, memory=memory, backend=experiment.backend, precision=experiment.precision)
         model = network.make(*sizes, seed)
+        stream = shaped(stream, network)
         return learn(model, stream, trainer, method=method, nights=nights, seed=seed, on_checkpoint=look).accuracy
 
     def _stream(self, described: DataStream, seed: int) -> Stream:
@@ -230,11 +202,11 @@ def tunable(values: Mapping[str, Any], condition: str | None, name: str) -> str:
         key
         for key, of in experiment.conditions.items()
         if any(isinstance(stage, SpontaneousReplay) for stage in of.night)
-        and isinstance(experiment.network_of(key), ReluNetwork | SnnNetwork)
+        and not isinstance(experiment.network_of(key), GenerativeNetwork)
     ]
     if not sleeping:
         raise InputError(
-            f"{name} cannot be searched: none of its conditions puts a network of dense layers to spontaneous replay"
+            f"{name} cannot be searched: none of its conditions puts a network that learns awake to spontaneous replay"
         )
     if condition is None and (len(sleeping) == 1 or "src" in sleeping):
         return sleeping[0] if len(sleeping) == 1 else "src"
@@ -248,5 +220,5 @@ def tunable(values: Mapping[str, Any], condition: str | None, name: str) -> str:
             f"these have: {', '.join(sleeping)}"
         )
     if condition not in sleeping:
-        raise InputError(f"condition {condition!r} of {name} cannot be searched: only networks of dense layers can")
+        raise InputError(f"condition {condition!r} of {name} cannot be searched: its network learns by its nights")
     return condition

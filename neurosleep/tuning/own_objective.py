@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from neurosleep.continual import Checkpoint, Nights, Stream, learn
+from neurosleep.continual.first_task import OnceTrainer, Trained
 from neurosleep.continual.methods import Method
 from neurosleep.continual.methods.names import MethodName
 from neurosleep.labelled import check_outputs
@@ -20,7 +21,7 @@ from neurosleep.sims.ensemble import Backend
 from neurosleep.sims.thresholds import UnreachableRateError
 from neurosleep.training import DivergenceError, Trainer, predict
 from neurosleep.trial_night import try_night
-from neurosleep.tuning.objective import OnceTrainer, SilentError, Snapshot, hold_out
+from neurosleep.tuning.objective import InMemory, SilentError, hold_out
 
 OnNight = Callable[[int, float], None]
 Failed = (DivergenceError, SilentError, UnreachableRateError)
@@ -57,7 +58,7 @@ class Learning:
         self._make, self._memory, self._method, self._backend = make, memory, method, backend
         self._trainer_of = trainer if callable(trainer) else trainer.of_task
         self._streams = {seed: _ordered(hold_out(stream), seed) for seed in seeds}
-        self._first_tasks: dict[Any, Snapshot] = {}
+        self._first_tasks: dict[Any, Trained] = {}
 
     def check(self, stage: SpontaneousReplay) -> None:
         """Raise `InputError` if the night cannot be."""
@@ -104,7 +105,7 @@ class Learning:
             own = self._trainer_of(number)
             if number > 1 or steps_matter or type(own) is not Trainer:
                 return own
-            return OnceTrainer(**vars(own), kept=self._first_tasks, key=seed, most=len(self._streams))
+            return OnceTrainer(**vars(own), kept=InMemory(self._first_tasks, seed, len(self._streams)))
 
         def stages(number: int) -> list[Any]:
             if memory.calibration is not None and not all(0 < s < math.inf for s in memory.calibration.scales):

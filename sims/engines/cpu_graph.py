@@ -1,7 +1,6 @@
 """The `cpu` backend for networks of any shape: event-driven and compiled (Numba)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -160,26 +159,26 @@ def _flow(network: PlasticGraph, made: Arrays, copies: int) -> Flow:
 
 def _asked(network: PlasticGraph, made: Arrays, copies: int, rule: layout.Kind) -> Asked:
     """Return room for changes; none where weights stay as they are."""
-    real, pathways, uses = network.dtype, made.pathways, made.uses
-    own, some = isinstance(rule, layout.Own), bool(uses.plastic.any())
-    users = [q for q in range(len(pathways.weights)) if pathways.weights[q] >= 0 and some]
+    real, of, uses = network.dtype, made.pathways.of, made.uses.of
+    own, some = isinstance(rule, layout.Own), bool(uses["plastic"].any())
+    of = of[of["weights"] >= 0] if some else of[:0]
 
-    def most(numbers: Any) -> int:
-        return max([1, *(int(numbers[q]) for q in users)])
+    def most(*names: str) -> int:
+        return int(max(np.prod([of[name] for name in names], axis=0), default=1))
 
-    channels, taps = most(pathways.channels), most(pathways.taps * pathways.channels)
+    channels, taps = most("channels"), most("taps", "channels")
     room = max(CHANGES, taps) if some else 1
-    lists = copies * int(np.diff(uses.begin).max()) if some else 1
-    behind, sides = most(pathways.channels * pathways.positions), (2, room)
+    lists = copies * int((uses["end"] - uses["begin"]).max()) if some else 1
+    behind, sides = most("channels", "positions"), (2, room)
     return Asked(
         room=room,
         turn=np.zeros(channels, dtype=np.int32),
         which=np.zeros(channels, dtype=np.uint32),
-        bound=np.zeros(most(pathways.groups) + 1, dtype=np.int64),
+        bound=np.zeros(most("groups") + 1, dtype=np.int64),
         n_posts=np.zeros(lists, dtype=np.int64),
         posts=np.zeros((lists, behind + 1), dtype=np.int32),
         post_k=np.zeros((lists, behind + 1), dtype=np.int32),
-        post_begin=np.zeros((lists, most(pathways.positions) + 1), dtype=np.int64),
+        post_begin=np.zeros((lists, most("positions") + 1), dtype=np.int64),
         read=np.zeros(lists, dtype=np.int64),
         felt=np.zeros(behind, dtype=np.bool_),
         n=np.zeros((copies, 2, taps), dtype=real),
@@ -193,5 +192,5 @@ def _asked(network: PlasticGraph, made: Arrays, copies: int, rule: layout.Kind) 
         alone=np.zeros(sides if own else (2, 0), dtype=real),
         norms=np.zeros(room if own else 0, dtype=real),
         values=joined([np.zeros(room)], real),
-        entry=np.zeros(most(pathways.below) + 1, dtype=np.int64),
+        entry=np.zeros(most("below") + 1, dtype=np.int64),
     )

@@ -23,8 +23,9 @@ def features(
     """Return by name what of a night the engines of plain nights do not have; `kicked` if hidden populations are."""
     kinds, rule = network.layer_neurons, any_rule(plasticity)
     chain = network.layers if isinstance(network, SpikingNetwork) else ()
-    own = bool(chain) and rule is not None and not is_shipped(rule)
-    frozen = any(not layer.plastic for layer in chain) and all(layer.kernels is None for layer in chain)
+    dense = bool(chain) and all(layer.kernels is None for layer in chain)
+    own = dense and rule is not None and not is_shipped(rule)
+    frozen = not all(layer.plastic for layer in chain)
     there = {
         "refractory neurons": any(kind.refractory for kind in kinds),
         "adaptation": any(kind.adaptation for kind in kinds),

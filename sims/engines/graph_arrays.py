@@ -1,79 +1,36 @@
 """The arrays of a plastic graph that stay the same all night, see `neurosleep.sims.kernels.plastic_graph_layout`."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
-from ..kernels.plastic_graph_layout import LARGEST, LINEAR, MEAN, POSITIONS, SUM, WINNER, Pathways, Stages, Uses
+from ..kernels.plastic_graph_layout import (
+    LARGEST,
+    LINEAR,
+    MEAN,
+    PATHWAY,
+    POPULATION,
+    POSITIONS,
+    STAGE,
+    SUM,
+    USE,
+    WINNER,
+    Pathways,
+    Stages,
+    Uses,
+)
 from ..operators import Floats, Shape
 from ..plastic_graph import GraphLayer, Pathway, PlasticGraph
 from .geometry import window_places
+from .lists import Lists, Parts
 from .maps import Map, Stage, linear_map, way
 
 _SHARING = {"mean": MEAN, "sum": SUM, "positions": POSITIONS}
 _KINDS = {None: LINEAR, "any": LARGEST, "winner": WINNER}
-
-
-class Lists:
-    """Lists of entries, all in the same few arrays; equal ones that are given by the same key are there once."""
-
-    def __init__(self, *kinds: Any) -> None:
-        self._begins: list[NDArray[np.int64]] = []
-        self._columns = [[np.zeros(0, dtype=kind)] for kind in kinds]
-        self._at, self._entries = 0, 0
-        self._known: dict[Any, int] = {}
-
-    def add(self, begin: NDArray[np.int64], *columns: NDArray[Any], key: Any = None) -> int:
-        """Add the lists that begin at ``begin[:-1]``; returns where their begins stand."""
-        if key in self._known:
-            return self._known[key]
-        at = self._at
-        self._begins.append(begin + self._entries)
-        for known, new in zip(self._columns, columns, strict=True):
-            known.append(new)
-        self._at, self._entries = self._at + len(begin), self._entries + int(begin[-1])
-        if key is not None:
-            self._known[key] = at
-        return at
-
-    @property
-    def begin(self) -> NDArray[np.int64]:
-        """All begins, one behind the other."""
-        return np.concatenate([np.zeros(0, dtype=np.int64), *self._begins])
-
-    def column(self, number: int = 0) -> NDArray[Any]:
-        """All entries."""
-        first = self._columns[number][0]
-        return np.concatenate(self._columns[number]).astype(first.dtype, copy=False)
-
-
-class Parts:
-    """Arrays one behind the other."""
-
-    def __init__(self, kind: Any) -> None:
-        self._parts: list[NDArray[Any]] = [np.zeros(0, dtype=kind)]
-        self._size = 0
-        self._known: dict[Any, int] = {}
-
-    def add(self, part: NDArray[Any], key: Any = None) -> int:
-        """Add a part; returns where it begins."""
-        if key in self._known:
-            return self._known[key]
-        at = self._size
-        self._parts.append(part)
-        self._size += part.size
-        if key is not None:
-            self._known[key] = at
-        return at
-
-    @property
-    def all(self) -> NDArray[Any]:
-        """All of them."""
-        return np.concatenate(self._parts).astype(self._parts[0].dtype, copy=False)
 
 
 class Arrays(NamedTuple):
@@ -145,8 +102,9 @@ def arrays(network: PlasticGraph, plastic: NDArray[np.bool_]) -> Arrays:
         values = None if pathway.weights is None else network.by_name[pathway.weights].values
         at_weights, behind, _ = pathway.shapes(network.shapes[pathway.source], values)
         seen = math.prod(at_weights[1:]) if values is None or values.ndim > 2 else 1
+        first = stages.n
         stages.add(made, pathways.number[pathway.source], seen)
-        pathways.add(layer, pathway, values, at_weights, behind, stages.n)
+        pathways.add(layer, pathway, values, at_weights, behind, (first, stages.n))
     flat = pathways.made()
     return Arrays(
         stages=stages.made(),
@@ -169,8 +127,7 @@ class _Stages:
         self.n, self.most_before = 0, 1
         self.targets: list[int] = []
         self.sums: list[int] = []
-        self._rows: list[tuple[int, ...]] = []
-        self._divisor: list[float] = []
+        self._rows: list[tuple[float, ...]] = []
         self._entries, self._windows = Lists(np.int32, real), Lists(np.int32)
 
     def add(self, stages: Sequence[Stage], source: int, seen: int) -> None:
@@ -179,40 +136,27 @@ class _Stages:
             kind, linear = _KINDS[stage.pool], stage.map
             begin_at = self._entries.add(linear.begin, linear.target, linear.factor)
             window_at = 0
-            sums_at = sum(self.sums)
             if kind != LINEAR:
                 windows = linear.transposed()
                 window_at = self._windows.add(windows.begin, windows.target)
                 self.most_before = max(self.most_before, linear.sources)
+            where = sum(self.targets), sum(self.sums), begin_at, window_at
+            channel = seen if number == len(stages) - 1 else 0
+            first = source if number == 0 else -1
+            self._rows.append((kind, first, linear.targets, channel, *where, linear.divisor))
             if kind == WINNER:
                 self.sums.append(linear.sources)
-            last = number == len(stages) - 1
-            first = source if number == 0 else -1
-            self._rows.append(
-                (kind, first, linear.targets, seen if last else 0, sum(self.targets), begin_at, window_at, sums_at)
-            )
-            self._divisor.append(linear.divisor)
             self.targets.append(linear.targets)
             self.n += 1
 
     def made(self) -> Stages:
-        columns = np.array(self._rows, dtype=np.int64).reshape(-1, 8).T.copy()
-        kind, source, targets, channel, list_at, begin_at, window_at, sums_at = columns
         return Stages(
-            kind=kind,
-            source=source,
-            targets=targets,
-            channel=channel,
-            list_at=list_at,
-            begin_at=begin_at,
+            of=np.array(self._rows, dtype=STAGE),
             begin=self._entries.begin,
             target=self._entries.column(0),
             factor=self._entries.column(1),
-            divisor=np.array(self._divisor, dtype=self._entries.column(1).dtype),
-            window_at=window_at,
             window=self._windows.begin,
             window_place=self._windows.column(0),
-            sums_at=sums_at,
         )
 
 
@@ -225,8 +169,7 @@ class _Pathways:
         self._weights = {each.name: n for n, each in enumerate(network.parameters)}
         self.gains: list[float] = []
         self.most_behind = 1
-        self._rows: list[tuple[int, ...]] = []
-        self._divisors: list[float] = []
+        self._rows: list[tuple[float, ...]] = []
         self._gain, self._met, self._synapses = Parts(real), Parts(np.int32), Parts(np.int32)
         self._meeting, self._after, self._felt = Lists(np.int32, np.int32), Lists(np.int32, real), Lists(np.int32)
 
@@ -237,9 +180,9 @@ class _Pathways:
         values: Floats | None,
         at_weights: Shape,
         behind: Shape,
-        n_stages: int,
+        stages: tuple[int, int],
     ) -> None:
-        """Add a pathway, of which its stages are the last."""
+        """Add a pathway with the stages from one number to another."""
         channels, positions = channels_and_positions(behind)
         taps, groups, below, seen = _geometry(pathway, values, at_weights)
         after_at, felt_at, divisor = self._behind(layer, pathway, behind)
@@ -251,12 +194,11 @@ class _Pathways:
             self.gains.append(float(pathway.gain) if of_all else 1.0)
         key = taps.shape, taps.tobytes(), seen
         self.most_behind = max(self.most_behind, channels * positions)
-        self._divisors.append(divisor)
         self._rows.append(
             (
-                self.number[layer.name],
                 self.number[pathway.source],
-                n_stages,
+                self.number[layer.name],
+                *stages,
                 -1 if pathway.weights is None else self._weights[pathway.weights],
                 groups,
                 below,
@@ -273,6 +215,7 @@ class _Pathways:
                 self._synapses.add((taps >= 0).sum(axis=0), key=key),
                 after_at,
                 felt_at,
+                divisor,
             )
         )
 
@@ -296,46 +239,28 @@ class _Pathways:
         )
 
     def made(self) -> Pathways:
-        rows = np.array(self._rows, dtype=np.int64).reshape(len(self._rows), -1).T.copy()
-        target, source, stage, weights, groups, below, seen, channels, positions, taps, full, first, scaled = rows[:13]
-        gain_at, seen_at, met_at, tap_at, after_at, felt_at = rows[13:]
-        shapes = list(self._network.shapes.values())
-        gain = self._gain.all
+        of, gain = np.array(self._rows, dtype=PATHWAY), self._gain.all
+        population = np.zeros(len(self._network.shapes), dtype=POPULATION)
+        for number, shape in enumerate(self._network.shapes.values()):
+            into = np.flatnonzero(of["target"] == number)
+            stages = (of["stage"][into[0]], of["stage_end"][into[-1]]) if len(into) else (0, 0)
+            ends = (into[0], into[-1] + 1) if len(into) else (0, 0)
+            population[number] = (*ends, *stages, *channels_and_positions(shape))
         return Pathways(
-            into=np.searchsorted(target, np.arange(len(shapes) + 1)).astype(np.int64),
-            source=source,
-            stage=np.concatenate([[0], stage]).astype(np.int64),
-            weights=weights,
-            groups=groups,
-            below=below,
-            seen=seen,
-            channels=channels,
-            positions=positions,
-            taps=taps,
-            full=full.astype(np.bool_),
-            first=first.astype(np.bool_),
-            scaled=scaled.astype(np.bool_),
-            gain_at=gain_at,
+            of=of,
+            population=population,
             gain=gain,
             negative=np.signbit(gain),
-            seen_at=seen_at,
             meeting=self._meeting.begin,
             meeting_tap=self._meeting.column(0),
             meeting_position=self._meeting.column(1),
-            met_at=met_at,
             met=self._met.all,
-            tap_at=tap_at,
             synapses=self._synapses.all,
-            after_at=after_at,
             after=self._after.begin,
             after_target=self._after.column(0),
             after_factor=self._after.column(1),
-            after_divisor=np.array(self._divisors, dtype=gain.dtype),
-            felt_at=felt_at,
             felt=self._felt.begin,
             felt_place=self._felt.column(0),
-            population_channels=_numbers(channels_and_positions(shape)[0] for shape in shapes),
-            population_positions=_numbers(channels_and_positions(shape)[1] for shape in shapes),
         )
 
 
@@ -358,25 +283,14 @@ def _inverse(taps: NDArray[np.intp], n: int) -> tuple[NDArray[np.int64], NDArray
 
 
 def _uses(network: PlasticGraph, pathways: Pathways, plastic: NDArray[np.bool_]) -> Uses:
-    users = [np.flatnonzero(pathways.weights == w) for w in range(len(network.parameters))]
-    turn, turn_at, sides, turned = Parts(network.dtype), [], [], []
-    for mine in users:
-        signs = np.array([pathways.negative[pathways.gain_at[q] :][: pathways.channels[q]] for q in mine])
-        both = bool((signs != signs[0]).any())
-        sides.append(1 + both)
-        turned.append(not both and bool(signs[0].any()))
-        turn_at.append(turn.add(np.where(signs[0] & (not both), -1, 1)))
-    return Uses(
-        plastic=plastic,
-        sharing=_numbers(_SHARING[each.sharing] for each in network.parameters),
-        sides=_numbers(sides),
-        begin=np.concatenate([[0], np.cumsum([len(mine) for mine in users])]).astype(np.int64),
-        pathway=np.concatenate(users).astype(np.int64),
-        turned=np.array(turned),
-        turn_at=_numbers(turn_at),
-        turn=turn.all,
-    )
-
-
-def _numbers(values: Iterable[int]) -> NDArray[np.int64]:
-    return np.array(list(values), dtype=np.int64)
+    of = np.zeros(len(network.parameters), dtype=USE)
+    turn, users = Parts(network.dtype), []
+    for number, weights in enumerate(network.parameters):
+        mine = np.flatnonzero(pathways.of["weights"] == number)
+        signs = np.array([pathways.negative[p["gain_at"] :][: p["channels"]] for p in pathways.of[mine]])
+        both, begin = bool((signs != signs[0]).any()), len(users)
+        users.extend(mine)
+        turned = not both and bool(signs[0].any())
+        at = turn.add(np.where(signs[0] & (not both), -1, 1))
+        of[number] = (plastic[number], _SHARING[weights.sharing], 1 + both, begin, len(users), turned, at)
+    return Uses(of, np.array(users, dtype=np.int64), turn.all)

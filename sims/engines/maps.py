@@ -137,15 +137,21 @@ def _joined(first: Map, second: Map) -> Map:
 def _made(sources: int, targets: int, source: NDArray[Any], target: NDArray[Any], factor: NDArray[Any]) -> Map:
     """Return a map of entries in any order; those of one source and target are added up."""
     key = source.astype(np.int64) * targets + target
-    factor = factor.astype(np.float64)
     if not (key[1:] > key[:-1]).all():
         order = np.argsort(key, kind="stable")
         key, first = np.unique(key[order], return_index=True)
-        factor = np.add.reduceat(factor[order], first)
+        factor = np.add.reduceat(factor.astype(np.float64)[order], first)
+        source, target = np.divmod(key, targets)
+    return _kept(sources, targets, source, target, factor)
+
+
+def _kept(sources: int, targets: int, source: NDArray[Any], target: NDArray[Any], factor: NDArray[Any]) -> Map:
+    """Return a map of entries that are sorted, without those of factor 0."""
     there = factor != 0
-    source, target = np.divmod(key[there], targets)
+    if not there.all():
+        source, target, factor = source[there], target[there], factor[there]
     begin = np.searchsorted(source, np.arange(sources + 1)).astype(np.int64)
-    return Map(targets, begin, target.astype(np.int32), factor[there])
+    return Map(targets, begin, target.astype(np.int32), factor.astype(np.float64))
 
 
 def _map_of(operator: Operator, shape: Shape) -> Map:
@@ -154,7 +160,7 @@ def _map_of(operator: Operator, shape: Shape) -> Map:
     if isinstance(operator, Dense):
         _check_size(operator.weights.size)
         rows, columns = np.indices(operator.weights.shape, dtype=np.int32)
-        return _made(n, behind, rows.ravel(), columns.ravel(), operator.weights.ravel())
+        return _kept(n, behind, rows.ravel(), columns.ravel(), operator.weights.ravel())
     if isinstance(operator, Gather):
         index = operator.index.ravel()
         taken = np.flatnonzero(index >= 0)
@@ -163,7 +169,7 @@ def _map_of(operator: Operator, shape: Shape) -> Map:
         factors = operator.factors.reshape(-1)
         return _made(n, n, *_one_each(n)[:2], np.repeat(factors, n // len(factors)))
     if isinstance(operator, Convolution):
-        return _made(n, behind, *_convolution(operator, shape))
+        return _kept(n, behind, *_convolution(operator, shape))
     if isinstance(operator, AveragePool | MaxPool):
         ones = (1,) * len(operator.size)
         places = window_places(shape[1:], operator.size, operator.stride, operator.padding, ones)
@@ -176,17 +182,25 @@ def _map_of(operator: Operator, shape: Shape) -> Map:
 
 
 def _convolution(operator: Convolution, shape: Shape) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return source, target and factor of each entry of frozen kernels."""
-    size = operator.kernels.shape[2:]
+    """Return source, target and factor of each entry of frozen kernels, sorted.
+
+    Entries are put in order for one presynaptic channel; those of the others are alike.
+    """
+    size, n, groups = operator.kernels.shape[2:], math.prod(shape[1:]), operator.groups
     places = window_places(shape[1:], size, operator.stride, operator.padding, operator.dilation)
     window, tap = np.nonzero(places >= 0)
     channels, below = operator.kernels.shape[:2]
     _check_size(channels * below * len(tap))
-    post, pre = np.arange(channels)[:, None, None], np.arange(below)[:, None]
-    group = post // (channels // operator.groups)
-    source = (group * below + pre) * math.prod(shape[1:]) + places[window, tap]
-    target = np.broadcast_to(post * len(places) + window, source.shape)
-    return source.ravel(), target.ravel(), operator.kernels.reshape(channels, below, -1)[:, :, tap].ravel()
+    post = np.arange(channels // groups)[:, None]
+    target = (post * len(places) + window).ravel()
+    position = np.tile(places[window, tap], len(post))
+    order = np.lexsort((target, position))
+    kernels = operator.kernels.reshape(groups, len(post), below, -1).transpose(0, 2, 1, 3).reshape(groups * below, -1)
+    factor = kernels[:, (post * places.shape[1] + tap).ravel()[order]]
+    first = np.arange(groups * below, dtype=np.int32)[:, None] * np.int32(n)
+    group = np.repeat(np.arange(groups, dtype=np.int32) * np.int32(len(post) * len(places)), below)[:, None]
+    source, target = first + position[order].astype(np.int32), group + target[order].astype(np.int32)
+    return source.ravel(), target.ravel(), factor.ravel()
 
 
 def _one_each(n: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

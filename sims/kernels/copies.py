@@ -1,4 +1,4 @@
-"""What kernels with several copies of a night have in common: input of all copies, spikes of the first in the buffer."""
+"""What kernels with several copies of a night have in common: input of all, spikes of the first in the buffer."""
 
 from typing import NamedTuple
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..compiled import entry, inner
 from . import layout, separable
-from .drawing import draw_input
+from .copies import draw_copies, has_room, write_down
 from .gate import gate
 from .integration import add_rows, charge, reset
 from .kinds import for_kind
@@ -27,7 +27,6 @@ from .layout import Real
 from .learning import forgive, weights_of, write_out
 
 _LANES = 64  # weights are changed in groups of this many, so that no loop ends in single ones
-_COPY = 32  # copy m draws the numbers of the steps from m << 32 on
 
 
 class Copies(NamedTuple):
@@ -61,27 +60,6 @@ class Scratch(NamedTuple):
     falls: Real  # (widest,) by column: change of a weight whose presynaptic neuron did not fire
     values: Real  # (some rows of columns,) weights being changed
     changes: Real  # (the same) what they change by, before the gate
-
-
-class _Drawing(NamedTuple):
-    """One copy's part of `Copies`, as `draw_input` takes it."""
-
-    spikes: NDArray[np.int32]
-    n_spikes: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    firing: NDArray[np.bool_]
-    blocks: NDArray[np.uint32]
-    words: NDArray[np.uint32]
-
-
-@inner()
-def _draw(step, seed, schedule, copies):
-    """Draw the input spikes of all copies; recorded ones are the same in all if their stride is 0."""
-    for m in range(copies.spikes.shape[0]):
-        drawn = _Drawing(
-            copies.spikes[m], copies.n_spikes[m], copies.counts, copies.firing, copies.blocks, copies.words
-        )
-        draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
 @inner()
@@ -241,42 +219,20 @@ def _one_layer(layer, step, layers, rule, copies, scratch):
         _learn(rule, layer, weights, layers, copies, scratch)
 
 
-@inner()
-def _has_room(layers, events):
-    """Whether the buffer surely holds one more step, even if every neuron fires."""
-    for p in range(events.used.size):
-        free = events.start[p + 1] - events.start[p] - events.used[p]
-        if events.wanted[p] and free < layers.unit[p + 1] - layers.unit[p]:
-            return False
-    return True
-
-
-@inner()
-def _write_down(step, layers, copies, events):
-    """Append the first copy's spikes of this step to the event buffer."""
-    for p in range(events.used.size):
-        if events.wanted[p]:
-            at = events.start[p] + events.used[p]
-            for k in range(copies.n_spikes[0, p]):
-                events.step[at + k] = step
-                events.node[at + k] = copies.spikes[0, layers.unit[p] + k]
-            events.used[p] += copies.n_spikes[0, p]
-
-
 @entry()
 def advance(first, last, seed, schedule, layers, rule, copies, scratch, events):
     """Simulate the steps from `first` to `last` - 1, fewer where the event buffer is full; returns the next step."""
     events.used[:] = 0
     for step in range(first, last):
-        if not _has_room(layers, events):
+        if not has_room(layers, events):
             return step
-        _draw(step, seed, schedule, copies)
+        draw_copies(step, seed, schedule, copies)
         for layer in range(layers.gain.size):
             if layers.biased[layer] or copies.n_spikes[:, layer].any():
                 _one_layer(layer, step, layers, rule, copies, scratch)
             else:
                 copies.n_spikes[:, layer + 1] = 0
-        _write_down(step, layers, copies, events)
+        write_down(step, layers, copies, events)
     return last
 
 

@@ -5,36 +5,10 @@ What it computes is specified by `neurosleep.sims.engines.reference`. `open_layo
 and precision; which features are on is a matter of numbers.
 """
 
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-
 from ..compiled import entry, inner
-from .drawing import draw_input
+from .copies import draw_copies, has_room, write_down
 from .open_learning import learn
 from .open_neurons import one_step
-
-_COPY = 32  # copy m draws the numbers of the steps from m << 32 on
-
-
-class _Drawing(NamedTuple):
-    """One copy's part of a night, as `draw_input` takes it."""
-
-    spikes: NDArray[np.int32]
-    n_spikes: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    firing: NDArray[np.bool_]
-    blocks: NDArray[np.uint32]
-    words: NDArray[np.uint32]
-
-
-@inner()
-def _draw(step, seed, schedule, night):
-    """Draw the input spikes of all copies."""
-    for m in range(night.spikes.shape[0]):
-        drawn = _Drawing(night.spikes[m], night.n_spikes[m], night.counts, night.firing, night.blocks, night.words)
-        draw_input(step + m * schedule.stride if schedule.recorded else step + (m << _COPY), seed, schedule, drawn)
 
 
 @inner()
@@ -49,28 +23,6 @@ def _remember(step, layers, night):
                 night.n_past[slot, m, p] = n
                 for k in range(first, first + n):
                     night.past[slot, m, k] = night.spikes[m, k]
-
-
-@inner()
-def _has_room(layers, events):
-    """Whether the buffer surely holds one more step, even if every neuron fires."""
-    for p in range(events.used.size):
-        free = events.start[p + 1] - events.start[p] - events.used[p]
-        if events.wanted[p] and free < layers.unit[p + 1] - layers.unit[p]:
-            return False
-    return True
-
-
-@inner()
-def _write_down(step, layers, night, events):
-    """Append the first copy's spikes of this step to the event buffer."""
-    for p in range(events.used.size):
-        if events.wanted[p]:
-            at = events.start[p] + events.used[p]
-            for k in range(night.n_spikes[0, p]):
-                events.step[at + k] = step
-                events.node[at + k] = night.spikes[0, layers.unit[p] + k]
-            events.used[p] += night.n_spikes[0, p]
 
 
 @entry()
@@ -98,9 +50,9 @@ def advance(
     """
     events.used[:] = 0
     for step in range(first, last):
-        if not _has_room(layers, events):
+        if not has_room(layers, events):
             return step
-        _draw(step, seed, schedule, night)
+        draw_copies(step, seed, schedule, night)
         for layer in range(layers.gain.size):
             for m in range(night.spikes.shape[0]):
                 fired = one_step(layer, step, m, seed, layers, connections, cells, kicked, night, room)
@@ -110,5 +62,5 @@ def advance(
                     amount = modulator[step - first]
                     learn(c, step, tag, numbers, amount, layers, connections, pre_traces, post_traces, night, room)
         _remember(step, layers, night)
-        _write_down(step, layers, night, events)
+        write_down(step, layers, night, events)
     return last

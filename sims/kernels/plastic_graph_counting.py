@@ -18,20 +18,20 @@ _MEAN, _SUM = MEAN, SUM
 def list_posts(w, layers, pathways, uses, night, flow, asked):
     """List the fired places behind the weights, of each use and copy, and mark their channels; returns how many."""
     n_copies, total = night.spikes.shape[0], 0
-    for u in range(uses.begin[w], uses.begin[w + 1]):
+    for u in range(uses.of[w].begin, uses.of[w].end):
         q = uses.pathway[u]
-        positions = pathways.positions[q]
+        positions = pathways.of[q].positions
         for m in range(n_copies):
-            r = (u - uses.begin[w]) * n_copies + m
+            r = (u - uses.of[w].begin) * n_copies + m
             posts, n = asked.posts[r], 0
-            fired = population_events(_target(q, pathways), m, layers, night, flow)[0]
-            if pathways.after_at[q] < 0:
+            fired = population_events(pathways.of[q].target, m, layers, night, flow)[0]
+            if pathways.of[q].after_at < 0:
                 for k in range(fired.size):
                     posts[k] = fired[k]
                 n = fired.size
             else:
                 for neuron in fired:
-                    at = pathways.felt_at[q] + neuron
+                    at = pathways.of[q].felt_at + neuron
                     for e in range(pathways.felt[at], pathways.felt[at + 1]):
                         posts[n] = pathways.felt_place[e]  # kept only if it was not there before
                         n += not asked.felt[pathways.felt_place[e]]
@@ -46,25 +46,16 @@ def list_posts(w, layers, pathways, uses, night, flow, asked):
 
 
 @inner()
-def _target(q, pathways):
-    """Return the population that a pathway leads into."""
-    p = np.int64(1)
-    while pathways.into[p + 1] <= q:
-        p += 1
-    return p
-
-
-@inner()
 def number_channels(w, every, pathways, uses, asked):
-    """Number the channels that spiked, or every one; returns how many."""
-    q, n = uses.pathway[uses.begin[w]], 0
-    for o in range(pathways.channels[q]):
+    """Give numbers to the channels that spiked, or to every one; returns how many."""
+    q, n = uses.pathway[uses.of[w].begin], 0
+    for o in range(pathways.of[q].channels):
         if every or asked.turn[o] > 0:
             asked.which[n] = o
             n += 1
             asked.turn[o] = n
-    width, k = pathways.channels[q] // pathways.groups[q], 0
-    for g in range(pathways.groups[q] + 1):
+    width, k = pathways.of[q].channels // pathways.of[q].groups, 0
+    for g in range(pathways.of[q].groups + 1):
         while k < n and asked.which[k] < g * width:
             k += 1
         asked.bound[g] = k
@@ -75,7 +66,7 @@ def number_channels(w, every, pathways, uses, asked):
 def count_spiked(w, pathways, uses, asked):
     """Return how many channels spiked."""
     n = 0
-    for o in range(pathways.channels[uses.pathway[uses.begin[w]]]):
+    for o in range(pathways.of[uses.pathway[uses.of[w].begin]].channels):
         n += asked.turn[o] > 0
     return n
 
@@ -83,20 +74,20 @@ def count_spiked(w, pathways, uses, asked):
 @inner()
 def _side(w, q, channel, pathways, uses):
     """On which side the synapses of a use are counted."""
-    return np.int64(uses.sides[w] > 1 and pathways.negative[pathways.gain_at[q] + channel])
+    return np.int64(uses.of[w].sides > 1 and pathways.negative[pathways.of[q].gain_at + channel])
 
 
 @inner()
 def count_posts(w, n_channels, n_copies, pathways, uses, asked):
     """Count synapses whose neuron fired, `n`, and what sums are divided by, `norm`; list who fired by position."""
-    taps = pathways.taps[uses.pathway[uses.begin[w]]]
+    taps = pathways.of[uses.pathway[uses.of[w].begin]].taps
     size = taps * n_channels
     asked.n[:, :, :size] = 0
-    for u in range(uses.begin[w], uses.begin[w + 1]):
+    for u in range(uses.of[w].begin, uses.of[w].end):
         q = uses.pathway[u]
-        positions, met = pathways.positions[q], pathways.met[pathways.met_at[q] :]
+        positions, met = pathways.of[q].positions, pathways.met[pathways.of[q].met_at :]
         for m in range(n_copies):
-            r = (u - uses.begin[w]) * n_copies + m
+            r = (u - uses.of[w].begin) * n_copies + m
             posts, begin = asked.posts[r], asked.post_begin[r]
             begin[: positions + 1] = 0
             for k in range(asked.n_posts[r]):
@@ -124,16 +115,16 @@ def count_posts(w, n_channels, n_copies, pathways, uses, asked):
 def _norms(w, n_channels, n_copies, pathways, uses, asked):
     """Fill `norm`."""
     one = asked.norm.dtype.type(1)
-    for t in range(pathways.taps[uses.pathway[uses.begin[w]]]):
+    for t in range(pathways.of[uses.pathway[uses.of[w].begin]].taps):
         everywhere = one * 0
-        for u in range(uses.begin[w], uses.begin[w + 1]):
-            everywhere += pathways.synapses[pathways.tap_at[uses.pathway[u]] + t]
+        for u in range(uses.of[w].begin, uses.of[w].end):
+            everywhere += pathways.synapses[pathways.of[uses.pathway[u]].tap_at + t]
         for m in range(n_copies):
             for k in range(t * n_channels, (t + 1) * n_channels):
-                if uses.sharing[w] == _MEAN:
+                if uses.of[w].sharing == _MEAN:
                     asked.norm[m, k] = max(asked.n[m, 0, k] + asked.n[m, 1, k], one)
                 else:
-                    asked.norm[m, k] = one if uses.sharing[w] == _SUM else max(everywhere, one)
+                    asked.norm[m, k] = one if uses.of[w].sharing == _SUM else max(everywhere, one)
 
 
 @inner()
@@ -143,16 +134,16 @@ def count_both(w, i, m, at, n_channels, layers, pathways, stages, uses, night, f
     Its weights are those from number `at` on.
     """
     n_touched, n_copies, both, touched, number = 0, night.spikes.shape[0], asked.both, asked.touched, asked.number
-    for u in range(uses.begin[w], uses.begin[w + 1]):
-        q, r = uses.pathway[u], (u - uses.begin[w]) * n_copies + m
+    for u in range(uses.of[w].begin, uses.of[w].end):
+        q, r = uses.pathway[u], (u - uses.of[w].begin) * n_copies + m
         places = events(q, m, layers, pathways, stages, night, flow)[0]
-        k, seen = asked.read[r], pathways.seen[q]
+        k, seen = asked.read[r], pathways.of[q].seen
         if k == places.size or places[k] >= (i + 1) * seen:
             continue
-        group = i // (pathways.below[q] // pathways.groups[q])
+        group = i // (pathways.of[q].below // pathways.of[q].groups)
         first, last, begin, post_k = asked.bound[group], asked.bound[group + 1], asked.post_begin[r], asked.post_k[r]
         meeting, taps, positions = pathways.meeting, pathways.meeting_tap, pathways.meeting_position
-        two_sides, start = uses.sides[w] > 1, pathways.seen_at[q] - i * seen
+        two_sides, start = uses.of[w].sides > 1, pathways.of[q].seen_at - i * seen
         while k < places.size and places[k] < (i + 1) * seen:
             for e in range(meeting[start + places[k]], meeting[start + places[k] + 1]):
                 position, tap = positions[e], taps[e]

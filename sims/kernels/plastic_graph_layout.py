@@ -2,9 +2,9 @@
 
 Populations, weights and pathways are numbered: populations from the input, 0, up; pathways by their target, in its
 order. `layout.Layers` has one entry a population above the input; its ``weight`` says where each array of weights
-begins, and those of a kernel are (presynaptic channels, taps, channels of a group). A matrix is a kernel of one tap that
-sees one position. Impulses and membranes are (positions, channels); spikes, and all places on the way to weights, are
-numbered as NumPy flattens (channels, *space).
+begins, and those of a kernel are (presynaptic channels, taps, channels of a group). A matrix is a kernel of one tap
+that sees one position. Impulses and membranes are (positions, channels); spikes, and all places on the way to
+weights, are numbered as NumPy flattens (channels, *space).
 
 What arrives somewhere is a list of *events*, places with values. A population's are its spikes, all of value 1. On its
 way to the weights a list passes through stages, each of which makes another list. A night has M copies.
@@ -21,89 +21,109 @@ from numpy.typing import NDArray
 from .layout import Real
 
 LINEAR, LARGEST, WINNER = 0, 1, 2
-"""Kinds of stages: a sparse linear map, the largest value of each window, the value of the one that sent most so far."""
+"""Kinds of stages: a sparse linear map, the largest value of each window, the value of what sent most so far."""
 MEAN, SUM, POSITIONS = 0, 1, 2
 """How a change is shared, see `neurosleep.sims.network.SpikingLayer`."""
 
 
+def _whole(*names: str) -> list[tuple[str, type]]:
+    return [(name, np.int64) for name in names]
+
+
+STAGE = np.dtype(
+    [
+        *_whole("kind"),
+        *_whole("source"),  # which population, or -1 for the list of the stage before it
+        *_whole("targets"),  # places behind it
+        *_whole("channel"),  # places of a channel at the weights, by which events are sorted; 0 where none come
+        *_whole("list_at"),  # where its list begins in `Flow`
+        *_whole("sums_at"),  # where the sums of a winner begin in `Flow`
+        *_whole("begin_at", "window_at"),
+        ("divisor", np.float64),
+    ]
+)
+"""A stage, see `Stages`."""
+
+PATHWAY = np.dtype(
+    [
+        *_whole("source", "target"),  # populations
+        *_whole("stage", "stage_end"),  # its stages
+        *_whole("weights"),  # number of the weights, -1 for none
+        *_whole("groups", "below"),  # presynaptic channels are of all groups together
+        *_whole("seen"),  # positions that are seen
+        *_whole("channels", "positions"),  # behind the weights
+        *_whole("taps"),
+        *_whole("full"),  # whether every place meets one weight to every channel, as in a matrix
+        *_whole("first"),  # whether its result is where the impulse begins: the first, and nothing comes after
+        *_whole("scaled"),  # whether its gain is applied on its own, and not as `Layers.gain`
+        *_whole("gain_at", "seen_at", "met_at", "tap_at"),
+        *_whole("after_at", "felt_at"),  # -1 where nothing comes after
+        ("after_divisor", np.float64),
+    ]
+)
+"""A pathway, see `Pathways`."""
+
+POPULATION = np.dtype(_whole("into", "end", "stage", "stage_end", "channels", "positions"))
+"""The pathways into a population, their stages, and its shape."""
+
+USE = np.dtype(
+    [
+        *_whole("plastic"),  # whether the weights change in this night
+        *_whole("sharing"),
+        *_whole("sides"),  # 2 where a channel has uses of both signs, else 1
+        *_whole("begin", "end"),  # its pathways in `Uses.pathway`
+        *_whole("turned"),  # whether a channel of one sign is negative
+        *_whole("turn_at"),
+    ]
+)
+"""How weights are used, see `Uses`."""
+
+
 class Stages(NamedTuple):
-    """What events pass through before they arrive at weights; S of them, numbered in the order of pathways.
+    """What events pass through before they arrive at weights, numbered in the order of pathways.
 
     Stage s makes list s of `Flow`. A linear stage adds ``factor * value`` to each entry's target and divides by
-    `divisor`. The entries of a pool are the windows that a place is in; `window` has the places of each window.
+    its divisor. The entries of a pool are the windows that a place is in; `window` has the places of each window.
     """
 
-    kind: NDArray[np.int64]  # (S,)
-    source: NDArray[np.int64]  # (S,) which population, or -1 for the list of the stage before it
-    targets: NDArray[np.int64]  # (S,) places behind it
-    channel: NDArray[np.int64]  # (S,) places of a channel at the weights, by which events are sorted; 0 where none come
-    list_at: NDArray[np.int64]  # (S,) where its list begins in `Flow`
-    begin_at: NDArray[np.int64]  # (S,)
+    of: NDArray[np.void]  # (S,) STAGE
     begin: NDArray[np.int64]
     target: NDArray[np.int32]
     factor: Real
-    divisor: Real  # (S,)
-    window_at: NDArray[np.int64]  # (S,)
     window: NDArray[np.int64]  # begins of the entries of each window
     window_place: NDArray[np.int32]  # (entries,)
-    sums_at: NDArray[np.int64]  # (S,) where the sums of a winner begin in `Flow`
 
 
 class Pathways(NamedTuple):
-    """What lies between populations; arrays marked (P,) have one entry a pathway, (N,) one a population.
+    """What lies between populations.
 
     A position that weights see meets the pairs (tap, output position) that its entries of `meeting` list. Place
     ``channel * positions + position`` behind the weights is ``position * channels + channel`` in an array there, and
     goes to the unit of that number in the target if nothing comes after.
     """
 
-    into: NDArray[np.int64]  # (N + 1,) first pathway into each population, none into the input
-    source: NDArray[np.int64]  # (P,) population
-    stage: NDArray[np.int64]  # (P + 1,) first of its stages
-    weights: NDArray[np.int64]  # (P,) number of the weights, -1 for none
-    groups: NDArray[np.int64]  # (P,)
-    below: NDArray[np.int64]  # (P,) presynaptic channels, all groups together
-    seen: NDArray[np.int64]  # (P,) positions that are seen
-    channels: NDArray[np.int64]  # (P,) channels behind the weights
-    positions: NDArray[np.int64]  # (P,) output positions
-    taps: NDArray[np.int64]  # (P,)
-    full: NDArray[np.bool_]  # (P,) whether every place meets one weight to every channel, as in a matrix
-    first: NDArray[np.bool_]  # (P,) whether its result is where the impulse begins: the first, and nothing comes after
-    scaled: NDArray[np.bool_]  # (P,) whether its gain is applied on its own, and not as `Layers.gain`
-    gain_at: NDArray[np.int64]  # (P,)
-    gain: Real  # one a channel
+    of: NDArray[np.void]  # (P,) PATHWAY
+    population: NDArray[np.void]  # (N,) POPULATION
+    gain: Real  # one a channel, from `gain_at` on
     negative: NDArray[np.bool_]  # as `gain`: whether plasticity turns the sign
-    seen_at: NDArray[np.int64]  # (P,)
     meeting: NDArray[np.int64]
     meeting_tap: NDArray[np.int32]
     meeting_position: NDArray[np.int32]
-    met_at: NDArray[np.int64]  # (P,)
     met: NDArray[np.int32]  # (positions * taps,) whether a tap meets a place
-    tap_at: NDArray[np.int64]  # (P,)
     synapses: NDArray[np.int32]  # (taps,) positions at which it does
-    after_at: NDArray[np.int64]  # (P,) -1 where nothing comes after; sources are numbered by position, so are targets
-    after: NDArray[np.int64]
+    after: NDArray[np.int64]  # sources are numbered by position, so are targets
     after_target: NDArray[np.int32]
     after_factor: Real
-    after_divisor: Real  # (P,)
-    felt_at: NDArray[np.int64]  # (P,) the way back, from neurons, as spikes are numbered, to places behind the weights
-    felt: NDArray[np.int64]
+    felt: NDArray[np.int64]  # the way back, from neurons, as spikes are numbered, to places behind the weights
     felt_place: NDArray[np.int32]
-    population_channels: NDArray[np.int64]  # (N,)
-    population_positions: NDArray[np.int64]  # (N,)
 
 
 class Uses(NamedTuple):
-    """Which pathways use which weights; arrays marked (W,) have one entry an array of weights."""
+    """Which pathways use which weights."""
 
-    plastic: NDArray[np.bool_]  # (W,) whether they change in this night
-    sharing: NDArray[np.int64]  # (W,)
-    sides: NDArray[np.int64]  # (W,) 2 where a channel has uses of both signs, else 1
-    begin: NDArray[np.int64]  # (W + 1,)
+    of: NDArray[np.void]  # (W,) USE
     pathway: NDArray[np.int64]
-    turned: NDArray[np.bool_]  # (W,) whether a channel of one sign is negative
-    turn_at: NDArray[np.int64]  # (W,)
-    turn: Real  # one a channel: -1 where plasticity turns the sign, and 1 where there are both
+    turn: Real  # one a channel, from `turn_at` on: -1 where plasticity turns the sign, and 1 where there are both
 
 
 class Flow(NamedTuple):

@@ -179,8 +179,8 @@ def _scatter(first, last, within, taps, width, turned, turn, flat, asked):
 @inner()
 def _some_channels(rule, w, first, last, n_channels, layers, pathways, stages, uses, night, flow, asked):
     """Find what the weights of presynaptic channels first to last - 1 ask for."""
-    q, n_copies, sides = uses.pathway[uses.begin[w]], night.spikes.shape[0], uses.sides[w]
-    taps, within = pathways.taps[q], pathways.below[q] // pathways.groups[q]
+    q, n_copies, sides = uses.pathway[uses.of[w].begin], night.spikes.shape[0], uses.of[w].sides
+    taps, within = pathways.of[q].taps, pathways.of[q].below // pathways.of[q].groups
     for i in range(first, last):
         at, group = asked.entry[i - first], i // within
         low, n = asked.bound[group], asked.bound[group + 1] - asked.bound[group]
@@ -208,17 +208,17 @@ def _learn_nothing(rule, w, layers, pathways, stages, uses, night, flow, asked):
 
 @for_kind(learn, layout.Constant, layout.Gated, layout.Own)
 def _learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
-    if not uses.plastic[w] or list_posts(w, layers, pathways, uses, night, flow, asked) == 0:
+    if list_posts(w, layers, pathways, uses, night, flow, asked) == 0:
         return
-    q, n_copies = uses.pathway[uses.begin[w]], night.spikes.shape[0]
-    taps, channels, below = pathways.taps[q], pathways.channels[q], pathways.below[q]
-    within, width = below // pathways.groups[q], channels // pathways.groups[q]
-    flat, turn = night.weights[layers.weight[w] : layers.weight[w + 1]], uses.turn[uses.turn_at[w] :]
+    q, n_copies = uses.pathway[uses.of[w].begin], night.spikes.shape[0]
+    taps, channels, below = pathways.of[q].taps, pathways.of[q].channels, pathways.of[q].below
+    within, width = below // pathways.of[q].groups, channels // pathways.of[q].groups
+    flat, turn = night.weights[layers.weight[w] : layers.weight[w + 1]], uses.turn[uses.of[w].turn_at :]
     n_spiked = count_spiked(w, pathways, uses, asked)
-    straight = not uses.turned[w] and n_spiked > rule.dense * channels
+    straight = not uses.of[w].turned and n_spiked > rule.dense * channels
     n_channels = number_channels(w, straight, pathways, uses, asked)
     count_posts(w, n_channels, n_copies, pathways, uses, asked)
-    _rest(rule, w, n_copies, taps * n_channels, uses.sides[w], asked)
+    _rest(rule, w, n_copies, taps * n_channels, uses.of[w].sides, asked)
     first = 0
     while first < below:
         last, size = first, 0
@@ -233,10 +233,10 @@ def _learn(rule, w, layers, pathways, stages, uses, night, flow, asked):
         if size > 0:
             _some_channels(rule, w, first, last, n_channels, layers, pathways, stages, uses, night, flow, asked)
             if straight:
-                _change(rule, w, uses.sides[w], flat[first * taps * width :][:size], asked)
+                _change(rule, w, uses.of[w].sides, flat[first * taps * width :][:size], asked)
             else:
-                _gather(first, last, within, taps, width, uses.turned[w], turn, flat, asked)
-                _change(rule, w, uses.sides[w], asked.values[:size], asked)
-                _scatter(first, last, within, taps, width, uses.turned[w], turn, flat, asked)
+                _gather(first, last, within, taps, width, uses.of[w].turned, turn, flat, asked)
+                _change(rule, w, uses.of[w].sides, asked.values[:size], asked)
+                _scatter(first, last, within, taps, width, uses.of[w].turned, turn, flat, asked)
         first = last
     asked.turn[:channels] = 0

@@ -12,11 +12,11 @@ from .plastic_graph_stages import events, pass_on
 @inner()
 def _convolve(q, places, values, flat, pathways, out):
     """Add to `out` what the active places send."""
-    seen, taps, channels = pathways.seen[q], pathways.taps[q], pathways.channels[q]
-    below, width = pathways.below[q] // pathways.groups[q], channels // pathways.groups[q]
+    seen, taps, channels = pathways.of[q].seen, pathways.of[q].taps, pathways.of[q].channels
+    below, width = pathways.of[q].below // pathways.of[q].groups, channels // pathways.of[q].groups
     for k in range(places.size):
         channel = places[k] // seen
-        at = pathways.seen_at[q] + places[k] - channel * seen
+        at = pathways.of[q].seen_at + places[k] - channel * seen
         first = channel // below * width
         for m in range(pathways.meeting[at], pathways.meeting[at + 1]):
             begin = (channel * taps + pathways.meeting_tap[m]) * width
@@ -35,8 +35,8 @@ def _convolve(q, places, values, flat, pathways, out):
 @inner()
 def _scale(q, pathways, out):
     """Multiply by the gain what weights give."""
-    channels = pathways.channels[q]
-    gain = pathways.gain[pathways.gain_at[q] : pathways.gain_at[q] + channels]
+    channels = pathways.of[q].channels
+    gain = pathways.gain[pathways.of[q].gain_at : pathways.of[q].gain_at + channels]
     for begin in range(0, out.size, channels):
         for o in range(channels):
             out[begin + o] *= gain[o]
@@ -45,21 +45,21 @@ def _scale(q, pathways, out):
 @inner()
 def _add_after(q, j, value, pathways, impulse):
     """Let a value at place j behind the weights, numbered by position, come to the target."""
-    if pathways.after_at[q] < 0:
+    if pathways.of[q].after_at < 0:
         impulse[j] += value
         return
-    at = pathways.after_at[q] + j
+    at, divisor = pathways.of[q].after_at + j, impulse.dtype.type(pathways.of[q].after_divisor)
     for e in range(pathways.after[at], pathways.after[at + 1]):
-        impulse[pathways.after_target[e]] += value * pathways.after_factor[e] / pathways.after_divisor[q]
+        impulse[pathways.after_target[e]] += value * pathways.after_factor[e] / divisor
 
 
 @inner()
 def _shortcut(q, places, values, pathways, impulse):
     """Add what comes by a pathway without weights."""
-    channels, positions = pathways.channels[q], pathways.positions[q]
+    channels, positions = pathways.of[q].channels, pathways.of[q].positions
     for k in range(places.size):
         channel = places[k] // positions
-        value = pathways.gain[pathways.gain_at[q] + channel]
+        value = pathways.gain[pathways.of[q].gain_at + channel]
         if values.size > 0:
             value *= values[k]
         _add_after(q, (places[k] - channel * positions) * channels + channel, value, pathways, impulse)
@@ -71,23 +71,23 @@ def _arrive(q, m, layers, pathways, stages, night, flow, impulse):
     places, values = events(q, m, layers, pathways, stages, night, flow)
     if places.size == 0:
         return
-    w = pathways.weights[q]
+    w = pathways.of[q].weights
     if w < 0:
         _shortcut(q, places, values, pathways, impulse)
         return
     flat = night.weights[layers.weight[w] : layers.weight[w + 1]]
-    n, channels = pathways.positions[q] * pathways.channels[q], pathways.channels[q]
-    out = impulse if pathways.first[q] else flow.out[:n]
-    if pathways.full[q] and values.size == 0:
+    n, channels = pathways.of[q].positions * pathways.of[q].channels, pathways.of[q].channels
+    out = impulse if pathways.of[q].first else flow.out[:n]
+    if pathways.of[q].full and values.size == 0:
         add_rows(flat.reshape(flat.size // channels, channels), places, out)
     else:
         out[:] = 0
         _convolve(q, places, values, flat, pathways, out)
-    if pathways.scaled[q]:
+    if pathways.of[q].scaled:
         _scale(q, pathways, out)
-    if pathways.first[q]:
+    if pathways.of[q].first:
         return
-    if pathways.after_at[q] < 0:
+    if pathways.of[q].after_at < 0:
         for j in range(n):
             impulse[j] += out[j]
     else:
@@ -98,7 +98,7 @@ def _arrive(q, m, layers, pathways, stages, night, flow, impulse):
 @inner()
 def _fire(p, m, v, threshold, layers, pathways, night, flow):
     """Reset the neurons at threshold and list them in ascending order, channel by channel; `v` is by position."""
-    channels, positions = pathways.population_channels[p], pathways.population_positions[p]
+    channels, positions = pathways.population[p].channels, pathways.population[p].positions
     first, raw, order, n = layers.unit[p], flow.raw, flow.order, 0
     spikes, counts = night.spikes[m, first:], night.counts[first:]
     for j in range(v.size):
@@ -129,7 +129,7 @@ def _integrate(p, m, leak, layers, pathways, stages, night, flow):
     first, last, layer = layers.unit[p], layers.unit[p + 1], p - 1
     impulse, v = night.impulse[: last - first], night.membrane[m, first:last]
     impulse[:] = 0
-    for q in range(pathways.into[p], pathways.into[p + 1]):
+    for q in range(pathways.population[p].into, pathways.population[p].end):
         _arrive(q, m, layers, pathways, stages, night, flow, impulse)
     bias, gain, inhibition = layers.bias[first:last], layers.gain[layer], layers.inhibition[layer]
     n_fired = charge(v, impulse, bias, leak, gain, inhibition, layers.threshold[layer])
@@ -143,7 +143,7 @@ def _arrives(p, m, layers, pathways, stages, night, flow):
     """Whether anything arrives at a population in copy m, or a current always does."""
     if layers.biased[p - 1]:
         return True
-    for q in range(pathways.into[p], pathways.into[p + 1]):
+    for q in range(pathways.population[p].into, pathways.population[p].end):
         if events(q, m, layers, pathways, stages, night, flow)[0].size > 0:
             return True
     return False
@@ -154,7 +154,7 @@ def one_population(p, step, layers, pathways, stages, night, flow):
     """One population in one step, in all copies; where nothing arrives in any its leak is applied later."""
     n_copies, layer, busy = night.spikes.shape[0], p - 1, False
     for m in range(n_copies):
-        for s in range(pathways.stage[pathways.into[p]], pathways.stage[pathways.into[p + 1]]):
+        for s in range(pathways.population[p].stage, pathways.population[p].stage_end):
             pass_on(s, m, layers, stages, night, flow)
         busy |= _arrives(p, m, layers, pathways, stages, night, flow)
     if not busy:

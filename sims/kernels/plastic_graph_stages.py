@@ -16,17 +16,17 @@ def population_events(p, m, layers, night, flow):
 @inner()
 def events(q, m, layers, pathways, stages, night, flow):
     """Return what arrives at the weights of a pathway in copy m: places and values."""
-    s = pathways.stage[q + 1] - 1
-    if s < pathways.stage[q]:
-        return population_events(pathways.source[q], m, layers, night, flow)
-    first = stages.list_at[s]
+    s = pathways.of[q].stage_end - 1
+    if s < pathways.of[q].stage:
+        return population_events(pathways.of[q].source, m, layers, night, flow)
+    first = stages.of[s].list_at
     return flow.place[m, first : first + flow.n[m, s]], flow.value[m, first : first + flow.n[m, s]]
 
 
 @inner()
 def _add_up(s, places, values, stages, flow, to_place, to_value):
-    """A linear stage; returns how many events come out."""
-    n, at, divisor = 0, stages.begin_at[s], stages.divisor[s]
+    """Do a linear stage; returns how many events come out."""
+    n, at, divisor = 0, stages.of[s].begin_at, flow.tally.dtype.type(stages.of[s].divisor)
     for k in range(places.size):
         value = flow.tally.dtype.type(1)
         if values.size > 0:
@@ -51,9 +51,9 @@ def _add_up(s, places, values, stages, flow, to_place, to_value):
 
 @inner()
 def _choose(s, m, places, values, stages, flow, to_place, to_value):
-    """A pool; returns how many events come out."""
-    n, at, now = 0, stages.begin_at[s], flow.now
-    winner, sums = stages.kind[s] == _WINNER, flow.sums[m, stages.sums_at[s] :]
+    """Do a pool; returns how many events come out."""
+    n, at, now = 0, stages.of[s].begin_at, flow.now
+    winner, sums = stages.of[s].kind == _WINNER, flow.sums[m, stages.of[s].sums_at :]
     for k in range(places.size):
         now[places[k]] = values[k] if values.size > 0 else now.dtype.type(1)
         if winner:
@@ -67,7 +67,7 @@ def _choose(s, m, places, values, stages, flow, to_place, to_value):
     n_kept = 0
     for k in range(n):
         target = to_place[k]
-        window = stages.window_at[s] + target
+        window = stages.of[s].window_at + target
         first = stages.window[window]
         best = stages.window_place[first]
         for e in range(first + 1, stages.window[window + 1]):
@@ -109,17 +109,17 @@ def _sort(n, per, channels, to_place, to_value, flow):
 @inner()
 def pass_on(s, m, layers, stages, night, flow):
     """Let a stage make its list."""
-    if stages.source[s] >= 0:
-        places, values = population_events(stages.source[s], m, layers, night, flow)
+    if stages.of[s].source >= 0:
+        places, values = population_events(stages.of[s].source, m, layers, night, flow)
     else:
-        first = stages.list_at[s - 1]
+        first = stages.of[s - 1].list_at
         places = flow.place[m, first : first + flow.n[m, s - 1]]
         values = flow.value[m, first : first + flow.n[m, s - 1]]
-    to_place, to_value = flow.place[m, stages.list_at[s] :], flow.value[m, stages.list_at[s] :]
-    if stages.kind[s] == _LINEAR:
+    to_place, to_value = flow.place[m, stages.of[s].list_at :], flow.value[m, stages.of[s].list_at :]
+    if stages.of[s].kind == _LINEAR:
         n = _add_up(s, places, values, stages, flow, to_place, to_value)
     else:
         n = _choose(s, m, places, values, stages, flow, to_place, to_value)
-    if stages.channel[s] > 0:
-        _sort(n, stages.channel[s], stages.targets[s] // stages.channel[s], to_place, to_value, flow)
+    if stages.of[s].channel > 0:
+        _sort(n, stages.of[s].channel, stages.of[s].targets // stages.of[s].channel, to_place, to_value, flow)
     flow.n[m, s] = n

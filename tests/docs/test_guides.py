@@ -6,9 +6,13 @@ import logging
 import os
 import re
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+import neurosleep as ns
+from neurosleep.sims import thresholds
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -149,6 +153,32 @@ def test_own_homeostasis(tmp_path, monkeypatch) -> None:
     assert re.search(
         r"homeostasis Wrong, layer \S+, step 1000: apply\(\) gives \d+ values that are not finite", printed
     )
+
+
+def test_your_network(tmp_path, monkeypatch) -> None:
+    """On the reference, which need not be compiled."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in ((ns, "sleep"), (thresholds, "simulate_ensemble")):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), backend="reference"))
+    names: dict = {}
+    printed = run("your-network.md", names)
+    rates = names["record"].rates
+    assert all(0.01 < 0.001 * rates[name] < 0.03 for name in ("stem", "conv", "out")), rates
+    changed = {change.layer for change in names["record"].weight_changes if change.mean_absolute_change > 0}
+    assert changed >= {"stem", "conv", "shortcut"}
+    assert re.search(r"2 and 3: [6-9]\d\.\d % right before the night, [4-9]\d\.\d % after", printed)
+    assert "submodule 'cell' (GRU) is not supported" in printed
+    assert "DataLoader gives no batch" in printed
+
+
+def test_own_neurons(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    run("own-neurons.md", names)
+    rates = {name: names[name].rates["hidden1"] for name in ("plain", "tired", "noisy", "echo")}
+    assert rates["tired"] < 0.6 * rates["plain"] < 0.6 * min(rates["noisy"], rates["echo"]), rates
+    assert [change.layer for change in names["echo"].projections] == ["hidden1 to hidden1"]
+    assert names["echo"].projections[0].mean_absolute_change > 0
 
 
 def test_hypnogram(tmp_path, monkeypatch) -> None:

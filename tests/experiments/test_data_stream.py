@@ -1,10 +1,13 @@
 """What is learned: the same for a seed, divided, ordered and cut as it says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import neurosleep as ns
+from neurosleep.data import ColourImages
 from neurosleep.experiments import Condition, DataStream, Experiment, ReluNetwork, run
 from neurosleep.experiments import data_stream as module
 from neurosleep.training import Trainer
@@ -32,6 +35,19 @@ def test_released_random_and_written_orders(own: str) -> None:
     drawn = [classes(DataStream(own).make(seed)) for seed in range(6)]
     assert drawn == [classes(DataStream(own).make(seed)) for seed in range(6)]
     assert {str(tasks) for tasks in drawn} == {"[[0, 1], [2, 3]]", "[[2, 3], [0, 1]]"}
+
+
+def test_images_of_cifar_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def images(name: str, split: str, data_dir: str | None) -> ColourImages:
+        pixels = np.zeros((20, 32, 32, 3), np.uint8)
+        pixels[:, 0, 1] = (51, 102, 255)
+        return ColourImages(pixels, np.arange(20) % 10, name, "train", Path(data_dir or ""), "made", ())
+
+    monkeypatch.setattr(ns.data, "load_cifar", images)
+    stream = DataStream("cifar10", layers="pixels").make(0, "of colours")
+    image = stream.tasks[0].inputs.reshape(-1, 3, 32, 32)
+    assert (len(stream.tasks), image.shape, float(image.sum())) == (5, (4, 3, 32, 32), pytest.approx(4 * 1.6))
+    assert image[0, :, 0, 1].tolist() == pytest.approx([0.2, 0.4, 1.0])
 
 
 def test_dealt_classes_are_numbered_as_they_are_learned(own: str) -> None:

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 import neurosleep as ns
-from neurosleep.experiments import Condition, ConvolutionalNetwork, GenerativeNetwork, ReluNetwork, SnnNetwork
+from neurosleep.experiments import (
+    Condition,
+    ConvolutionalNetwork,
+    GenerativeNetwork,
+    ReluNetwork,
+    ResidualNetwork,
+    SnnNetwork,
+    VggNetwork,
+)
 from neurosleep.experiments.learning import sleeping_chain
 from neurosleep.memory import FeatureMemory, ImageKeepingMemory
 from neurosleep.night import fall_asleep
@@ -20,6 +28,7 @@ NETWORKS = [
     ConvolutionalNetwork((2,), kernel=5, stride=3, hidden=()),
     GenerativeNetwork((30, 20), latents=5),
 ]
+IMAGES = [ResidualNetwork((2, 3), blocks=2), VggNetwork((2, 3), convolutions=1, hidden=(5,))]
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
@@ -35,7 +44,23 @@ def test_sizes_are_the_populations_that_sleep(network) -> None:
     assert chain(inputs).shape == (8, 10)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("network", [ResidualNetwork(), VggNetwork()])
+def test_networks_of_images_take_at_most_fifteen_million_multiply_adds(network) -> None:
+    model, total = network.make(3 * 32 * 32, 10, 0).eval(), 0
+
+    def count(module, _, output) -> None:
+        nonlocal total
+        total += output[0].numel() * module.weight[0].numel()
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    assert model(torch.zeros(1, *network.shape(3 * 32 * 32))).shape == (1, 10)
+    assert 5e6 < total < 15e6
+    assert f"{total / 1e6:.1f} million" in type(network).__doc__
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, *IMAGES], ids=lambda network: type(network).__name__)
 def test_weights_are_those_of_the_seed(network) -> None:
     def weights(seed: int) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in network.make(144, 10, seed).parameters()])
@@ -64,6 +89,14 @@ def test_convolutions_are_named_by_their_place() -> None:
         (lambda: SnnNetwork(beta=1.5).make(4, 2, 0), "beta"),
         (lambda: SnnNetwork(steps=0).make(4, 2, 0), "steps"),
         (lambda: SnnNetwork(coding="rate").make(4, 2, 0), "coding"),
+        (lambda: ResidualNetwork(()), "channels must be at least one, got none"),
+        (lambda: ResidualNetwork(blocks=0), "blocks must be"),
+        (lambda: VggNetwork((4, 0)), "channels"),
+        (lambda: VggNetwork((2, 2, 2)).make(16, 2, 0), "images of 4 x 4 are too small for 3 poolings"),
+        (
+            lambda: VggNetwork().populations(2048, 2),
+            "got inputs of 2048 values: for images of CIFAR .* layers = 'pixels'",
+        ),
         (lambda: ReluNetwork(dropout=1.5).make(4, 2, 0), "dropout"),
     ],
 )

@@ -317,6 +317,28 @@ def test_what_cannot_sleep_is_named(model: list[nn.Module], message: str) -> Non
         to_spiking(nn.Sequential(*model), X, normalization="max", decay=1.0)
 
 
+def test_several_streams_learn_by_their_mean_and_the_first_has_the_noise_of_one() -> None:
+    network = to_spiking(small_model(), X, normalization="max", decay=1.0).astype(np.float64)
+    how = {"steps": 30, "seed": 3, "streams": 2}
+    fast, slow = (simulate(network, UniformNoise(200.0), GatedHebbian(0.01, 0.002), backend=b, **how) for b in BACKENDS)
+    for a, b in zip(fast.spike_counts, slow.spike_counts, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.any()
+    for old, a, b in zip(network.layers, fast.network.layers, slow.network.layers, strict=True):
+        assert not np.array_equal(old.weights, a.weights)
+        np.testing.assert_allclose(a.weights, b.weights, rtol=0, atol=1e-12)
+    one, two = (_first_copy(network, streams) for streams in (1, 2))
+    for population in range(len(network.sizes)):
+        for a, b in zip(one.events(population), two.events(population), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def _first_copy(network: SpikingNetwork, streams: int) -> SpikeRecorder:
+    recorder = SpikeRecorder()
+    simulate(network, UniformNoise(200.0), GatedHebbian(0.0, 0.0), 30, seed=3, streams=streams, log=recorder)
+    return recorder
+
+
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
     model = small_model()
     with pytest.raises(ConversionError, match=r"takes inputs of shape \(n, channels, \*space\)"):
@@ -330,8 +352,6 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"submodule '0' \(Conv2d\) is not supported here"):
         linear_stages(model)
     network = to_spiking(model, X, normalization="max", decay=1.0)
-    with pytest.raises(InputError, match="sleep with one stream, got streams=2"):
-        simulate(network, UniformNoise(10.0), None, 1, streams=2)
     with pytest.raises(BackendError, match="has convolutions or frozen layers"):
         simulate(network, UniformNoise(10.0), None, 1, backend="cuda")
     with pytest.raises(InputError, match="128 inputs"):

@@ -149,7 +149,7 @@ def test_nights_are_told_and_can_end_it() -> None:
         ("src-mnist", "rehearsal+src", "rehearsal+src"),
         ("patches", None, "patches is a study"),
         ("tripartite-mnist", None, "none of its conditions"),
-        ("conv-sleep", "frozen", "none of its conditions"),
+        ("conv-sleep", "frozen", "frozen"),
         ("sleep-length", None, "name one with --condition: 100 steps, 500 steps"),
         ("sleep-length", "no sleep", "no spontaneous replay.*these have: 100 steps"),
         ("src-mnist", "sr", r"--condition: no condition 'sr'; did you mean 'src'\? \(known: src, rehearsal\+src\)"),
@@ -234,6 +234,30 @@ def test_stages_before_and_after(condition: str, base: str, after: str, tmp_path
     assert {name.rpartition(".")[0] for name in space if name.endswith("steps")} == {base, after} - {""}
     if after:
         assert (begin[f"{after}.drive.rate"], begin[f"{after}.steps"]) == (50, 300)
+
+
+@pytest.mark.parametrize(
+    ("settings", "searched"),
+    [
+        (["thresholds=auto"], {"target_rates": (0.0025, 0.16)}),
+        (["thresholds=auto", "target_rates={ output = 0.25 }"], {"target_rates.output": (0.03125, 1)}),
+        (
+            ["thresholds={ hidden1 = 1.0, output = 2.0 }", "gain_scale=4.0"],
+            {"thresholds.hidden1": (0.125, 8), "thresholds.output": (0.25, 16), "gain_scale": (0.5, 32)},
+        ),
+    ],
+)
+def test_levels_of_firing_are_searched_by_what_says_them(settings: list[str], searched: dict[str, Any]) -> None:
+    values = described(*settings)
+    search = Search("mine", values, "src", published_space(values, "src"), (FIRST_SEED,))
+    search.check()
+    assert set(search.begin()) == set(search.space)
+    before = "base.night.0."
+    named = {path.removeprefix(before): of for path, of in search.space.items()}
+    others = {"drive.max_rate", "plasticity.inc", "plasticity.dec", "steps"}
+    assert {path: (of.low, of.high) for path, of in named.items() if path not in others} == searched
+    path = before + next(iter(searched))
+    assert search.experiment({path: 0.15}) == search.experiment({**search.begin(), path: 0.15})
 
 
 def test_short_names() -> None:

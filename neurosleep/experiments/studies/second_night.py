@@ -203,8 +203,8 @@ class SecondNight(Study):
         inputs = torch.cat([task.test_inputs for task in stream.tasks])
         labels = torch.cat([task.test_labels for task in stream.tasks])
         y = labels.cpu().numpy()
-        network = fall_asleep(before, memory, self.night).network
         own, *seeds = (night_seed(seed, TASKS, stage) for stage in range(4))  # 0 is the second night's
+        network = fall_asleep(before, memory, self.night, seed=own).network
 
         shown = np.concatenate([np.flatnonzero(y == c)[: self.shown] for c in classes])
         responses = class_responses(
