@@ -220,7 +220,7 @@ def fall_asleep(
             f"{stage.name} needs a memory that has seen data: call memory.observe(model, inputs) after training"
         )
     check_batch_norm(model, memory, stage.batch_norm)
-    coding = memory.network_coding
+    coding = stage.coded(memory.network_coding)
     neurons = 0 if memory.mean_input is None else memory.mean_input.size
     shape = memory.calibration.input_shape or (neurons // coding.population((1,))[0],)
     reading = read(model, shape, coding)

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from neurosleep.converters import Normalization
+from neurosleep.converters import InputCoding, Normalization
 from neurosleep.converters.normalization import NormalizationName
 from neurosleep.converters.reading import MaxPoolAsleep
 from neurosleep.hypnogram import Hypnogram, Preset
+from neurosleep.sims.drives.cued import within
 from neurosleep.sims.drives.drive import Drive
 from neurosleep.sims.drives.populations import Kicks, settled_drive
+from neurosleep.sims.drives.signed import SignedRate
 from neurosleep.sims.ensemble import check_streams
 from neurosleep.sims.errors import InputError, unknown
 from neurosleep.sims.fields import check_ranges, settle
@@ -175,6 +177,20 @@ class SpontaneousReplay:
     def segments(self) -> tuple[TimedSegment, ...]:
         """What the hypnogram makes of the night's steps, drive and plasticity; empty if there is none."""
         return self._timed(self.steps)
+
+    def coded(self, coding: InputCoding) -> InputCoding:
+        """Return how inputs are coded, or raise `InputError` if one of the drives cannot take that."""
+        signed = any(
+            isinstance(part, SignedRate)
+            for given in (self.drive, *(segment.drive for segment in self.segments))
+            for part in within(given)
+        )
+        if signed and coding.kind != "rates":
+            raise InputError(
+                f"the memory codes inputs {coding.kind}: its mean is that of rates, but SignedRate takes the mean of "
+                "signed inputs; use MeanRate, or a memory without coding"
+            )
+        return coding
 
     def _timed(self, steps: int) -> tuple[TimedSegment, ...]:
         if self.hypnogram is None:

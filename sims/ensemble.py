@@ -103,7 +103,7 @@ def simulate_ensemble(
     Parameters
     ----------
     members
-        At least one. On "cuda" all must have layers of the same sizes, one precision and stand at the same step.
+        At least one. On "cuda" all must have populations of the same sizes, one precision and stand at the same step.
     steps
         Steps to simulate, at least 0; each is ``network.dt`` seconds.
     backend
@@ -125,8 +125,8 @@ def simulate_ensemble(
     InputError
         If an argument does not fit a network; it names the member.
     BackendError
-        If the backend is not known or not available, or is "cuda" and a member has several streams, convolutions or
-        frozen layers.
+        If the backend is not known or not available, or does not have what a member has: "cuda" has one stream, and
+        neither it nor "cpu" has features of neurons, kicks or delays beside convolutions or branches.
     """
     if backend not in get_args(Backend):
         raise BackendError(f"backend must be one of {', '.join(get_args(Backend))}, got {backend!r}")

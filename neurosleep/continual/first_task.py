@@ -6,7 +6,7 @@ bit for bit as one that trained it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -55,8 +55,8 @@ class OnceTrainer(Trainer):
     def train(
         self,
         model: nn.Module,
-        inputs: torch.Tensor,
-        labels: torch.Tensor,
+        inputs: Any,
+        labels: torch.Tensor | None = None,
         *,
         optimizer: torch.optim.Optimizer | None = None,
         generator: torch.Generator | None = None,

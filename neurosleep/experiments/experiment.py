@@ -51,7 +51,7 @@ class Experiment(Question):
     share_first_task
         Whether the first task is trained once a seed for all conditions in which that is the same: network, training,
         and a method that does nothing to a first task ("sequential" or rehearsal). What came of it is kept in the
-        folder until all runs are done. Records do not depend on it.
+        folder until all runs are done. Records do not depend on it. On the CPU alone.
     keep_networks
         Whether generative networks are kept, too, as files beside the records.
     notes, source, cost

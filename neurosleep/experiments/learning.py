@@ -91,11 +91,11 @@ class Given:
         """Return who trains the task of a number, 1 for the first, beside a method."""
         experiment, name = self.experiment, self.run.condition
         trainer = experiment.training_of(name).of_task(number)
-        if number > 1 or self.first_tasks is None or type(method) not in PLAIN:
+        on_cpu = self.stream.joint_inputs.device.type == "cpu"  # random numbers of a GPU are not kept
+        if number > 1 or self.first_tasks is None or not on_cpu or type(method) not in PLAIN:
             return trainer
         parts = [to_plain(part) for part in (experiment.network_of(name), trainer, experiment.stream)]
-        device = str(self.stream.joint_inputs.device)
-        kept = FirstTask.of(self.first_tasks, parts, experiment.products, self.run.seed, self.data, device)
+        kept = FirstTask.of(self.first_tasks, parts, experiment.products, self.run.seed, self.data)
         return OnceTrainer(**vars(trainer), kept=kept)
 
     @property

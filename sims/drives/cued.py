@@ -92,12 +92,16 @@ class CuedReplay(Summable):
         return np.where(cued[:, np.newaxis], cue, usual)
 
 
+def within(drive: Any) -> Iterator[Any]:
+    """Yield each drive of a drive or mapping of drives, also of drives made of others."""
+    yield drive
+    for _, part in _parts(drive):
+        yield from within(part)
+
+
 def cues(drive: Any) -> Iterator[CuedReplay]:
     """Yield each cued drive of a drive or mapping of drives, also of drives made of others."""
-    if isinstance(drive, CuedReplay):
-        yield drive
-    for _, part in _parts(drive):
-        yield from cues(part)
+    yield from (part for part in within(drive) if isinstance(part, CuedReplay))
 
 
 def recalled(drive: Any, patterns: Sequence[NDArray[np.float64]] | None) -> Any:

@@ -60,7 +60,7 @@ class CudaEngine:
     Parameters
     ----------
     sleepers
-        At least one; their networks have layers of the same sizes and one precision, and they stand at the same step.
+        At least one; their networks have populations of the same sizes and one precision, and stand at the same step.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def check_alike(sleepers: Sequence[Sleeper]) -> None:
     first = sleepers[0]
     for number, sleeper in enumerate(sleepers):
         for what, got, expected in (
-            ("layers of the same sizes", sleeper.network.sizes, first.network.sizes),
+            ("populations of the same sizes", sleeper.network.sizes, first.network.sizes),
             ("one precision", str(sleeper.network.dtype), str(first.network.dtype)),
             ("to stand at the same step", sleeper.state.step, first.state.step),
         ):

@@ -52,7 +52,8 @@ class TripletSTDP(Rule):
     r1 and r2 are presynaptic traces (time constants tau_plus and tau_x), o1 and o2 postsynaptic ones (tau_minus and
     tau_y); r2 and o2 are taken as they were before the spike. Pfister & Gerstner 2006 (J Neurosci 26:9673), equations 3
     and 4; a2_plus = a3_minus = 0 is their minimal model of visual cortex. The time constants are theirs for visual
-    cortex.
+    cortex, as in NESTML (stdp_triplet_synapse), which has with them, for weights of up to 100, a2_plus = 7.5e-10,
+    a3_plus = 9.3e-3, a2_minus = 7e-3 and a3_minus = 2.3e-4. Amplitudes depend on the weights, and have no defaults.
 
     Parameters
     ----------

@@ -135,6 +135,14 @@ def test_no_first_night_and_records_as_they_come(stream) -> None:
     assert heard == plugin.records
 
 
+def test_networks_that_are_no_chains(stream) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 10))
+    plugin = SleepPlugin(replace(NIGHT, steps=20, thresholds=1.0), backend="reference")
+    Naive(model, Trainer(epochs=1, batch_size=50), [plugin], 0).train(SimpleNamespace(dataset=Dataset(stream.tasks[0])))
+    assert list(plugin.records[0].populations) == ["input", "1", "4"]
+    assert model.training
+
+
 @pytest.mark.parametrize(
     ("model", "night", "shift", "error", "message"),
     [

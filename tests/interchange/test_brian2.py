@@ -7,15 +7,18 @@ rates of learning, thresholds and gains are multiples of powers of two, so that 
 import ast
 import errno
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import neurosleep as ns
 from neurosleep.interchange import to_brian2
+from neurosleep.interchange.brian2_rules import CODE
 from neurosleep.sims.drives.populations import Kicks
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.errors import InputError
@@ -233,3 +236,27 @@ def test_if_the_script_cannot_be_written_its_numbers_are_not_replaced(tmp_path, 
         to_brian2(network(), drive(), None, tmp_path / "night.py", steps=30, overwrite=True)
     assert (tmp_path / "night.npz").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["night.npz", "night.py"]
+
+
+@dataclass(frozen=True)
+class NearestSTDP(ns.PairSTDP):
+    """Pairs of nearest spikes; no rule that ships has such traces."""
+
+    traces: ClassVar = {
+        "x": ns.Trace("pre", "tau_plus", "nearest"),
+        "y": ns.Trace("post", "tau_minus", "nearest"),
+    }
+
+
+def test_traces_of_the_nearest_spike_are_set_by_it(tmp_path, monkeypatch) -> None:
+    """Run in Brian2 it gives the spikes of the reference."""
+    monkeypatch.setattr(NearestSTDP, "__module__", ns.PairSTDP.__module__)
+    monkeypatch.setitem(CODE, "NearestSTDP", CODE["PairSTDP"])
+    texts = []
+    for rule in (ns.PairSTDP(2.0**-6, 2.0**-6), NearestSTDP(2.0**-6, 2.0**-6)):
+        to_brian2(small(), drive(), rule, tmp_path / f"{type(rule).__name__}.py", steps=STEPS)
+        texts.append((tmp_path / f"{type(rule).__name__}.py").read_text("utf-8").replace(type(rule).__name__, ""))
+    everything, nearest = texts
+    for trace in "xy":
+        assert f"{trace} = fired + (1 - fired) * {trace}" in nearest
+    assert re.sub(r"fired \+ \(1 - fired\) \* ", "fired + ", nearest) == everything

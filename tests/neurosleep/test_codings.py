@@ -9,12 +9,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from neurosleep import (
+    Cosine,
     CuedReplay,
     GatedHebbian,
     InputError,
     MaskedMeanRate,
     MeanRate,
     Memory,
+    Modulated,
     SignedRate,
     SpontaneousReplay,
     sleep,
@@ -88,11 +90,15 @@ def test_what_a_drive_cannot_take_says_which_coding_would_do() -> None:
     plain.observe(model, X)
     with pytest.raises(InputError, match=r"mean_input must lie in \[0, 1\].*Memory\(coding='on-off'\) or 'shifted'"):
         sleep(model, plain, stage())
-    record = sleep(model, plain, stage(drive=SignedRate(50.0)))
+    record = sleep(model, plain, stage(drive=SignedRate(50.0)), backend="reference")
     assert record.spikes["input"] > 0
     assert record.coding == ""
     coded = Memory(coding="on-off")
     coded.observe(model, X)
+    with pytest.raises(
+        InputError, match=r"the memory codes inputs on-off: .* SignedRate takes the mean of signed inputs"
+    ):
+        sleep(model, coded, stage(drive=Modulated(MeanRate(9.0) + SignedRate(50.0), Cosine(1.0))), backend="reference")
     with pytest.raises(
         InputError,
         match="has 16 pixels, but the network has 64 inputs, 4 a pixel: a window is for one channel; use MeanRate",

@@ -352,8 +352,8 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"submodule '0' \(Conv2d\) is not supported here"):
         linear_stages(model)
     network = to_spiking(model, X, normalization="max", decay=1.0)
-    with pytest.raises(BackendError, match="has convolutions or frozen layers"):
-        simulate(network, UniformNoise(10.0), None, 1, backend="cuda")
+    with pytest.raises(BackendError, match="one stream a network, got streams=2"):
+        simulate(network, UniformNoise(10.0), None, 1, streams=2, backend="cuda")
     with pytest.raises(InputError, match="128 inputs"):
         simulate(network, MaskedMeanRate(10.0, 3, (8, 8)), None, 1, mean_input=np.zeros(128))
     log = SpikeLog(tmp_path / "night.h5", network.populations, dt=0.001, seed=0, weights_every=10)

@@ -15,7 +15,7 @@ from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.drives.recorded import RecordedSpikes
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Member, simulate, simulate_ensemble
-from neurosleep.sims.errors import BackendError, InputError
+from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import MagnitudePruning
 from neurosleep.sims.homeostasis.excitability import IntrinsicExcitability
 from neurosleep.sims.homeostasis.scaling import IncomingNormalisation, SynapticScaling
@@ -184,6 +184,11 @@ def test_a_night_can_be_saved_stopped_and_gone_on_with(tmp_path: Path) -> None:
     for name, arrays in whole.state.kept.items():
         for a, b in zip(arrays, done.state.kept[name], strict=True):
             np.testing.assert_array_equal(a, b, err_msg=name)
+    content = dict(np.load(path))
+    for name, damaged in (("sent0", content["sent0"][:, :-1]), ("membrane_steps", np.zeros(3, dtype=np.int64))):
+        np.savez(tmp_path / "damaged.npz", **(content | {name: damaged}))
+        with pytest.raises(InputError, match=f"is not a checkpoint of a night of this network.*{name} must be"):
+            load(tmp_path / "damaged.npz", graph)
     slower = replace(graph, layers=(replace(graph.layers[0], threshold=2.0), *graph.layers[1:]))
     others = residual("sum"), residual(rule="any"), slower
     for other in others:
@@ -340,8 +345,6 @@ def test_kernels_of_a_chain_cannot_keep_signs_either() -> None:
 
 def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
     graph = residual()
-    with pytest.raises(BackendError, match='"cuda" has chains of layers only'):
-        simulate(graph, DRIVE, None, 1, backend="cuda")
     for name in ("a/b", "."):
         with pytest.raises(InputError, match="name of a population must be text without '/'"):
             replace(graph.layers[0], name=name)
