@@ -116,7 +116,7 @@ class GraphEngine(CompiledEngine):
             stored.append(np.empty(old.shape, dtype=part.dtype))
             view = pre_major(stored[-1], groups)
             view[:] = part.reshape(view.shape)
-        return stored
+        return self._finite(stored)
 
 
 def check_rule(plasticity: Plasticity | None) -> None:
