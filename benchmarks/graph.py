@@ -94,7 +94,8 @@ def contest(network: PlasticGraph, rounds: int, steps: int, settling: int) -> di
     for rate in tqdm(RATES, unit="rate"):
         fitted, state, raster = at_rate(network, rate, settling, steps)
         ours, theirs = [], []
-        engine_counts = loop_counts = []
+        engine_counts: list[int] = []
+        loop_counts: list[int] = []
         few = max(2, steps // 10)
         for _ in range(rounds):
             seconds, engine_counts = _ours(fitted, state, raster, steps)

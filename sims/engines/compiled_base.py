@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from ..errors import BackendError, InputError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, minibatch
 from ..kernels.open_layout import OpenNight
@@ -165,6 +165,15 @@ class CompiledEngine(ABC):
     def _stored(self) -> list[Floats]:
         layers = self._network.layers
         return [part.reshape(layer.weights.shape) for part, layer in zip(self._parts(), layers, strict=True)]
+
+    def _finite(self, weights: list[Floats]) -> list[Floats]:
+        """Return weights if all are finite numbers, or raise `InputError`."""
+        if not all(np.isfinite(w).all() for w in weights):
+            raise InputError(
+                f"the rule of this night made a weight infinite or NaN before step {self._step}: check_rule(rule) says "
+                "where; a weight must stay a finite number"
+            )
+        return weights
 
     def _parts(self) -> list[Floats]:
         return np.split(self._night.weights, self._layers.weight[1:-1])

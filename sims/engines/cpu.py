@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..kernels import layout, night
 from ..operators import Floats
 from ..rules.modulator import modulation
@@ -98,9 +97,4 @@ class CpuEngine(CompiledEngine):
 
     def _stored(self) -> list[Floats]:
         stored = super()._stored()
-        if isinstance(self._rule, layout.Own) and not all(np.isfinite(w).all() for w in stored):
-            raise InputError(
-                f"the rule of this night made a weight infinite or NaN before step {self._step}: check_rule(rule) says "
-                "where; a weight must stay a finite number"
-            )
-        return stored
+        return self._finite(stored) if isinstance(self._rule, layout.Own) else stored

@@ -40,8 +40,9 @@ class GraphEngine(CompiledEngine):
         check_rule(sleeper.plasticity)
         super().__init__(sleeper._replace(plasticity=_by_weights(sleeper.plasticity, network)))
         real, sizes, shapes = network.dtype, network.sizes, list(network.shapes.values())
-        frozen = isinstance(self._rule, layout.Frozen)
-        plastic = np.zeros(len(network.parameters), dtype=np.bool_) if frozen else self._rule.plastic
+        plastic = np.zeros(len(network.parameters), dtype=np.bool_)
+        if not isinstance(self._rule, layout.Frozen):
+            plastic = self._rule.plastic
         self._groups = groups_of(network)
         made = arrays(network, plastic)
         self._arrays = made
@@ -115,7 +116,7 @@ class GraphEngine(CompiledEngine):
             stored.append(np.empty(old.shape, dtype=part.dtype))
             view = pre_major(stored[-1], groups)
             view[:] = part.reshape(view.shape)
-        return stored
+        return self._finite(stored)
 
 
 def check_rule(plasticity: Plasticity | None) -> None:

@@ -284,7 +284,8 @@ def _inverse(taps: NDArray[np.intp], n: int) -> tuple[NDArray[np.int64], NDArray
 
 def _uses(network: PlasticGraph, pathways: Pathways, plastic: NDArray[np.bool_]) -> Uses:
     of = np.zeros(len(network.parameters), dtype=USE)
-    turn, users = Parts(network.dtype), []
+    turn = Parts(network.dtype)
+    users: list[int] = []
     for number, weights in enumerate(network.parameters):
         mine = np.flatnonzero(pathways.of["weights"] == number)
         signs = np.array([pathways.negative[p["gain_at"] :][: p["channels"]] for p in pathways.of[mine]])

@@ -13,8 +13,10 @@ from neurosleep.sims.drives.rates import UniformNoise
 from neurosleep.sims.engines import compiled_base
 from neurosleep.sims.engines.sinks import SpikeRecorder
 from neurosleep.sims.ensemble import Simulation, simulate
+from neurosleep.sims.errors import BackendError, InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling
-from neurosleep.sims.plastic_graph import PlasticGraph
+from neurosleep.sims.neurons import Neurons
+from neurosleep.sims.plastic_graph import GraphLayer, Pathway, PlasticGraph, Sliding, Weights
 from neurosleep.sims.rules.bounds import SoftBounds
 from neurosleep.sims.rules.hebbian import GatedHebbian, Hebbian
 from neurosleep.sims.state import SimulationState
@@ -107,3 +109,20 @@ def test_silenced_neurons_stay_silent_and_the_others_are_those_of_the_reference(
     for population, (a, b) in enumerate(zip(fast[0].spike_counts, slow[0].spike_counts, strict=True)):
         np.testing.assert_array_equal(a, b)
         assert population == 0 or not a[::3].any()
+
+
+def one_population(**how: Any) -> PlasticGraph:
+    weights = Weights("w", np.ones((4, 4, 1, 1)))
+    sliding = Sliding((1, 1), (0, 0), (1, 1))
+    ways = Pathway("input", "w", sliding), Pathway("input", "w", sliding)
+    return PlasticGraph((4, 2, 2), (weights,), (GraphLayer("x", (4, 2, 2), ways, threshold=0.5),), **how)
+
+
+def test_a_weight_must_stay_a_finite_number() -> None:
+    with pytest.raises(InputError, match="made a weight infinite or NaN before step 20: "):
+        night(one_population(), Hebbian(1e308, 1e308), 20)
+
+
+def test_what_the_engine_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(BackendError, match=r'"cpu" does not have refractory neurons in graphs: use "reference"'):
+        night(one_population(neurons=Neurons(refractory=2)), GATED)
