@@ -110,7 +110,7 @@ def test_a_memory_and_the_nights_that_fill_it_belong_to_one_network(tmp_path) ->
 @pytest.mark.parametrize(
     ("model", "stage"),
     [
-        (nn.Sequential(nn.Linear(12, 20), nn.LeakyReLU(), nn.Linear(20, 4)), NIGHT),
+        (nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 4)), NIGHT),
         (network(), replace(NIGHT, thresholds=(1.0, 1.0, 1.0))),
         (network(), replace(NIGHT, drive=ns.MaskedMeanRate(200.0))),
         (network(), replace(NIGHT, plastic=("nowhere",))),
