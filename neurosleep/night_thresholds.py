@@ -22,7 +22,7 @@ def night_thresholds(stage: SpontaneousReplay, member: Member) -> dict[str, floa
     Raises
     ------
     InputError
-        If a population is not there, or cannot fire at the rate asked for.
+        If a population is not there, or can never fire.
     """
     rates = asked_rates(list(member.network.populations)[1:], stage.target_rates)
     if stage.steps == 0:

@@ -103,7 +103,8 @@ def suggest(
     Raises
     ------
     InputError
-        If a layer can never fire, or not so often; or as `sleep`.
+        If a layer can never fire, or fires more often whatever its threshold is; or as `sleep`. One that cannot fire
+        so often gets the threshold at which it fires most.
     """
     steps = plain(steps, int, "steps")
     if steps < 1:

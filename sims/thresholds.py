@@ -38,7 +38,7 @@ _OCTAVES = 60  # how far from where it begins a threshold is looked for
 
 
 class UnreachableRateError(InputError):
-    """No threshold gives a population the rate that is asked for."""
+    """No threshold lets a population fire, or none keeps it from firing more often than is asked for."""
 
 
 def find_thresholds(member: Member, rates: Mapping[str, float], steps: int = STEPS) -> dict[str, float]:
@@ -56,12 +56,12 @@ def find_thresholds(member: Member, rates: Mapping[str, float], steps: int = STE
     Returns
     -------
     By population. Where no threshold comes within a hundredth of the rate, as in a population of few neurons, that
-    which comes nearest.
+    which comes nearest; where a population cannot fire so often, the highest that lets it fire as often as it can.
 
     Raises
     ------
     UnreachableRateError
-        If a population cannot fire so often, or fires more often whatever its threshold is.
+        If a population can never fire, or fires more often whatever its threshold is.
     InputError
         If a rate is no share, or too small to be seen in so many steps.
     """
@@ -222,7 +222,7 @@ def _met(rate_of: Callable[[float], float], asked: float, start: float, name: st
     Raises
     ------
     UnreachableRateError
-        If it is lower for all that are tried, or higher.
+        If it is 0 for all that are tried, or too high.
     """
     tried: dict[float, float] = {}
 
@@ -237,12 +237,9 @@ def _met(rate_of: Callable[[float], float], asked: float, start: float, name: st
         high = high if rate(high) < asked else _rounded(high * 2)
     if not rate(low) > 0:
         raise _never(name, steps, silent=False)
-    if rate(low) < asked * (1 - TOLERANCE):
-        raise UnreachableRateError(
-            f"population {name!r} fires at most at {rate(low):.2g} of its neurons a step, however low its threshold, "
-            f"but {asked:g} is asked for: ask for less (target_rates), raise the rate of the drive, or, if earlier "
-            "nights made it weak, give them gentler plasticity"
-        )
+    most = max(tried.values())
+    if most < asked * (1 - TOLERANCE):
+        return max(threshold for threshold, found in tried.items() if found >= most * (1 - TOLERANCE))
     if rate(high) > asked * (1 + TOLERANCE):
         raise UnreachableRateError(
             f"population {name!r} fires at {rate(high):.2g} of its neurons a step, however high its threshold, but "

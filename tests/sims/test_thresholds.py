@@ -119,7 +119,6 @@ def changed(number: int, **how: Any) -> SpikingNetwork:
             r"'hidden2' can never fire.*nothing that arrives there brings a neuron above 0",
         ),
         (chain(), ns.RecordedSpikes(np.zeros((300, 20))), {}, r"'hidden1' can never fire.*nothing below it fires"),
-        (chain(), None, {"output": 0.99}, r"'output' fires at most at 0\.\d+ of its neurons a step, however low"),
         (chain(), {"hidden1": ns.Kicks(ns.UniformNoise(99.0), 1.5)}, {}, r"'hidden1' fires at 0\.1 .* however high"),
         (chain(), None, {"output": 1e-5}, r"1e-05 is less than one spike of the 30 neurons of 'output' in 300 steps"),
         (
@@ -134,6 +133,16 @@ def test_rates_that_cannot_be(network: SpikingNetwork, drive: Any, asked: dict[s
     with pytest.raises(InputError, match=said) as error:
         find_thresholds(night(network, drive), {**ASKED, **asked})
     assert "\n" not in str(error.value)
+
+
+def test_what_cannot_fire_so_often_fires_as_often_as_it_can() -> None:
+    found = find_thresholds(night(chain()), {**ASKED, "output": 0.99})
+    rates = [
+        firing_rates(night(with_thresholds(chain(), {**found, "output": found["output"] * factor})))["output"]
+        for factor in (1e-9, 1.0, 4.0)
+    ]
+    assert rates[0] == pytest.approx(rates[1], rel=0.02)
+    assert 0.99 > rates[1] > 1.02 * rates[2]
 
 
 def test_neurons_that_are_all_alike_get_the_nearest_rate_there_is() -> None:

@@ -137,9 +137,9 @@ def test_one_night_of_a_trained_network() -> None:
 
 def test_trials_that_cannot_be_count_as_nothing() -> None:
     model, memory = trained()
-    found = ns.tune(model, memory, (X, Y), STAGE, space={"target_rates": [0.02, 1.0]}, trials=3, orders=1)
-    assert {trial["target_rates"]: trial["value"] for trial in found.trials}[1.0] == 0
-    assert found.stage.target_rates == 0.02
+    found = ns.tune(model, memory, (X, Y), STAGE, space={"drive.max_rate": [100.0, 1e-9]}, trials=6, orders=1)
+    assert {trial["drive.max_rate"]: trial["value"] for trial in found.trials}[1e-9] == 0
+    assert found.stage.drive.max_rate == 100
 
 
 def test_bad_input_is_told_in_one_line() -> None:
