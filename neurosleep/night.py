@@ -9,11 +9,9 @@ from typing import Any, Literal
 from torch import nn
 
 from neurosleep.batch_norm import check_batch_norm, waking
-from neurosleep.converters.layers import pre_major
-from neurosleep.converters.reading import Reading, own_weights, read
-from neurosleep.converters.to_spiking import plastic_of
-from neurosleep.converters.writing import write_parameters
+from neurosleep.converters.reading import Reading, read
 from neurosleep.memory import Memory
+from neurosleep.night_downscaling import check_some, downscaled
 from neurosleep.night_files import night_log, saved_night
 from neurosleep.night_thresholds import night_thresholds
 from neurosleep.sims import ensemble
@@ -25,7 +23,7 @@ from neurosleep.sims.ensemble import Backend, Simulation, simulate_ensemble
 from neurosleep.sims.errors import InputError
 from neurosleep.sims.homeostasis.downscaling import GradedDownscaling, MagnitudePruning
 from neurosleep.sims.homeostasis.rule import several
-from neurosleep.sims.network import SpikingNetwork, population_sizes
+from neurosleep.sims.network import SpikingNetwork
 from neurosleep.sims.rules.modulator import takes_modulator
 from neurosleep.sims.segments import TimedSegment, rules_of
 from neurosleep.sims.silencing import Silencing, silence
@@ -185,7 +183,7 @@ def sleep(
     """
     begin = time.perf_counter()
     if isinstance(stage, MagnitudePruning | GradedDownscaling):
-        record = _downscale(model, stage, seed, backend)
+        record = downscaled(model, stage, seed, backend)
     else:
         asleep = fall_asleep(model, memory, stage, seed=seed, precision=precision)
         night = asleep.member, asleep.steps
@@ -227,7 +225,7 @@ def fall_asleep(
     rules = [stage.plasticity, stage.downscaling, *several(stage.homeostasis)]
     rules += [part.plasticity for part in stage.segments]
     if any(rule is not None for rule in rules):
-        _check_some(reading.plastic(stage.plastic))
+        check_some(reading.plastic(stage.plastic))
     network: Any = reading.network(
         memory.calibration,
         normalization=stage.normalization,
@@ -316,38 +314,3 @@ def _beyond(part: ensemble.Member | TimedSegment, asleep: Asleep, simulation: Si
         return []
     kicked = isinstance(part.drive, Mapping) and set(part.drive) != {"input"}
     return features(asleep.network, simulation.state, part.plasticity, asleep.member.streams, kicked)
-
-
-def _downscale(
-    model: nn.Module, stage: MagnitudePruning | GradedDownscaling, seed: int, backend: Backend
-) -> SleepRecord:
-    """Downscale layers of weights, which needs neither spikes nor a memory."""
-    weights = own_weights(model)
-    learning = _check_some(plastic_of(weights, stage.plastic))
-    before = {name: pre_major(weight) for name, weight in weights.items()}
-    after = {name: stage.apply(w) if name in learning else w for name, w in before.items()}
-    write_parameters([(name, weights[name], after[name], name) for name in weights])
-    populations = population_sizes([0] * (len(before) + 1))
-    return SleepRecord(
-        stage=stage.name,
-        steps=0,
-        dt=0.001,
-        seed=seed,
-        backend=backend,
-        precision=str(next(iter(before.values())).dtype),
-        seconds=0.0,
-        spikes=dict.fromkeys(populations, 0),
-        rates=dict.fromkeys(populations, 0.0),
-        weight_changes=[weight_change(name, before[name], after[name]) for name in before],
-        kind=type(stage).__name__,
-    )
-
-
-def _check_some(learning: set[str]) -> set[str]:
-    """Return which layers sleep may change, or raise `InputError` if there are none."""
-    if not learning:
-        raise InputError(
-            "sleep could change no layer: all weights of the model are frozen (requires_grad_(False)), or plastic= is "
-            "empty; call requires_grad_(True) on the layers that may change, or only watch, with plasticity=None"
-        )
-    return learning

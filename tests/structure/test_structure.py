@@ -20,7 +20,7 @@ FLOORS = [
     ("continual", "interchange"),
     ("trial_night", "suggestion"),
     ("features", "snn", "night"),
-    ("night_files", "night_thresholds", "batch_norm"),
+    ("night_files", "night_thresholds", "batch_norm", "night_downscaling"),
     ("spontaneous_replay", "sleep_record", "memory", "networks", "training", "pool"),
     ("families", "hypnogram", "examples", "seen"),
     ("statistics", "tables", "files", "ownership", "labelled", "moments"),
