@@ -55,9 +55,10 @@ class GraphDevice(Device):
 
 def _graph(tables: Sequence[Tables], real: np.dtype[Any]) -> g.Graph:
     first, numbers = tables[0], np.array([each.numbers for each in tables]).astype(real)
-    arrays = (first.layer, first.positions, first.way, first.stage, first.weight, first.use, first.table, numbers)
+    names = ("layer", "positions", "way", "stage", "weight", "use", "table")
+    arrays: dict[str, Any] = {name: cuda.to_device(getattr(first, name)) for name in names}
     lists = first.room["lists"]
-    return g.Graph(*(cuda.to_device(array) for array in arrays), lists + first.room["scratch"], lists)
+    return g.Graph(**arrays, numbers=cuda.to_device(numbers), lists=lists + first.room["scratch"], scratch=lists)
 
 
 def _passing(tables: Tables, sleepers: Sequence[Sleeper]) -> g.Passing:
