@@ -66,7 +66,7 @@ def published_space(values: Mapping[str, Any], condition: str) -> dict[str, Dime
     (Tadros et al. 2022 searched input rate, inc, dec, a threshold for each layer and the gain; cross-modal scripts also
     the lengths.)
     """
-    space = {}
+    space: dict[str, Dimension] = {}
     of = Experiment.from_description(values).conditions[condition]
     for index, where in enumerate(_stages(values, condition)):
         stage = of.night[index]
@@ -90,7 +90,7 @@ def stage_space(stage: SpontaneousReplay) -> dict[str, Dimension]:
         levels = _each("target_rates", stage.target_rates)
     else:
         levels = [*_each("thresholds", stage.thresholds), "gain_scale"]
-    space = {}
+    space: dict[str, Dimension] = {}
     for name in (*rates, *rules, *levels):
         value, most = value_at(stage, name.split(".")), 1.0 if name.startswith("target_rates") else math.inf
         if value > 0:
