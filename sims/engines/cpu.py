@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import layout, night
+from ..kernels.own import remembers
 from ..operators import Floats
 from ..rules.modulator import modulation
 from ..rules.per_layer import Plasticity
@@ -46,7 +47,7 @@ class CpuEngine(CompiledEngine):
         n_layers, units, widest = len(sizes) - 1, sum(sizes), max(sizes)
         room, values = max(LIST_ROOM, 2 * widest), max(4096, (2 * widest + 63) // 64 * 64)
         traces = None
-        if isinstance(self._rule, layout.Own) and plasticity is not None:
+        if isinstance(self._rule, layout.Own) and plasticity is not None and remembers(self._rule.tag._numba_type_):
             traces = room_for_traces(plasticity, self._network, state, room, values)
         return layout.Backlog(
             room=room,

@@ -102,7 +102,7 @@ class Backlog(NamedTuple):
     values: Real  # scratch: weights being changed
     tasks: NDArray[np.uint64]  # (4, tasks) scratch: begin of the row, begin and end of the part of the list, unit
     late: NDArray[np.int32]  # (widest population + 1,) scratch: rows that are behind
-    traces: "Traces | None"  # of rules of one's own
+    traces: "Traces | None"  # of rules of one's own that have any, or take the modulator
 
 
 class Traces(NamedTuple):

@@ -37,6 +37,8 @@ def _steps_with_room(steps, layers, events):
         if events.wanted[p]:
             free = events.start[p + 1] - events.start[p] - events.used[p]
             steps = min(steps, free // (layers.unit[p + 1] - layers.unit[p]))
+            if steps == 0:  # and so the loop is not made into one of vector registers, which would be long
+                break
     return steps
 
 

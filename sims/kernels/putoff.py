@@ -146,7 +146,7 @@ def _settle(rule, layer, layers, night, backlog):
     backlog.latest[post:end] = 0
 
 
-@inner()
+@inner(inline="always")
 def _note(layer, pre_fired, post_fired, layers, backlog):
     """Put the neurons that fired on the list, and the presynaptic neurons of this step at its end."""
     first, post = layer * backlog.room, layers.unit[layer + 1]

@@ -219,16 +219,6 @@ def _on_pre(tag: Any, p: Any, w: Any, fired: Any, pre: Any, post: Any, modulator
     return _OWN[tag.digest]["on_pre"]
 
 
-def has_on_pre(tag: Any) -> Any:
-    """Return whether a rule has `on_pre`, a constant."""
-    raise NotImplementedError
-
-
-@overload(has_on_pre, **_HOW)
-def _has_on_pre(tag: Any) -> Any:
-    return (lambda tag: True) if tag.has_on_pre else (lambda tag: False)
-
-
 def pre_at(tag: Any, traces: Any, i: Any) -> Any:
     """Return the traces of presynaptic neuron i as a tuple, from an array (traces, n_pre)."""
     raise NotImplementedError
