@@ -240,7 +240,7 @@ def fall_asleep(
         coding=coding,
     )
     reading.check_own_answer()
-    network = replace(network, neurons=stage.neurons, projections=stage.projections)
+    network = replace(network, neurons=stage.neurons, projections=stage.projections).with_currents(stage.bias_scale)
     if precision is not None:
         network = network.astype(precision)
     silenced, remembered = Silencing(stage.silenced or {}), memory.task_means if memory.each_task else None

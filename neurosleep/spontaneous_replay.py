@@ -57,6 +57,10 @@ class SpontaneousReplay:
     gain_scale
         What every layer's gain is multiplied by after normalisation (alpha_scale in the released code). Of no effect
         with thresholds="auto", which grow with it.
+    bias_scale
+        What every constant current (biases, shifts of batch normalisation) is multiplied by. With 1 they are in
+        proportion to what arrives if a value of 1 makes an input neuron fire in every step; with ``MeanRate(r)``, where
+        it fires with the chance ``2 dt r``, that number keeps the proportion.
     normalization
         "released", "diehl", "max", "percentile", "none", or an object; see `neurosleep.converters.normalization`.
     decay
@@ -120,6 +124,7 @@ class SpontaneousReplay:
     plasticity: Plasticity | None
     thresholds: float | Sequence[float] | Mapping[str, float] | Literal["auto"] = "auto"
     gain_scale: float = 1.0
+    bias_scale: float = 1.0
     normalization: Normalization | NormalizationName = "released"
     decay: float = 0.999
     inhibition: float = 0.0
@@ -149,6 +154,7 @@ class SpontaneousReplay:
             thresholds="(0, inf)",
             target_rates="(0, 1]",
             gain_scale="[0, inf)",
+            bias_scale="[0, inf)",
             decay="(0, 1]",
             inhibition="[0, inf)",
             dt="(0, inf)",

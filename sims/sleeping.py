@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -70,6 +71,14 @@ class SleepingNetwork(ABC):
     def pooled(self) -> tuple[int, ...]:
         """Values before each maximum pool whose winner depends on what was sent so far."""
         return ()
+
+    def with_currents(self, factor: float) -> Self:
+        """Return the network with its constant currents, the biases, multiplied by a factor."""
+        biased = ((layer, layer.bias) for layer in self.layers)
+        layers = [
+            layer if bias is None else replace(layer, bias=bias * bias.dtype.type(factor)) for layer, bias in biased
+        ]
+        return replace(cast(Any, self), layers=tuple(layers)) if factor != 1 else self
 
     @property
     def sizes(self) -> tuple[int, ...]:

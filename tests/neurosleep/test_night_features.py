@@ -1,11 +1,13 @@
 """Nights with neurons and projections of their own: through `sleep`, its files and its record, and as TOML."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import neurosleep as ns
 from neurosleep.experiments.description import from_plain, to_plain
@@ -130,3 +132,27 @@ def test_unknown_populations_are_told_when_a_model_falls_asleep() -> None:
     for change in ({"neurons": {"hidden7": ns.Neurons(1)}}, {"projections": [projection]}):
         with pytest.raises(ns.InputError, match="hidden7"):
             ns.sleep(model, memory, replace(STAGE, **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_currents_are_scaled(normalised: bool) -> None:
+    """Chains and graphs; without currents a night is that of a network without biases."""
+    torch.manual_seed(3)
+    between = [nn.BatchNorm1d(8, affine=False)] if normalised else []
+    model = nn.Sequential(nn.Linear(6, 8), *between, nn.ReLU(), nn.Linear(8, 3)).eval()
+    memory = ns.Memory()
+    memory.observe(model, torch.rand(20, 6))
+    biases = {}
+    for scale in (1.0, 0.25, 0.0):
+        stage = ns.SpontaneousReplay(200, ns.MeanRate(400.0), ns.Hebbian(0.01, 0.001), 1.0, bias_scale=scale)
+        network = fall_asleep(model, memory, stage).network
+        biases[scale] = np.concatenate([layer.bias.ravel() for layer in network.layers])
+    assert biases[1.0].any()
+    np.testing.assert_array_equal(biases[0.25], biases[1.0] / 4)
+    assert not biases[0.0].any()
+    spikes = [ns.sleep(deepcopy(model), memory, stage, backend="reference").spikes]
+    for layer in (0, -1):
+        nn.init.zeros_(model[layer].bias)
+    spikes.append(ns.sleep(deepcopy(model), memory, stage, backend="reference").spikes)
+    assert spikes[0] == spikes[1]
+    assert spikes[0]["input"] > 0
