@@ -55,7 +55,7 @@ def compare(graph: PlasticGraph, rule: Any, atol: float, **how: Any) -> None:
 
 
 @given(plastic_graphs(sharings=("sum",)), seeds, st.sampled_from([1, 2]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_engines_are_equal_where_sums_are_exact(graph: PlasticGraph, seed: int, copies: int) -> None:
     compare(graph, HEBBIAN, 0.0, seed=seed, streams=copies)
 
@@ -64,13 +64,13 @@ def test_engines_are_equal_where_sums_are_exact(graph: PlasticGraph, seed: int, 
     "rule", [GATED, *(pytest.param(rule, marks=pytest.mark.thorough) for rule in (HEBBIAN, OWN, None))], ids=repr
 )
 @given(plastic_graphs(exact=False), seeds, streams)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_engines_are_close(rule: Any, graph: PlasticGraph, seed: int, copies: int) -> None:
     compare(graph, rule, 1e-12, seed=seed, streams=copies)
 
 
 @given(plastic_graphs(exact=False), seeds, streams, st.integers(0, STEPS))
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_a_night_can_stop_and_go_on(graph: PlasticGraph, seed: int, copies: int, stop: int) -> None:
     how = {"downscaling": GradedDownscaling(0.1), "downscale_every": 5, "streams": copies, "seed": seed}
     whole, spikes = night(graph, GATED, **how)
@@ -88,7 +88,7 @@ def test_a_night_can_stop_and_go_on(graph: PlasticGraph, seed: int, copies: int,
 
 
 @given(plastic_graphs(exact=False), seeds, st.sampled_from([1, 5]))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_chunks_and_full_buffers_change_nothing(graph: PlasticGraph, seed: int, chunk: int) -> None:
     whole = night(graph, GATED, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def test_chunks_and_full_buffers_change_nothing(graph: PlasticGraph, seed: int, 
 
 
 @given(plastic_graphs(exact=False), seeds)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_silenced_neurons_stay_silent_and_the_others_are_those_of_the_reference(graph: PlasticGraph, seed: int) -> None:
     state = SimulationState.asleep(graph)
     for v in state.membranes:
