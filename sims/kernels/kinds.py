@@ -9,7 +9,7 @@ from typing import Any
 from numba.extending import overload
 
 Function = Callable[..., Any]
-LEAN = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}  # as of `compiled.inner`
+LEAN: Any = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}  # as of `compiled.inner`
 
 
 def for_kind(function: Function, *kinds: type) -> Callable[[Function], Function]:
