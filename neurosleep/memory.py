@@ -173,9 +173,11 @@ class Memory:
         """
         if self.moments is None:
             why = (
-                "has seen nothing yet" if self.keeps_moments else "keeps no moments: make it with Memory(moments=True)"
+                "has seen nothing yet: let it observe data"
+                if self.keeps_moments
+                else "keeps none: Memory(moments=True)"
             )
-            raise InputError(f"this memory {why}, so that no inputs can be drawn from it")
+            raise InputError(f"inputs are drawn from a memory's moments, and this one {why}")
         if plain(n, int, "n") < 1:
             raise InputError(f"n must be at least 1, got {n!r}")
         return self.moments.sample(int(n), plain(seed, int, "seed"))

@@ -81,6 +81,6 @@ def relu_network(
         if (wanted := wanted_memory(error)) is None:
             raise
         raise InputError(
-            f"a network of {sizes} neurons does not fit into the memory that there is ({wanted})"
+            f"a network of {sizes} neurons does not fit into the memory that there is ({wanted}): ask for fewer units"
         ) from error
     return nn.Sequential(*layers[:-2])

@@ -71,7 +71,7 @@ def test_moments_are_saved_and_loaded(tmp_path: Path) -> None:
     plain = observed([60])
     plain.save(path)
     assert (Memory.load(path).keeps_moments, plain.moments) == (False, None)
-    with pytest.raises(InputError, match=r"keeps no moments: make it with Memory\(moments=True\)"):
+    with pytest.raises(InputError, match=r"this one keeps none: Memory\(moments=True\)"):
         plain.sample(3)
     with pytest.raises(InputError, match="has seen nothing yet"):
         Memory(moments=True).sample(3)
