@@ -177,7 +177,8 @@ def _projected(folder: Path, number: int) -> Any:
     """Let a network sleep with the weights of a file."""
     lateral = Projection("hidden1", "hidden1", StoredWeights(str(folder / "lateral.npy")), plastic=True)
     awake = replace(network(), projections=(lateral,))
-    done = simulate(awake, MeanRate(100.0), RULES["constant"], 50, mean_input=np.full(awake.sizes[0], 0.5))
+    mean = np.full(awake.sizes[0], 0.5)
+    done = simulate(awake, MeanRate(100.0), RULES["constant"], 50, mean_input=mean, backend="reference")
     weights = awake.projections[0].weights
     sane(weights.shape == (8, 8) and weights.dtype == awake.layers[0].weights.dtype, "weights of another kind")
     sane(bool(np.isfinite(weights).all()), "weights that are no numbers")

@@ -41,7 +41,8 @@ def _night(log: SpikeLog, nights: int = 2) -> None:
     for number in range(nights):
         log.begin_epoch(f"night {number}", seed=number)
         drive, rule = MeanRate(100.0), GatedHebbian(0.003, 0.0003)
-        simulate(network(), drive, rule, STEPS, mean_input=np.full(SIZES[0], 0.5), seed=number, log=log)
+        how: dict[str, Any] = {"mean_input": np.full(SIZES[0], 0.5), "seed": number, "log": log, "backend": "reference"}
+        simulate(network(), drive, rule, STEPS, **how)
         log.end_epoch()
 
 
@@ -71,7 +72,7 @@ def _segments(folder: Path) -> None:
                 network(), drive, rule, mean_input=np.full(SIZES[0], 0.5), seed=seed, segments=parts, log=log
             )
             log.begin_epoch(f"night {seed}", seed, named)
-            simulate_ensemble([member], STEPS)
+            simulate_ensemble([member], STEPS, backend="reference")
             log.end_epoch()
 
 
