@@ -7,7 +7,7 @@ from neurosleep.benchmarks import graph
 
 def test_a_small_resnet_fires_at_the_rates_and_as_the_loop_of_dense_products() -> None:
     network = graph.resnet(((8, 1), (16, 2)))
-    found = graph.contest(network, rounds=1, steps=20, settling=400)
+    found = graph.contest(network, rounds=1, steps=50, settling=1000)
     assert [row["rate"] for row in found["rows"]] == list(graph.RATES)
     for row in found["rows"]:
         assert row["most_different"] == 0

@@ -5,7 +5,7 @@ import json
 import pytest
 
 
-@pytest.mark.parametrize(("what", "runs"), [("kills", 9), ("disk", 42), ("starts", 40)])
+@pytest.mark.parametrize(("what", "runs"), [("kills", 9), ("disk", 22), ("starts", 20)])
 def test_a_few(fuzz, tmp_path, what, runs):
     done = fuzz(tmp_path, what, "--runs", str(runs), "--json", str(tmp_path / "found.json"))
     assert (tmp_path / "found.json").exists(), done.stderr[-3000:]
