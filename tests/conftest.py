@@ -46,7 +46,6 @@ LONG = (
     "cli/test_run.py",
     "cli/test_tune.py",
     "cuda/test_cuda_compile.py",
-    "cuda/test_cuda_races.py",
     "docs/test_contributing.py",
     "docs/test_docs.py",
     "docs/test_readme.py",
@@ -63,22 +62,28 @@ LONG = (
     "tuning/",
 )
 """What takes longest, and stands for itself: browsers, documentation, whole command lines, clusters, code for a GPU,
-races of simulated threads, training of convolutional layers, processes that are stopped and killed. These have the
-marker `long`."""
+training of convolutional layers, processes that are stopped and killed. These have the marker `long`."""
 
 THOROUGH = (
     "cuda/test_cuda_graph.py::test_all_kinds",
     "cuda/test_cuda_own_rules.py",
+    "cuda/test_cuda_races.py",
+    "docs/test_docs.py::test_code_of[how-to/inputs.md]",
     "docs/test_docs.py::test_code_of[questions/",
+    "docs/test_guides.py::test_own_neurons",
     "experiments/test_any_network.py::test_conditions_differ",
     "property/test_convolution_engines.py",
     "property/test_graph_engines.py",
     "property/test_minibatch.py",
     "property/test_open_engine.py",
+    "property/test_own_drives.py::test_engines",
     "property/test_put_off_rules.py",
+    "sims/test_check_rule.py::test_a_rule_of_everything_passes",
+    "sims/test_checkpoint.py::test_killed_at_any_moment",
+    "sims/test_spikelog_resume.py::test_killed_in_the_midst_of_resuming",
 )
-"""Engines that are compiled for many kinds of rules, and experiments of pages: by hand, before an issue is resolved.
-These have the marker `thorough`."""
+"""Engines that are compiled for many kinds of rules, experiments of pages, races of simulated threads, and kills, of which
+`python -m tests.fuzz kills` does more: by hand, before an issue is resolved. These have the marker `thorough`."""
 
 FIRST = (
     "golden/test_nights.py",
