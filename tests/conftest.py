@@ -82,8 +82,8 @@ THOROUGH = (
     "sims/test_checkpoint.py::test_killed_at_any_moment",
     "sims/test_spikelog_resume.py::test_killed_in_the_midst_of_resuming",
 )
-"""Engines that are compiled for many kinds of rules, experiments of pages, races of simulated threads, and kills, of which
-`python -m tests.fuzz kills` does more: by hand, before an issue is resolved. These have the marker `thorough`."""
+"""Engines that are compiled for many kinds of rules, experiments of pages, races of simulated threads, and kills, of
+which `python -m tests.fuzz kills` does more: by hand, before an issue is resolved. They have the marker `thorough`."""
 
 FIRST = (
     "golden/test_nights.py",
