@@ -214,9 +214,12 @@ def _change(pathway: Pathway, w: torch.Tensor) -> Callable[[torch.Tensor, torch.
         pre = (x.mean(dim=(2, 3)) > 0).float()
         apply(pre.T @ post, post.expand(len(w), -1))
 
+    if pathway.sliding is None:
+        return dense
+    how = pathway.sliding
+
     def kernels(x: torch.Tensor, post: torch.Tensor) -> None:
-        size, how = w.shape[2:], pathway.sliding
-        assert how is not None  # noqa: S101 - for the type checker
+        size = w.shape[2:]
         seen = functional.unfold(x, size, padding=how.padding, stride=how.stride)[0]
         if not met:
             met.append(functional.unfold(torch.ones_like(x[:, :1]), size, padding=how.padding, stride=how.stride)[0])
@@ -224,7 +227,7 @@ def _change(pathway: Pathway, w: torch.Tensor) -> Callable[[torch.Tensor, torch.
         n = (fired @ met[0].T)[:, None].expand(-1, w.shape[1], -1).reshape(len(w), -1)
         apply(fired @ seen.T, n)
 
-    return dense if pathway.sliding is None else kernels
+    return kernels
 
 
 def as_text(results: dict[str, Any]) -> str:

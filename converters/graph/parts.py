@@ -67,9 +67,12 @@ def part_fed(parts: Mapping[str, Part], before: Operators, own: Kept, shape: Sha
     """Return the name of the part of its weights that a pathway feeds, and the part."""
     if own.path in parts:
         return own.path, parts[own.path]
-    rows = rows_fed(before, own, shape)
-    mine = {name: part for name, part in parts.items() if part.path == own.path and part.rows is not None}
-    return next((name, part) for name, part in mine.items() if np.array_equal(part.rows, rows))  # type: ignore[arg-type]
+    rows, mine = rows_fed(before, own, shape), {name: part for name, part in parts.items() if part.path == own.path}
+    return next(
+        (name, part)
+        for name, part in mine.items()
+        if part.rows is not None and rows is not None and np.array_equal(part.rows, rows)
+    )
 
 
 def rows_fed(before: Operators, own: Kept, shape: Shape) -> Rows | None:
@@ -163,6 +166,6 @@ def _uses(graph: ReluGraph) -> Iterator[tuple[Operators, Kept, Shape]]:
         for projection in unit.projections:
             ways = projection.operators
             at = max((index for index, operator in enumerate(ways) if isinstance(operator, Kept)), default=-1)
-            if at >= 0:
-                own = ways[at]
-                yield ways[:at], own, graph.shapes[projection.source]  # type: ignore[misc]  # it is one, see at
+            own = ways[at] if at >= 0 else None
+            if isinstance(own, Kept):
+                yield ways[:at], own, graph.shapes[projection.source]

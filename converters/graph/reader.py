@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -272,11 +273,9 @@ class Reader:
     def _joined(self, values: Any, dim: int, where: str) -> Affine:
         """Return values one after the other along an axis."""
         parts = [self._settled(value, where) for value in values]
-        total: Affine | None = None
-        for part, gather in zip(parts, movement.joined([x.shape for x in parts], dim, where), strict=True):
-            placed = part.through(gather, self.shapes)
-            total = placed if total is None else total.added(placed, where)
-        return total  # type: ignore[return-value]  # there is at least one
+        places = movement.joined([x.shape for x in parts], dim, where)
+        placed = [part.through(gather, self.shapes) for part, gather in zip(parts, places, strict=True)]
+        return reduce(lambda total, part: total.added(part, where), placed)
 
     def _moved(self, value: Value, function: Callable[[torch.Tensor], Any], where: str) -> Any:
         """Return what a function makes of a value that only moves it, and pads it with constants."""
