@@ -6,16 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import convolution, layout
 from ..network import SpikingLayer, SpikingNetwork
 from ..operators import Floats
-from ..rules.front import any_rule
-from ..rules.per_layer import Plasticity
-from ..rules.rule import unwrapped, uses_modulator
 from .compiled_base import CompiledEngine, joined, offsets
 from .contract import Sleeper
+from .features import check_shared_rule
 from .geometry import Geometry, geometry, pre_major
 
 _SHARING = {"mean": convolution.MEAN, "sum": convolution.SUM, "positions": convolution.POSITIONS}
@@ -29,7 +26,7 @@ class ConvolutionEngine(CompiledEngine):
     """
 
     def __init__(self, sleeper: Sleeper) -> None:
-        _check_rule(sleeper.plasticity)
+        check_shared_rule(sleeper.plasticity)
         super().__init__(sleeper)
         network, state = sleeper.network, sleeper.state
         sizes, real = network.sizes, network.dtype
@@ -90,20 +87,6 @@ class ConvolutionEngine(CompiledEngine):
 
     def _stored(self) -> list[Floats]:
         return [_as_network(layer, part) for layer, part in zip(self._network.layers, self._parts(), strict=True)]
-
-
-def _check_rule(plasticity: Plasticity | None) -> None:
-    """Check that a rule needs nothing but the spikes of a step, or raise `BackendError`."""
-    rule = any_rule(plasticity)
-    if rule is None:
-        return
-    inside = unwrapped(rule)[0]
-    there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
-    if used := [name for name, on in there.items() if on]:
-        raise BackendError(
-            f'the backend "cpu" has no rules with {" and ".join(used)}, such as {type(inside).__name__}, in networks '
-            'with convolutions or frozen layers: use backend="reference"'
-        )
 
 
 def _bias(layer: SpikingLayer) -> Floats:

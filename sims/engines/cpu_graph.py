@@ -4,18 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import BackendError
 from ..homeostasis.downscaling import DownscalingRule
 from ..kernels import layout, plastic_graph
 from ..kernels.plastic_graph_layout import Asked, Flow
 from ..operators import Floats
 from ..plastic_graph import PlasticGraph
-from ..rules.front import any_rule, rules_of_weights
+from ..rules.front import rules_of_weights
 from ..rules.per_layer import PerLayer, Plasticity
-from ..rules.rule import unwrapped, uses_modulator
 from ..state import SimulationState, membrane_shapes
 from .compiled_base import CompiledEngine, joined
 from .contract import Sleeper
+from .features import check_shared_rule
 from .graph_arrays import Arrays, arrays, by_channel, by_position, groups_of, pre_major
 
 CHANGES = 4096
@@ -37,7 +36,7 @@ class GraphEngine(CompiledEngine):
 
     def __init__(self, sleeper: Sleeper) -> None:
         network, state, copies = sleeper.network, sleeper.state, sleeper.streams
-        check_rule(sleeper.plasticity)
+        check_shared_rule(sleeper.plasticity)
         super().__init__(sleeper._replace(plasticity=_by_weights(sleeper.plasticity, network)))
         real, sizes, shapes = network.dtype, network.sizes, list(network.shapes.values())
         plastic = np.zeros(len(network.parameters), dtype=np.bool_)
@@ -117,20 +116,6 @@ class GraphEngine(CompiledEngine):
             view = pre_major(stored[-1], groups)
             view[:] = part.reshape(view.shape)
         return self._finite(stored)
-
-
-def check_rule(plasticity: Plasticity | None) -> None:
-    """Check that a rule needs nothing but the spikes of a step, or raise `BackendError`."""
-    rule = any_rule(plasticity)
-    if rule is None:
-        return
-    inside = unwrapped(rule)[0]
-    there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
-    if used := [name for name, on in there.items() if on]:
-        raise BackendError(
-            f'the backend "cpu" has no rules with {" and ".join(used)}, such as {type(inside).__name__}, in networks '
-            'with convolutions, frozen layers or branches: use backend="reference"'
-        )
 
 
 def _by_weights(plasticity: Plasticity | None, network: PlasticGraph) -> Plasticity | None:

@@ -8,6 +8,7 @@ from ..plastic_graph import PlasticGraph
 from ..rules.front import any_rule
 from ..rules.hebbian import is_shipped
 from ..rules.per_layer import Plasticity
+from ..rules.rule import unwrapped, uses_modulator
 from ..sleeping import SleepingNetwork
 from ..state import SimulationState
 from .contract import Sleeper
@@ -52,3 +53,17 @@ def needs_open(sleepers: Sequence[Sleeper], backend: str) -> bool:
         where = "graphs" if graphs else "networks with convolutions"
         raise BackendError(f'the backend "cpu" does not have {what} in {where}: use "reference"')
     return True
+
+
+def check_shared_rule(plasticity: Plasticity | None) -> None:
+    """Check that a rule needs nothing but the spikes of a step, or raise `BackendError`."""
+    rule = any_rule(plasticity)
+    if rule is None:
+        return
+    inside = unwrapped(rule)[0]
+    there = {"traces": inside.traces, "on_pre": inside.on_pre, "the modulator": uses_modulator(rule)}
+    if used := [name for name, on in there.items() if on]:
+        raise BackendError(
+            f'the backend "cpu" has no rules with {" and ".join(used)}, such as {type(inside).__name__}, in networks '
+            'with convolutions, frozen layers or branches: use backend="reference"'
+        )
